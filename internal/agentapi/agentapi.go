@@ -1,0 +1,93 @@
+// Package agentapi is what the server and the agent (cmd/berth-init) say to each other: the files of one directory, Dir. It is
+// the same on every engine.
+package agentapi
+
+import "time"
+
+// Dir is where the attempt's directory appears in the container. It belongs to root with mode 0700; the job's user cannot see
+// into it.
+const Dir = "/run/berth"
+
+// Init is the path of the agent in the container, a read-only mount. It is PID 1 and takes no arguments.
+const Init = "/run/berth-init"
+
+// The files in Dir.
+const (
+	// SpecFile holds a Spec as JSON, written by the server before the start.
+	SpecFile = "spec.json"
+	// OutputFile holds the job's output: the agent's INIT lines, the banner, then stdout and stderr of the command in one ordered
+	// stream. The agent appends to it and nobody else. It is not empty once the agent has begun: a missing or empty output file
+	// means that nothing of the job ever ran.
+	OutputFile = "output"
+	// ReportFile holds a Report as JSON. The agent writes it under another name, syncs and renames it, first when it has begun
+	// (Ended zero), then after the command's end, when all output has been written.
+	ReportFile = "report.json"
+)
+
+// Exit codes of the agent itself, for ends that are not the command's.
+const (
+	// ExitSetup: the environment could not be prepared; the report's Error says why. The command never ran.
+	ExitSetup = 125
+)
+
+// Spec is what the agent has to do.
+type Spec struct {
+	Job   int64  `json:"job"`
+	Name  string `json:"name"`
+	Label string `json:"label,omitempty"`
+	// Hostname is the name of this node.
+	Hostname string `json:"hostname"`
+	// Nodes are all nodes of the job, the first is the one that runs the command. At least one.
+	Nodes []Node `json:"nodes"`
+	User  User   `json:"user"`
+	// Script is the text of the job script, decoded. With a first line that starts with #! the agent runs it as a program, else
+	// by /bin/sh.
+	Script string `json:"script"`
+	// Env is set for the command over the environment of the image.
+	Env map[string]string `json:"env,omitempty"`
+	// Data says what to do with /data.
+	Data Data `json:"data"`
+	// Grace is how long the command may take to end after a SIGTERM to the agent before everything is killed.
+	Grace time.Duration `json:"grace"`
+	// Nameservers and Search go to /etc/resolv.conf. Empty: the image's file is left alone.
+	Nameservers []string `json:"nameservers,omitempty"`
+	Search      []string `json:"search,omitempty"`
+}
+
+// Node is one node of the job.
+type Node struct {
+	Name string `json:"name"`
+	// Address is its IP address, empty when it has no network besides the loopback.
+	Address string `json:"address,omitempty"`
+	Cores   int    `json:"cores"`
+}
+
+// User is who the command runs as. UID and GID are never 0.
+type User struct {
+	Name  string `json:"name"`
+	Group string `json:"group"`
+	UID   int    `json:"uid"`
+	GID   int    `json:"gid"`
+}
+
+// Data is the job's vault, mounted at Path.
+type Data struct {
+	Path string `json:"path"`
+	// Chown gives the mount point itself, not what is in it, to the user.
+	Chown bool `json:"chown,omitempty"`
+}
+
+// Report is what the agent knows of the command.
+type Report struct {
+	// Started is when the command was started; zero when it never was.
+	Started time.Time `json:"started,omitzero"`
+	// Ended is when the command had ended and all output was written; zero until then.
+	Ended time.Time `json:"ended,omitzero"`
+	// ExitCode is the command's, 128 + Signal when a signal ended it, ExitSetup when Error is set.
+	ExitCode int `json:"exit_code"`
+	Signal   int `json:"signal,omitempty"`
+	// OOMKills counts processes of this node that the kernel killed because the memory was used up.
+	OOMKills int `json:"oom_kills,omitempty"`
+	// Error says why the command never ran.
+	Error string `json:"error,omitempty"`
+}

@@ -1,0 +1,132 @@
+package berth
+
+import "time"
+
+// Job is one submitted job with everything that the server knows of it. Times are UTC with microseconds; a zero time has not
+// happened yet.
+type Job struct {
+	// Number is unique, starts at 1 and never changes. The store gives it out.
+	Number int64
+	// Name is unique: <UTC yyyymmddHHMMSS>-<5 of A-Z0-9>-<application>-<owner>_s1. Never changes.
+	Name string
+	// Version counts the stored changes. Every write names the version that it read; see store.Store.Apply.
+	Version int64
+	// Owner is the user that submitted the job. Never changes.
+	Owner string
+
+	State State
+	// Wait says what a job that is not running waits for, or what a running job is doing besides running.
+	Wait Wait
+	// WaitDetail is a sentence for people behind Wait: progress of a pull, the refusal of a registry.
+	WaitDetail string
+	// Wish is what somebody asked for and the engine may not have done yet. It never goes back to a weaker one.
+	Wish Wish
+	// WishBy is the user who asked, or WishByWalltime.
+	WishBy string
+
+	Application string
+	Command     string
+	Submission  Submission
+	// Image is the normalised reference that runs.
+	Image string
+	// Need is what all nodes of the job take together, fixed at submission.
+	Need Capacity
+
+	// Attempt identifies the placement; stored before the engine is asked to start it. Empty until then.
+	Attempt string
+	// Host is the host that the first node was placed on.
+	Host string
+
+	Submitted time.Time
+	// Placed is when the scheduler gave the job its resources.
+	Placed time.Time
+	// Started is when the command was started.
+	Started time.Time
+	// Ended is when the job reached its final state.
+	Ended time.Time
+	// End says how the job ended; zero until then.
+	End End
+}
+
+// Label returns the job's label, "" when it has none.
+func (j Job) Label() string { return j.Submission.Label }
+
+// Walltime is how long the job ran: the time from its start to its end, 0 before its end and for a job that never ran.
+func (j Job) Walltime() time.Duration {
+	if j.Started.IsZero() || j.Ended.IsZero() {
+		return 0
+	}
+	return max(0, j.Ended.Sub(j.Started))
+}
+
+// Deadline is when the walltime limit ends the job. ok is false for a job without limit or one that has not started.
+func (j Job) Deadline() (deadline time.Time, ok bool) {
+	if j.Submission.Walltime <= 0 || j.Started.IsZero() {
+		return time.Time{}, false
+	}
+	return j.Started.Add(j.Submission.Walltime), true
+}
+
+// Wait says what a job waits for. Each has a number and a text of the JARVICE API, see internal/httpapi.
+type Wait string
+
+// What a job can wait for.
+const (
+	WaitNone      Wait = ""
+	WaitResources Wait = "resources"
+	WaitImage     Wait = "image"
+	WaitStopping  Wait = "stopping"
+)
+
+// Wish is what somebody wants to become of a job. It is stored before it is answered, beside the state.
+type Wish string
+
+// The wishes, weakest first.
+const (
+	WishNone Wish = ""
+	// WishStop asks for a graceful end.
+	WishStop Wish = "stop"
+	// WishTerminate asks for an immediate end.
+	WishTerminate Wish = "terminate"
+)
+
+// WishByWalltime is the WishBy of a job that its walltime limit ends. No user can have this name.
+const WishByWalltime = "walltime limit"
+
+// EndReason says why a job ended.
+type EndReason string
+
+// The reasons.
+const (
+	// EndExited: the command ended by itself; ExitCode is its own.
+	EndExited EndReason = "exited"
+	// EndSignaled: a signal that the server did not send ended the command.
+	EndSignaled EndReason = "signaled"
+	// EndOutOfMemory: the kernel killed the command because the node's memory was used up.
+	EndOutOfMemory EndReason = "out-of-memory"
+	// EndShutdown: a shutdown was asked for, and the command ended after it.
+	EndShutdown EndReason = "shutdown"
+	// EndTerminated: terminate was asked for.
+	EndTerminated EndReason = "terminated"
+	// EndWalltime: the walltime limit was reached.
+	EndWalltime EndReason = "walltime"
+	// EndLost: how it ended cannot be learned. It counts as an error.
+	EndLost EndReason = "lost"
+	// EndRefused: it could not be started, and trying again would not help (for example: no such image). It never ran.
+	EndRefused EndReason = "refused"
+	// EndCanceled: somebody asked for its end before it ran.
+	EndCanceled EndReason = "canceled"
+)
+
+// End says how a job ended.
+type End struct {
+	Reason EndReason
+	// ExitCode is the exit code of the command, 128 + Signal when a signal ended it, -1 when it is not known or never ran.
+	ExitCode int
+	// Signal is the number of the signal that ended the command, else 0.
+	Signal int
+	// By is who asked for the end, when somebody did.
+	By string
+	// Detail is a sentence for people, may be empty.
+	Detail string
+}

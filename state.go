@@ -1,0 +1,269 @@
+package berth
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// State is where a job is in its life. A job changes its state only by Apply.
+type State string
+
+// The states. docs/state-machine.md draws them from the table below.
+const (
+	// StateQueued: accepted, waits for the scheduler. Entered on submission; left by placed, stop-requested or terminate-requested.
+	StateQueued State = "queued"
+	// StateStarting: has its resources and its attempt; the image is pulled, the data brought and the container started.
+	StateStarting State = "starting"
+	// StateRunning: the container was started.
+	StateRunning State = "running"
+	// StateStopping: the engine was told to end the container, which has not ended yet.
+	StateStopping State = "stopping"
+	// StateCompleted: ended with success. Final.
+	StateCompleted State = "completed"
+	// StateFailed: ended with an error, or lost. Final.
+	StateFailed State = "failed"
+	// StateTerminated: ended by terminate or by its walltime. Final.
+	StateTerminated State = "terminated"
+	// StateCanceled: ended before it ran. Final.
+	StateCanceled State = "canceled"
+)
+
+// States lists every state in the order of a job's life.
+func States() []State {
+	return []State{
+		StateQueued, StateStarting, StateRunning, StateStopping,
+		StateCompleted, StateFailed, StateTerminated, StateCanceled,
+	}
+}
+
+// Final says whether no event can change the state any more.
+func (s State) Final() bool {
+	switch s {
+	case StateCompleted, StateFailed, StateTerminated, StateCanceled:
+		return true
+	case StateQueued, StateStarting, StateRunning, StateStopping:
+		return false
+	}
+	return false
+}
+
+// Active says whether the job holds resources: it is placed and has not ended.
+func (s State) Active() bool { return s == StateStarting || s == StateRunning || s == StateStopping }
+
+// EventKind says what happened to a job.
+type EventKind string
+
+// The events.
+const (
+	// EventSubmitted is the first event of every job. The store writes it with the job; Apply does not know it.
+	EventSubmitted EventKind = "submitted"
+	// EventPlaced: the scheduler gave resources. Carries Attempt and Host.
+	EventPlaced EventKind = "placed"
+	// EventWaiting: what the job waits for changed. Carries Wait and Detail.
+	EventWaiting EventKind = "waiting"
+	// EventStarted: the engine started the container. Carries At, the start.
+	EventStarted EventKind = "started"
+	// EventStopRequested: somebody asked for a graceful end. Carries By.
+	EventStopRequested EventKind = "stop-requested"
+	// EventTerminateRequested: somebody, or the walltime, asked for an immediate end. Carries By.
+	EventTerminateRequested EventKind = "terminate-requested"
+	// EventStopping: the engine was told to end the container.
+	EventStopping EventKind = "stopping"
+	// EventEnded: the container ended, or is gone. Carries Exit.
+	EventEnded EventKind = "ended"
+	// EventRefused: the job can never be started. Carries Detail.
+	EventRefused EventKind = "refused"
+)
+
+// EventKinds lists every event that Apply knows.
+func EventKinds() []EventKind {
+	return []EventKind{
+		EventPlaced, EventWaiting, EventStarted, EventStopRequested, EventTerminateRequested, EventStopping, EventEnded, EventRefused,
+	}
+}
+
+// Event is one thing that happened to a job. Only the fields that its kind names are read.
+type Event struct {
+	Kind EventKind
+	// At is when it happened, UTC.
+	At      time.Time
+	By      string
+	Attempt string
+	Host    string
+	Wait    Wait
+	Detail  string
+	Exit    Exit
+}
+
+// Exit is what the engine knows of the end of a job's container.
+type Exit struct {
+	// Known is false when the exit code cannot be learned; the other fields mean nothing then.
+	Known bool
+	// Ran is false when the container never started its command.
+	Ran bool
+	// Code is the exit code, 128 + Signal when a signal ended the command.
+	Code        int
+	Signal      int
+	OutOfMemory bool
+	// Detail is a sentence for people, may be empty.
+	Detail string
+}
+
+// byExit marks transitions whose target depends on how the job ended; see ended.
+const byExit State = "(by exit)"
+
+// transitions is the whole state machine: what is not in it is refused.
+var transitions = map[State]map[EventKind]State{
+	StateQueued: {
+		EventWaiting:            StateQueued,
+		EventPlaced:             StateStarting,
+		EventStopRequested:      StateCanceled,
+		EventTerminateRequested: StateCanceled,
+		EventRefused:            StateCanceled,
+	},
+	StateStarting: {
+		EventWaiting:            StateStarting,
+		EventStarted:            StateRunning,
+		EventStopRequested:      StateStarting,
+		EventTerminateRequested: StateStarting,
+		EventStopping:           StateStopping,
+		EventEnded:              byExit,
+		EventRefused:            StateCanceled,
+	},
+	StateRunning: {
+		EventWaiting:            StateRunning,
+		EventStopRequested:      StateRunning,
+		EventTerminateRequested: StateRunning,
+		EventStopping:           StateStopping,
+		EventEnded:              byExit,
+	},
+	StateStopping: {
+		EventStarted:            StateStopping,
+		EventStopRequested:      StateStopping,
+		EventTerminateRequested: StateStopping,
+		EventStopping:           StateStopping,
+		EventEnded:              byExit,
+	},
+}
+
+// exitTargets are the states that byExit can lead to, for the drawing and its test.
+func exitTargets() []State {
+	return []State{StateCompleted, StateFailed, StateTerminated, StateCanceled}
+}
+
+// Transition returns the states that the event can lead to from s; none when it is refused.
+func Transition(s State, kind EventKind) []State {
+	to, ok := transitions[s][kind]
+	switch {
+	case !ok:
+		return nil
+	case to == byExit:
+		return exitTargets()
+	default:
+		return []State{to}
+	}
+}
+
+// StateError says that an event is not possible in the state of a job.
+type StateError struct {
+	Number int64
+	State  State
+	Event  EventKind
+}
+
+func (e *StateError) Error() string {
+	return fmt.Sprintf("job %d: event %q is not possible in state %q", e.Number, e.Event, e.State)
+}
+
+// Apply returns the job after the event, or a *StateError and the job as it was. It is pure and the only code that changes a
+// job's state. It neither reads nor writes Version.
+func Apply(job Job, ev Event) (Job, error) {
+	to, ok := transitions[job.State][ev.Kind]
+	if !ok {
+		return job, &StateError{Number: job.Number, State: job.State, Event: ev.Kind}
+	}
+	switch ev.Kind {
+	case EventPlaced:
+		job.Attempt, job.Host, job.Placed = ev.Attempt, ev.Host, ev.At
+		job.Wait, job.WaitDetail = WaitNone, ""
+	case EventWaiting:
+		job.Wait, job.WaitDetail = ev.Wait, ev.Detail
+	case EventStarted:
+		job.Started = ev.At
+		if to == StateRunning {
+			job.Wait, job.WaitDetail = WaitNone, ""
+		}
+	case EventStopRequested:
+		job.wish(WishStop, ev.By)
+	case EventTerminateRequested:
+		job.wish(WishTerminate, ev.By)
+	case EventStopping:
+		job.Wait, job.WaitDetail = WaitStopping, ""
+	case EventRefused:
+		job.End = End{Reason: EndRefused, ExitCode: -1, Detail: ev.Detail}
+	case EventEnded:
+		to, job.End = ended(job, ev.Exit)
+	case EventSubmitted: // never in the table
+	}
+	if to.Final() {
+		if job.End == (End{}) {
+			job.End = End{Reason: EndCanceled, ExitCode: -1, By: job.WishBy}
+		}
+		job.Ended = ev.At
+		job.Wait, job.WaitDetail = WaitNone, ""
+	}
+	job.State = to
+	return job, nil
+}
+
+// wish records w unless a wish at least as strong is there already.
+func (j *Job) wish(w Wish, by string) {
+	order := []Wish{WishNone, WishStop, WishTerminate}
+	if slices.Index(order, w) > slices.Index(order, j.Wish) {
+		j.Wish, j.WishBy = w, by
+	}
+}
+
+// signalTerm is the number of SIGTERM, which a shutdown sends.
+const signalTerm = 15
+
+// ended says which state and end an exit means for a job with its wish.
+func ended(job Job, exit Exit) (State, End) {
+	end := End{ExitCode: exit.Code, Signal: exit.Signal, Detail: exit.Detail, By: job.WishBy}
+	switch {
+	case job.Wish != WishNone && exit.Known && !exit.Ran:
+		end.Reason, end.ExitCode, end.Signal = EndCanceled, -1, 0
+		return StateCanceled, end
+	case job.Wish == WishTerminate:
+		end.Reason = EndTerminated
+		if job.WishBy == WishByWalltime {
+			end.Reason = EndWalltime
+		}
+		if !exit.Known {
+			end.ExitCode, end.Signal = -1, 0
+		}
+		return StateTerminated, end
+	case !exit.Known:
+		end.Reason, end.ExitCode, end.Signal = EndLost, -1, 0
+		return StateFailed, end
+	case job.Wish == WishStop:
+		end.Reason = EndShutdown
+		if exit.Code == 0 || exit.Signal == signalTerm {
+			return StateCompleted, end
+		}
+		return StateFailed, end
+	case exit.OutOfMemory && exit.Code != 0:
+		end.Reason = EndOutOfMemory
+		return StateFailed, end
+	case exit.Signal != 0:
+		end.Reason = EndSignaled
+		return StateFailed, end
+	case exit.Code == 0:
+		end.Reason = EndExited
+		return StateCompleted, end
+	default:
+		end.Reason = EndExited
+		return StateFailed, end
+	}
+}
