@@ -1,0 +1,63 @@
+# Everything that people and CI run. "make" alone lists the targets.
+
+GO      ?= go
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+LINT    := $(GO) tool -modfile=tools/go.mod golangci-lint
+AGENT   := internal/agentbin/bin/berth-init
+
+# Tests run real containers, which needs root. Other users compile as themselves and run the finished tests through sudo.
+ifneq ($(shell id -u),0)
+TESTFLAGS += -exec "sudo -E env PATH=$(PATH) HOME=$(HOME)"
+endif
+
+# One suite at a time gets the machine's cores: -p 2 keeps packages with containers and PostgreSQL from starving each other.
+TESTFLAGS += -race -p 2 -timeout 14m
+
+# The version is stamped above, also where git is missing or refuses the directory.
+export GOFLAGS += -buildvcs=false
+
+.PHONY: help
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
+
+.PHONY: build
+build: $(AGENT) ## bin/berthd and bin/berth
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "$(LDFLAGS)" -o bin/ ./cmd/berthd ./cmd/berth
+
+# The agent runs in containers of any distribution, so it is static; berthd carries it. go build itself knows when it is current.
+.PHONY: $(AGENT)
+$(AGENT):
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w" -o $@ ./cmd/berth-init
+
+.PHONY: test
+test: ## every test, real containers and databases included (installs missing Debian packages)
+	scripts/packages run test
+	$(MAKE) build
+	$(GO) test $(TESTFLAGS) ./...
+
+.PHONY: lint
+lint: ## what CI checks besides the tests
+	$(LINT) run ./...
+
+.PHONY: fmt
+fmt: ## format the code and the generated documents
+	$(LINT) fmt ./...
+	$(GO) test -run '^TestStateMachineDrawing$$' . -update
+
+.PHONY: demo
+demo: ## a real job from start to end on this machine
+	@scripts/demo
+
+.PHONY: bench
+bench: build ## measure berth beside its peers
+	scripts/packages run test
+	$(GO) run ./bench $(BENCHFLAGS)
+
+.PHONY: fuzz
+fuzz: ## every fuzz target for FUZZTIME (10s)
+	@scripts/fuzz $(FUZZTIME)
+
+.PHONY: clean
+clean: ## remove what the targets above made in this directory
+	rm -rf bin $(AGENT)
