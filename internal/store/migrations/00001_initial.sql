@@ -1,0 +1,116 @@
+-- One text for SQLite and PostgreSQL. Times are microseconds UTC, 0 = has not happened. JSON is TEXT.
+
+-- +goose Up
+CREATE TABLE users (
+    name     TEXT PRIMARY KEY,
+    admin    BOOLEAN NOT NULL,
+    disabled BOOLEAN NOT NULL,
+    billing  BOOLEAN NOT NULL
+);
+
+-- Only hashes: the keys themselves are nowhere.
+CREATE TABLE api_keys (
+    hash      TEXT PRIMARY KEY,
+    user_name TEXT NOT NULL REFERENCES users (name)
+);
+
+CREATE TABLE vaults (
+    owner TEXT NOT NULL REFERENCES users (name),
+    name  TEXT NOT NULL,
+    kind  TEXT NOT NULL CHECK (kind IN ('ephemeral', 'file')),
+    path  TEXT NOT NULL,
+    PRIMARY KEY (owner, name),
+    CHECK ((kind = 'file') = (path <> ''))
+);
+
+CREATE TABLE machines (
+    name        TEXT PRIMARY KEY,
+    description TEXT NOT NULL,
+    cores       BIGINT NOT NULL CHECK (cores > 0),
+    ram         BIGINT NOT NULL CHECK (ram > 0),
+    gpus        BIGINT NOT NULL CHECK (gpus >= 0),
+    scale_min   BIGINT NOT NULL CHECK (scale_min > 0),
+    scale_max   BIGINT NOT NULL CHECK (scale_max >= scale_min),
+    price       DOUBLE PRECISION NOT NULL,
+    position    BIGINT NOT NULL
+);
+
+-- The owner is no foreign key: the history outlives an account.
+CREATE TABLE jobs (
+    number       BIGINT PRIMARY KEY CHECK (number > 0),
+    name         TEXT   NOT NULL UNIQUE,
+    version      BIGINT NOT NULL CHECK (version > 0),
+    owner        TEXT   NOT NULL CHECK (owner <> ''),
+    state        TEXT   NOT NULL CHECK (state IN ('queued', 'starting', 'running', 'stopping', 'completed', 'failed', 'terminated', 'canceled')),
+    wait         TEXT   NOT NULL DEFAULT '' CHECK (wait IN ('', 'resources', 'image', 'stopping')),
+    wait_detail  TEXT   NOT NULL DEFAULT '',
+    wish         TEXT   NOT NULL DEFAULT '' CHECK (wish IN ('', 'stop', 'terminate')),
+    wish_by      TEXT   NOT NULL DEFAULT '',
+    application  TEXT   NOT NULL,
+    command      TEXT   NOT NULL,
+    label        TEXT   NOT NULL,
+    submission   TEXT   NOT NULL,
+    image        TEXT   NOT NULL,
+    need_cores   BIGINT NOT NULL CHECK (need_cores >= 0),
+    need_ram     BIGINT NOT NULL CHECK (need_ram >= 0),
+    need_slots   BIGINT NOT NULL CHECK (need_slots >= 0),
+    attempt      TEXT   NOT NULL DEFAULT '',
+    host         TEXT   NOT NULL DEFAULT '',
+    submitted_at BIGINT NOT NULL,
+    placed_at    BIGINT NOT NULL DEFAULT 0 CHECK (placed_at >= 0),
+    started_at   BIGINT NOT NULL DEFAULT 0 CHECK (started_at >= 0),
+    ended_at     BIGINT NOT NULL DEFAULT 0 CHECK (ended_at >= 0),
+    end_reason   TEXT   NOT NULL DEFAULT '' CHECK (end_reason IN ('', 'exited', 'signaled', 'out-of-memory', 'shutdown', 'terminated', 'walltime', 'lost', 'refused', 'canceled')),
+    exit_code    BIGINT NOT NULL DEFAULT 0,
+    exit_signal  BIGINT NOT NULL DEFAULT 0 CHECK (exit_signal >= 0),
+    end_by       TEXT   NOT NULL DEFAULT '',
+    end_detail   TEXT   NOT NULL DEFAULT '',
+    CONSTRAINT ended_when_final CHECK ((state IN ('completed', 'failed', 'terminated', 'canceled')) = (ended_at > 0)),
+    CONSTRAINT end_reason_when_final CHECK ((end_reason <> '') = (ended_at > 0)),
+    CONSTRAINT attempt_when_placed CHECK ((attempt <> '') = (placed_at > 0)),
+    CONSTRAINT placed_unless_queued CHECK (state = 'canceled' OR (state = 'queued') = (placed_at = 0)),
+    CONSTRAINT started_after_placed CHECK (started_at = 0 OR placed_at > 0),
+    CONSTRAINT started_when_running CHECK (state <> 'running' OR started_at > 0),
+    CONSTRAINT no_wait_when_final CHECK (wait = '' OR ended_at = 0)
+);
+
+-- Listings walk these in the order of numbers, one state at a time, and stop at their limit; see Store.Jobs.
+CREATE INDEX jobs_by_state ON jobs (state, number);
+CREATE INDEX jobs_by_owner ON jobs (owner, state, number);
+CREATE INDEX jobs_by_label ON jobs (label, state, number) WHERE label <> '';
+
+-- seq is the version that the job has after the event.
+CREATE TABLE events (
+    number BIGINT NOT NULL REFERENCES jobs (number),
+    seq    BIGINT NOT NULL,
+    kind   TEXT   NOT NULL,
+    at     BIGINT NOT NULL,
+    data   TEXT   NOT NULL,
+    PRIMARY KEY (number, seq)
+);
+
+-- Deleted with the end of the job.
+CREATE TABLE pull_secrets (
+    number BIGINT PRIMARY KEY REFERENCES jobs (number),
+    secret TEXT NOT NULL
+);
+
+CREATE TABLE idempotency_keys (
+    owner      TEXT   NOT NULL,
+    key        TEXT   NOT NULL,
+    hash       TEXT   NOT NULL,
+    number     BIGINT NOT NULL REFERENCES jobs (number),
+    created_at BIGINT NOT NULL,
+    PRIMARY KEY (owner, key)
+);
+CREATE INDEX idempotency_keys_by_age ON idempotency_keys (created_at);
+
+-- number: the last job number given out. state:S: how many jobs are in state S.
+CREATE TABLE counters (
+    name  TEXT PRIMARY KEY,
+    value BIGINT NOT NULL CHECK (value >= 0)
+);
+INSERT INTO counters (name, value) VALUES
+    ('number', 0),
+    ('state:queued', 0), ('state:starting', 0), ('state:running', 0), ('state:stopping', 0),
+    ('state:completed', 0), ('state:failed', 0), ('state:terminated', 0), ('state:canceled', 0);
