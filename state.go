@@ -190,7 +190,9 @@ func Apply(job Job, ev Event) (Job, error) {
 	case EventWaiting:
 		job.Wait, job.WaitDetail = ev.Wait, ev.Detail
 	case EventStarted:
-		job.Started = ev.At
+		if job.Started.IsZero() { // a repeated event must not stretch the walltime limit
+			job.Started = ev.At
+		}
 		if to == StateRunning {
 			job.Wait, job.WaitDetail = WaitNone, ""
 		}
