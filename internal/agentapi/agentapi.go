@@ -88,6 +88,9 @@ type Report struct {
 	Signal   int `json:"signal,omitempty"`
 	// OOMKills counts processes of this node that the kernel killed because the memory was used up.
 	OOMKills int `json:"oom_kills,omitempty"`
+	// OutputBlocked is how long, in all, the command's output could not be written, because the disk was full or failed. Nothing of
+	// it was lost; the command had to wait.
+	OutputBlocked time.Duration `json:"output_blocked,omitempty"`
 	// Error says why the command never ran.
 	Error string `json:"error,omitempty"`
 }

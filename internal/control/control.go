@@ -104,9 +104,10 @@ type ImportRequest struct {
 
 // Service carries out the use cases. It is safe for concurrent use.
 type Service struct {
-	cfg   Config
-	users userCache
-	local imageCache
+	cfg          Config
+	users        cache[string, berth.User]
+	machineTypes cache[struct{}, []berth.Machine]
+	local        cache[string, engine.Image]
 }
 
 // New returns a Service. It starts nothing.

@@ -1,0 +1,85 @@
+// Berthd is the berth server: it accepts containerised jobs over HTTP, runs them with containerd and keeps what happened to them.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/berth-hpc/berth/internal/config"
+	"github.com/berth-hpc/berth/internal/engine/containerd"
+)
+
+// version is set by the linker.
+var version = "devel"
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	if err := command().ExecuteContext(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "berthd:", err)
+		os.Exit(1) //nolint:gocritic // nothing is left to be undone
+	}
+}
+
+// command returns the command line of the server.
+func command() *cobra.Command {
+	cfg := config.Default()
+	root := &cobra.Command{
+		Use:   "berthd",
+		Short: "Serve the JARVICE job API and run jobs on this machine",
+		Long: `Berthd serves the JARVICE job API and runs each job in a container on this machine.
+
+On its first start it makes the data directory, machine types that fit this machine and the user admin, whose key is written to
+DIR/credentials. It prints "ready http://ADDRESS" when it serves. SIGTERM ends it; running jobs go on and are adopted by the next
+start. It needs root, containerd and runc.`,
+		Version: version, Args: cobra.NoArgs, SilenceUsage: true, SilenceErrors: true,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := cfg.Check(); err != nil {
+				return err
+			}
+			return serve(cmd.Context(), cfg, cmd.OutOrStdout(), cmd.ErrOrStderr())
+		},
+	}
+	flags := root.PersistentFlags()
+	flags.StringVar(&cfg.Data, "data", cfg.Data, "data directory")
+	flags.StringVar(&cfg.LogLevel, "log-level", cfg.LogLevel, "debug, info, warn or error")
+	own := root.Flags()
+	own.StringVar(&cfg.Listen, "listen", cfg.Listen, "address to serve on; port 0 takes a free one")
+	own.StringVar(&cfg.Database, "database", cfg.Database, "postgres:// address; empty is the embedded database")
+	own.StringVar(&cfg.Containerd, "containerd", cfg.Containerd, "auto, private or the path of a containerd socket")
+	own.StringVar(&cfg.Network, "network", cfg.Network, "network of the jobs: bridge or none")
+	own.IntVar(&cfg.Cores, "cores", cfg.Cores, "cores for jobs; 0 is all of this machine")
+	own.Int64Var(&cfg.MemoryMB, "memory-mb", cfg.MemoryMB, "memory for jobs in MiB; 0 is all of this machine")
+	own.IntVar(&cfg.Slots, "slots", cfg.Slots, "how many containers may run at once; 0 is one for each core")
+	own.DurationVar(&cfg.Grace, "grace", cfg.Grace, "how long a command may take to end after a shutdown")
+	own.DurationVar(&cfg.Tick, "tick", cfg.Tick, "how often to look for what no event told")
+	root.AddCommand(downCommand(&cfg))
+	return root
+}
+
+// downCommand ends what outlives the server.
+func downCommand(cfg *config.Config) *cobra.Command {
+	return &cobra.Command{
+		Use:   "down",
+		Short: "End the private containerd of a data directory, with all of its containers",
+		Long: `Down ends what outlives the server: the containers of running jobs and the private containerd that holds them. Jobs that ran
+are recorded as lost by the next start. Stop the server first. The data directory stays.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := cfg.Check(); err != nil {
+				return err
+			}
+			unlock, err := lockData(cfg.Data)
+			if err != nil {
+				return err
+			}
+			defer unlock()
+			return containerd.Shutdown(cmd.Context(), cfg.Data)
+		},
+	}
+}

@@ -1,0 +1,209 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/berth-hpc/berth"
+	"github.com/berth-hpc/berth/internal/config"
+	"github.com/berth-hpc/berth/internal/control"
+	"github.com/berth-hpc/berth/internal/engine/containerd"
+	"github.com/berth-hpc/berth/internal/httpapi"
+	"github.com/berth-hpc/berth/internal/image"
+	"github.com/berth-hpc/berth/internal/output"
+	"github.com/berth-hpc/berth/internal/reconcile"
+	"github.com/berth-hpc/berth/internal/scheduler"
+	"github.com/berth-hpc/berth/internal/store"
+	"github.com/berth-hpc/berth/internal/vault"
+)
+
+// drain is how long requests may take to finish when the server stops.
+const drain = 10 * time.Second
+
+// server is everything that serve wires together.
+type server struct {
+	cfg     config.Config
+	log     *slog.Logger
+	changes *control.Changes
+	store   *store.Store
+	engine  *containerd.Engine
+	outputs *output.Files
+	vaults  vault.Directories
+
+	scheduler *scheduler.Scheduler
+	reconcile *reconcile.Reconciler
+}
+
+// serve runs the server until ctx ends, then lets requests finish. Running jobs go on.
+func serve(ctx context.Context, cfg config.Config, stdout, stderr io.Writer) error {
+	level, err := cfg.Level()
+	if err != nil {
+		return err
+	}
+	log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level}))
+	if os.Geteuid() != 0 {
+		return errors.New("containers need root: start berthd as root, for example with sudo")
+	}
+	unlock, err := lockData(cfg.Data)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	s := &server{
+		cfg: cfg, log: log, changes: &control.Changes{},
+		outputs: output.New(filepath.Join(cfg.Data, "jobs"), log),
+		vaults:  vault.Directories{Files: filepath.Join(cfg.Data, "vaults"), Scratch: filepath.Join(cfg.Data, "scratch")},
+	}
+	if err := s.open(ctx); err != nil {
+		return errors.Join(err, s.close())
+	}
+	return errors.Join(s.run(ctx, stdout), s.close())
+}
+
+// lockData makes the data directory and keeps a second server out of it.
+func lockData(dir string) (unlock func(), err error) {
+	if err := os.MkdirAll(dir, 0o711); err != nil { //nolint:gosec // users of jobs pass through to nothing but what they may see
+		return nil, fmt.Errorf("data directory: %w", err)
+	}
+	lock, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("data directory: %w", err)
+	}
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		_ = lock.Close()
+		return nil, fmt.Errorf("another berthd serves %s: stop it first, or give another --data", dir)
+	}
+	return func() { _ = lock.Close() }, nil
+}
+
+// open opens the store and the engine and makes the loops, without starting any.
+func (s *server) open(ctx context.Context) (err error) {
+	if s.store, err = store.Open(ctx, store.Config{DSN: s.dsn(), OnChange: s.changed, Log: s.log}); err != nil {
+		return err
+	}
+	agent, err := unpackAgent(filepath.Join(s.cfg.Data, "bin"))
+	if err != nil {
+		return err
+	}
+	if s.engine, err = containerd.Open(ctx, s.engineConfig(agent)); err != nil {
+		return err
+	}
+	host, err := s.host(ctx)
+	if err != nil {
+		return err
+	}
+	s.scheduler = scheduler.New(scheduler.Config{
+		Store: s.store, Host: host, Random: randomAttempt, Now: time.Now, Tick: s.cfg.Tick, Log: s.log,
+	})
+	nameservers, search := resolver("/etc/resolv.conf", "/run/systemd/resolve/resolv.conf")
+	s.reconcile = reconcile.New(reconcile.Config{
+		Store: s.store, Engine: s.engine, Images: s.engine, Vaults: s.vaults, Dir: s.outputs.Dir,
+		Grace: s.cfg.Grace, Nameservers: nameservers, Search: search, Now: time.Now, Tick: s.cfg.Tick, Log: s.log,
+	})
+	return s.firstStart(ctx, host.capacity)
+}
+
+// changed tells everybody of a stored change.
+func (s *server) changed(job berth.Job, ev berth.Event) {
+	s.changes.Publish(job.Number)
+	if s.scheduler != nil && s.reconcile != nil { // not before open has finished: the first passes see what happened before
+		s.scheduler.Notify(job, ev)
+		s.reconcile.Notify(job, ev)
+	}
+}
+
+func (s *server) dsn() string {
+	if s.cfg.Database != "" {
+		return s.cfg.Database
+	}
+	return "sqlite:" + filepath.Join(s.cfg.Data, "berth.db")
+}
+
+func (s *server) close() (err error) {
+	if s.engine != nil {
+		err = s.engine.Close()
+	}
+	if s.store != nil {
+		err = errors.Join(err, s.store.Close())
+	}
+	return err
+}
+
+// run serves until ctx ends or a part fails. Requests are drained before the loops stop.
+func (s *server) run(ctx context.Context, stdout io.Writer) error {
+	handler, err := s.handler()
+	if err != nil {
+		return err
+	}
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", s.cfg.Listen)
+	if err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	url := "http://" + listener.Addr().String()
+	if err := s.announce(url); err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	loops, loopCtx := errgroup.WithContext(context.WithoutCancel(ctx))
+	loopCtx, stopLoops := context.WithCancel(loopCtx)
+	defer stopLoops()
+	for _, run := range []func(context.Context) error{s.engine.Run, s.outputs.Run, s.scheduler.Run, s.reconcile.Run} {
+		loops.Go(func() error { return run(loopCtx) })
+	}
+	_, _ = fmt.Fprintln(stdout, "ready", url)
+	err = s.serveHTTP(ctx, loopCtx, listener, handler)
+	stopLoops()
+	return errors.Join(err, loops.Wait())
+}
+
+// serveHTTP serves until ctx ends or a loop has failed, then gives requests time to finish; those that follow a job end at once.
+func (s *server) serveHTTP(ctx, loops context.Context, listener net.Listener, handler http.Handler) error {
+	requests, endRequests := context.WithCancel(context.WithoutCancel(ctx))
+	defer endRequests()
+	srv := &http.Server{
+		Handler: handler, BaseContext: func(net.Listener) context.Context { return requests },
+		ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+	}
+	srv.RegisterOnShutdown(endRequests)
+	served := make(chan error, 1)
+	go func() { served <- srv.Serve(listener) }()
+	select {
+	case err := <-served:
+		return fmt.Errorf("serve: %w", err)
+	case <-loops.Done():
+	case <-ctx.Done():
+	}
+	s.log.Info("stopping; running jobs go on")
+	draining, cancel := context.WithTimeout(context.WithoutCancel(ctx), drain)
+	defer cancel()
+	err := srv.Shutdown(draining)
+	if errors.Is(err, context.DeadlineExceeded) {
+		return srv.Close()
+	}
+	<-served
+	return err
+}
+
+func (s *server) handler() (http.Handler, error) {
+	service := control.New(control.Config{
+		Store: s.store, Images: s.engine, Checker: image.NewChecker(image.CheckerConfig{}), Outputs: s.outputs,
+		Changes: s.changes, EngineReady: s.engine.Ping, Log: s.log,
+	})
+	registry := prometheus.NewRegistry()
+	if err := registerMetrics(registry, s.store); err != nil {
+		return nil, err
+	}
+	return httpapi.New(httpapi.Config{Control: service, Log: s.log, Metrics: registry, Version: version})
+}

@@ -1,0 +1,217 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/berth-hpc/berth"
+	"github.com/berth-hpc/berth/internal/agentbin"
+	"github.com/berth-hpc/berth/internal/control"
+	"github.com/berth-hpc/berth/internal/engine"
+	"github.com/berth-hpc/berth/internal/engine/containerd"
+)
+
+const (
+	adminName = "admin"
+	// fileVault is the name of the file vault that every user has.
+	fileVault = "data"
+)
+
+// systemContainerd is where distributions put the socket of their containerd.
+const systemContainerd = "/run/containerd/containerd.sock"
+
+func (s *server) engineConfig(agent string) containerd.Config {
+	address := s.cfg.Containerd
+	switch address {
+	case "private":
+		address = ""
+	case "auto":
+		address = ""
+		if _, err := os.Stat(systemContainerd); err == nil {
+			address = systemContainerd
+		}
+	}
+	return containerd.Config{
+		Address: address, DataDir: s.cfg.Data, AgentPath: agent, Network: containerd.NetworkConfig{Mode: s.cfg.Network}, Log: s.log,
+	}
+}
+
+// limitedHost is the engine's host with what the settings give to jobs.
+type limitedHost struct {
+	name     string
+	capacity berth.Capacity
+}
+
+func (h limitedHost) Host(context.Context) (string, berth.Capacity, error) { return h.name, h.capacity, nil }
+
+func (s *server) host(ctx context.Context) (limitedHost, error) {
+	var engines engine.Engine = s.engine
+	name, capacity, err := engines.Host(ctx)
+	if err != nil {
+		return limitedHost{}, err
+	}
+	if s.cfg.Cores > 0 {
+		capacity.Cores = s.cfg.Cores
+	}
+	if s.cfg.MemoryMB > 0 {
+		capacity.RAM = s.cfg.MemoryMB << 20
+	}
+	capacity.Slots = capacity.Cores
+	if s.cfg.Slots > 0 {
+		capacity.Slots = s.cfg.Slots
+	}
+	return limitedHost{name: name, capacity: capacity}, nil
+}
+
+// firstStart makes machine types that fit this machine and the user admin, unless they are there.
+func (s *server) firstStart(ctx context.Context, capacity berth.Capacity) error {
+	machines, err := s.store.Machines(ctx)
+	if err != nil {
+		return err
+	}
+	if len(machines) == 0 {
+		if err := s.store.SetMachines(ctx, defaultMachines(capacity)); err != nil {
+			return err
+		}
+	}
+	_, err = s.store.User(ctx, adminName)
+	if berth.KindOf(err) != berth.NotFound {
+		return err
+	}
+	// The file first: a server killed in between makes a new key, and nobody is locked out.
+	key := control.NewKey()
+	if err := writeCredentials(s.credentials(), "", key); err != nil {
+		return err
+	}
+	return s.store.CreateUser(ctx, berth.User{Name: adminName, Admin: true, Billing: true}, control.HashKey(key), []berth.Vault{
+		{Name: berth.EphemeralVault, Owner: adminName, Kind: berth.VaultEphemeral},
+		{Name: fileVault, Owner: adminName, Kind: berth.VaultFile, Path: s.vaults.FilePath(adminName, fileVault)},
+	})
+}
+
+// defaultMachines returns one core, half of the machine and all of it, each with its share of the memory.
+func defaultMachines(all berth.Capacity) []berth.Machine {
+	share := func(name, description string, cores, position int) berth.Machine {
+		return berth.Machine{
+			Name: name, Description: description, Cores: cores, RAM: all.RAM / int64(all.Cores) * int64(cores),
+			ScaleMin: 1, ScaleMax: 1, Position: position,
+		}
+	}
+	return []berth.Machine{
+		share("n0", "One core", 1, 0),
+		share("n1", "Half of the machine", max(1, all.Cores/2), 1),
+		share("n2", "The whole machine", all.Cores, 2),
+	}
+}
+
+func (s *server) credentials() string { return filepath.Join(s.cfg.Data, "credentials") }
+
+// announce puts the address into the credentials file. An administrator may have deleted the file; then there is nothing to do.
+func (s *server) announce(url string) error {
+	key, err := readKey(s.credentials())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return writeCredentials(s.credentials(), url, key)
+}
+
+const keyVariable = "BERTH_APIKEY="
+
+func readKey(path string) (string, error) {
+	text, err := os.ReadFile(path) //nolint:gosec // our own file
+	if err != nil {
+		return "", err
+	}
+	for line := range strings.Lines(string(text)) {
+		if key, ok := strings.CutPrefix(strings.TrimSpace(line), "export "+keyVariable); ok {
+			return key, nil
+		}
+	}
+	return "", fmt.Errorf("%s holds no line export %s…: delete the file, or restore it", path, keyVariable)
+}
+
+// writeCredentials leaves a whole file or the old one. Its lines are for a shell to source.
+func writeCredentials(path, url, key string) error {
+	text := "export BERTH_URL=" + url + "\nexport BERTH_USER=" + adminName + "\nexport " + keyVariable + key + "\n"
+	return replaceFile(path, []byte(text), 0o600)
+}
+
+// replaceFile writes a file under another name, syncs and renames it.
+func replaceFile(path string, content []byte, mode fs.FileMode) (err error) {
+	file, err := os.OpenFile(path+".new", os.O_CREATE|os.O_WRONLY|os.O_TRUNC, mode) //nolint:gosec // our own file
+	if err != nil {
+		return err
+	}
+	_, err = file.Write(content)
+	err = errors.Join(err, file.Chmod(mode), file.Sync(), file.Close())
+	if err != nil {
+		return err
+	}
+	return os.Rename(path+".new", path)
+}
+
+// unpackAgent puts the agent where containers can mount it, under a name of its own for each version: jobs that run keep theirs.
+func unpackAgent(dir string) (string, error) {
+	binary, err := agentbin.Bytes()
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.Sum256(binary)
+	path := filepath.Join(dir, "berth-init-"+hex.EncodeToString(sum[:6]))
+	if info, err := os.Stat(path); err == nil && info.Size() == int64(len(binary)) {
+		return path, nil
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // the agent is no secret
+		return "", err
+	}
+	return path, replaceFile(path, binary, 0o755)
+}
+
+// randomAttempt returns the random part of an attempt's id.
+func randomAttempt() string { return strings.ToLower(rand.Text()[:10]) }
+
+// resolver returns the nameservers and search domains of the first file that names a server which a job can reach: one on a
+// loopback address is only there for the host.
+func resolver(paths ...string) (nameservers, search []string) {
+	for _, path := range paths {
+		nameservers, search = parseResolver(path)
+		if len(nameservers) > 0 {
+			return nameservers, search
+		}
+	}
+	return nil, nil
+}
+
+func parseResolver(path string) (nameservers, search []string) {
+	file, err := os.Open(path) //nolint:gosec // a fixed path
+	if err != nil {
+		return nil, nil
+	}
+	defer func() { _ = file.Close() }()
+	for lines := bufio.NewScanner(file); lines.Scan(); {
+		words := strings.Fields(lines.Text())
+		switch {
+		case len(words) < 2:
+		case words[0] == "search":
+			search = words[1:]
+		case words[0] == "nameserver":
+			if addr, err := netip.ParseAddr(words[1]); err == nil && !addr.IsLoopback() {
+				nameservers = append(nameservers, words[1])
+			}
+		}
+	}
+	return nameservers, search
+}

@@ -1,0 +1,282 @@
+package e2e
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/berth-hpc/berth/client"
+	"github.com/berth-hpc/berth/internal/berthdtest"
+	"github.com/berth-hpc/berth/internal/engine/enginetest"
+)
+
+var (
+	crashes = flag.Int("crashes", 200, "how often the crash run kills the server")
+	seed    = flag.Uint64("seed", 1, "seed of the crash run")
+)
+
+// crashPoints are the places between two durable steps. The run arms each of them in turn, between kills at random moments.
+var crashPoints = []string{
+	"store.commit.before", "store.commit.after",
+	"scheduler.store.before", "scheduler.store.after",
+	"reconcile.start.before", "reconcile.start.after",
+	"reconcile.started.before", "reconcile.started.after",
+	"reconcile.stop.before", "reconcile.stop.after",
+	"reconcile.ended.before", "reconcile.ended.after",
+	"reconcile.removed",
+}
+
+// expectation is what must be true of one job of the crash run.
+type expectation struct {
+	key    string
+	number int64
+	code   int
+	lines  int
+	// ended says that somebody asked for the end of the job and got a 200: stopped or terminated.
+	ended bool
+}
+
+// TestCrashRun kills the server many times while jobs are submitted, started, running, stopped and ending. Afterwards every job
+// that was acknowledged has ended, once, as it should; it ran once; and its output is complete.
+func TestCrashRun(t *testing.T) {
+	if testing.Short() {
+		t.Skip("the crash run takes minutes")
+	}
+	s := &berthdtest.Server{
+		Bin: bin, Data: filepath.Join(t.TempDir(), "data"), Flags: []string{"--cores", "4", "--tick", "1s", "--network", "none"},
+	}
+	t.Cleanup(func() {
+		if err := s.Down(); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := s.Start(); err != nil {
+		t.Fatal(err)
+	}
+	importBusybox(t, s)
+	run := &crashRun{server: s, random: rand.New(rand.NewPCG(*seed, 0))}
+	for i := range *crashes {
+		run.cycle(t, i)
+	}
+	s.Env = nil
+	s.Kill()
+	if err := s.Start(); err != nil {
+		t.Fatal(err)
+	}
+	run.verify(t)
+}
+
+func importBusybox(t *testing.T, s *berthdtest.Server) {
+	t.Helper()
+	file, err := os.Open(enginetest.BusyboxRootfs(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	if _, err := clientOf(t, s).ImportImage(t.Context(), file, client.ImportOptions{Name: "local/busybox:latest", Rootfs: true}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func clientOf(t *testing.T, s *berthdtest.Server) *client.Client {
+	t.Helper()
+	c, err := client.New(client.Config{URL: s.URL, Username: s.Vars["BERTH_USER"], APIKey: s.Vars["BERTH_APIKEY"]})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+type crashRun struct {
+	server *berthdtest.Server
+	random *rand.Rand
+	jobs   []*expectation
+}
+
+// cycle sends work, lets the server die in the middle of it, and starts it again.
+func (r *crashRun) cycle(t *testing.T, i int) {
+	t.Helper()
+	armed := i%2 == 1
+	r.server.Env = nil
+	if armed {
+		point := crashPoints[i/2%len(crashPoints)]
+		r.server.Env = []string{fmt.Sprintf("BERTH_CRASHPOINT=%s:%d", point, 1+r.random.IntN(4))}
+	}
+	r.server.Kill()
+	if err := r.server.Start(); err != nil {
+		if armed && errors.Is(err, berthdtest.ErrNotReady) {
+			return // the point lay in the start itself
+		}
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Duration(50+r.random.IntN(700))*time.Millisecond)
+	defer cancel()
+	var wait sync.WaitGroup
+	for range 3 {
+		job := &expectation{key: fmt.Sprintf("key%d", len(r.jobs)), code: r.random.IntN(3), lines: 1 + r.random.IntN(500)}
+		r.jobs = append(r.jobs, job)
+		asksForEnd := r.random.IntN(6)
+		wait.Go(func() { r.submit(ctx, t, job, asksForEnd) })
+	}
+	wait.Wait()
+	if armed {
+		_ = r.server.Crashed(ctx) // or it is killed at the deadline
+	} else {
+		<-ctx.Done()
+	}
+}
+
+func (r *crashRun) submission(job *expectation) client.Submission {
+	script := fmt.Sprintf("echo ran >> /data/%s\ni=0; while [ $i -lt %d ]; do i=$((i+1)); echo line $i; done\nsleep 0.%d; exit %d",
+		job.key, job.lines, job.lines%10, job.code)
+	return client.Submission{
+		Container: &client.Container{Image: "local/busybox:latest", JobScript: script},
+		Machine:   client.Machine{Type: "n0", Nodes: 1},
+		Vault:     &client.Vault{Name: "data"},
+		JobLabel:  job.key,
+	}
+}
+
+// submit sends a job, and sometimes asks for its end right after. Errors are expected: the server may be dead.
+func (r *crashRun) submit(ctx context.Context, t *testing.T, job *expectation, asksForEnd int) {
+	c := clientOf(t, r.server)
+	receipt, err := c.Batch(ctx, r.submission(job), client.IdempotencyKey(job.key))
+	if err != nil {
+		return
+	}
+	job.number = receipt.Number
+	ref := client.Number(receipt.Number)
+	switch asksForEnd {
+	case 0:
+		err = c.Terminate(ctx, ref)
+	case 1:
+		err = c.Shutdown(ctx, ref)
+	default:
+		return
+	}
+	job.ended = err == nil
+}
+
+// verify sends every submission again, so that those whose answer was lost are known too, waits for all and checks each.
+func (r *crashRun) verify(t *testing.T) {
+	t.Helper()
+	c := clientOf(t, r.server)
+	seen := make(map[int64]string)
+	for _, job := range r.jobs {
+		receipt, err := c.Batch(t.Context(), r.submission(job), client.IdempotencyKey(job.key))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if job.number != 0 && job.number != receipt.Number {
+			t.Errorf("%s was acknowledged as job %d and is job %d on a retry", job.key, job.number, receipt.Number)
+		}
+		if other, doubled := seen[receipt.Number]; doubled {
+			t.Errorf("%s and %s are both job %d", job.key, other, receipt.Number)
+		}
+		job.number = receipt.Number
+		seen[receipt.Number] = job.key
+	}
+	states := make(map[string]int)
+	for _, job := range r.jobs {
+		ended, err := c.Wait(t.Context(), client.Number(job.number))
+		if err != nil {
+			t.Fatal(err)
+		}
+		states[ended.State]++
+		r.check(t, job, ended)
+	}
+	t.Logf("%d jobs after %d crashes: %v", len(r.jobs), *crashes, states)
+	r.checkNothingLeft(t)
+}
+
+func (r *crashRun) check(t *testing.T, job *expectation, ended client.Job) {
+	t.Helper()
+	ran, err := os.ReadFile(filepath.Join(r.server.Data, "vaults", "admin", "data", job.key))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		t.Fatal(err)
+	}
+	if len(ran) > len("ran\n") {
+		t.Errorf("job %d ran more than once: %q", job.number, ran)
+	}
+	switch ended.State {
+	case "completed", "failed":
+		want := "completed"
+		if job.code != 0 {
+			want = "failed"
+		}
+		natural := ended.End.Reason == "exited"
+		if natural && (ended.State != want || ended.End.ExitCode != job.code || string(ran) != "ran\n") {
+			t.Errorf("job %d: %+v and %q, want exit code %d after one run", job.number, ended, ran, job.code)
+		}
+		if ended.End.Reason == "lost" || !natural && ended.End.By == "" {
+			t.Errorf("job %d ended as %+v; nobody asked for that", job.number, ended.End)
+		}
+		if natural {
+			r.checkOutput(t, job)
+		}
+	case "terminated", "canceled":
+		if ended.End.By == "" {
+			t.Errorf("job %d ended as %+v; nobody asked for that", job.number, ended.End)
+		}
+	default:
+		t.Errorf("job %d is %s", job.number, ended.State)
+	}
+	if job.ended && ended.End.By == "" {
+		t.Errorf("job %d was to end and the server said yes, but it ended as %+v", job.number, ended.End)
+	}
+}
+
+func (r *crashRun) checkOutput(t *testing.T, job *expectation) {
+	t.Helper()
+	got, err := clientOf(t, r.server).Output(t.Context(), client.Number(job.number), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, own, found := strings.Cut(got, strings.Repeat("#", 79)+"\n")
+	var want strings.Builder
+	for i := range job.lines {
+		fmt.Fprintln(&want, "line", i+1)
+	}
+	if !found || own != want.String() {
+		t.Errorf("job %d: output of %d bytes, want %d", job.number, len(own), want.Len())
+	}
+}
+
+// checkNothingLeft: no container, scratch directory or process of an ended job is there.
+func (r *crashRun) checkNothingLeft(t *testing.T) {
+	t.Helper()
+	deadline := time.Now().Add(30 * time.Second)
+	for {
+		left := r.left(t)
+		if left == "" {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Errorf("ended jobs left behind:\n%s", left)
+			return
+		}
+		time.Sleep(100 * time.Millisecond) // cleaning follows the end; nothing tells when it is done
+	}
+}
+
+func (r *crashRun) left(t *testing.T) string {
+	t.Helper()
+	scratch, err := filepath.Glob(filepath.Join(r.server.Data, "scratch", "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command("pgrep", "-af", "containerd-shim-runc-v2 .* -id berth-.* -address .*"+r.server.socketFolder()).CombinedOutput()
+	if err != nil {
+		out = nil // pgrep found none
+	}
+	return strings.Join(scratch, "\n") + string(out)
+}

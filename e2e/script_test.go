@@ -1,0 +1,160 @@
+// Package e2e tells the stories of berth's users as scripts against the real server, real containers and the real command line.
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/berth-hpc/berth/internal/berthdtest"
+	"github.com/berth-hpc/berth/internal/engine/enginetest"
+)
+
+// bin is the folder of the binaries under test, made by TestMain.
+var bin string
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "berth-e2e-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	bin = dir
+	code := 1
+	if err := berthdtest.Build(context.Background(), "..", dir, "berthd", "berth"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+	} else {
+		code = m.Run()
+	}
+	_ = os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+// TestStories runs each script with a server of its own.
+func TestStories(t *testing.T) {
+	rootfs := enginetest.BusyboxRootfs(t)
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata",
+		RequireExplicitExec: true,
+		Setup: func(env *testscript.Env) error {
+			s := &berthdtest.Server{Bin: bin, Data: filepath.Join(env.WorkDir, "data")}
+			env.Values[serverKey{}] = s
+			env.Defer(func() {
+				if err := s.Down(); err != nil {
+					t.Error(err)
+				}
+			})
+			env.Setenv("PATH", bin+":"+os.Getenv("PATH"))
+			env.Setenv("HOME", env.WorkDir)
+			env.Setenv("BUSYBOX", rootfs)
+			env.Setenv("DATA", s.Data)
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"server": serverCmd,
+			"http":   httpCmd,
+			"await":  awaitCmd,
+		},
+	})
+}
+
+type serverKey struct{}
+
+func serverOf(ts *testscript.TestScript) *berthdtest.Server { return ts.Value(serverKey{}).(*berthdtest.Server) }
+
+// serverCmd: server start [flag…] | stop | kill | crash POINT[:N] (start with an armed crash point) | crashed (wait for it).
+func serverCmd(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) == 0 {
+		ts.Fatalf("usage: server start|stop|kill|crash|crashed")
+	}
+	s := serverOf(ts)
+	var err error
+	switch args[0] {
+	case "start":
+		s.Flags, s.Env = args[1:], nil
+		err = s.Start()
+	case "crash":
+		s.Env = []string{"BERTH_CRASHPOINT=" + args[1]}
+		err = s.Start()
+	case "crashed":
+		ctx, cancel := context.WithTimeoutCause(context.Background(), berthdtest.ReadyWithin, fmt.Errorf("waited %s", berthdtest.ReadyWithin))
+		defer cancel()
+		err = s.Crashed(ctx)
+	case "stop":
+		err = s.Stop()
+	case "kill":
+		s.Kill()
+	default:
+		ts.Fatalf("unknown: server %s", args[0])
+	}
+	if (err != nil) != neg {
+		ts.Fatalf("server %s: %v", strings.Join(args, " "), err)
+	}
+	for name, value := range s.Vars {
+		ts.Setenv(name, value)
+	}
+}
+
+// httpCmd: http METHOD PATH [BODY [HEADER: VALUE]…] prints the status, the content type and the body. A BODY of @FILE is read
+// from a file.
+func httpCmd(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) < 2 || neg {
+		ts.Fatalf("usage: http METHOD PATH [BODY [HEADER: VALUE]…]")
+	}
+	var body io.Reader = http.NoBody
+	if len(args) > 2 && args[2] != "" {
+		text := args[2]
+		if name, ok := strings.CutPrefix(text, "@"); ok {
+			text = ts.ReadFile(name)
+		}
+		body = strings.NewReader(os.Expand(text, ts.Getenv))
+	}
+	req, err := http.NewRequest(args[0], serverOf(ts).URL+args[1], body)
+	ts.Check(err)
+	for _, header := range args[min(3, len(args)):] {
+		name, value, _ := strings.Cut(header, ": ")
+		req.Header.Set(name, value)
+	}
+	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	resp, err := client.Do(req)
+	ts.Check(err)
+	defer resp.Body.Close()
+	answer, err := io.ReadAll(resp.Body)
+	ts.Check(err)
+	fmt.Fprintf(ts.Stdout(), "%d %s\n%s\n", resp.StatusCode, resp.Header.Get("Content-Type"), answer)
+}
+
+// awaitCmd: await TEXT COMMAND… repeats a command until its output holds a text.
+func awaitCmd(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) < 2 || neg {
+		ts.Fatalf("usage: await TEXT COMMAND…")
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), berthdtest.ReadyWithin)
+	defer cancel()
+	var last []byte
+	for ctx.Err() == nil {
+		cmd := exec.CommandContext(ctx, args[1], args[2:]...)
+		cmd.Dir = ts.MkAbs(".")
+		cmd.Env = append(os.Environ(), "PATH="+ts.Getenv("PATH"), "HOME="+ts.Getenv("HOME"))
+		for name, value := range serverOf(ts).Vars {
+			cmd.Env = append(cmd.Env, name+"="+value)
+		}
+		cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+		last, _ = cmd.CombinedOutput()
+		if strings.Contains(string(last), args[0]) {
+			return
+		}
+		time.Sleep(50 * time.Millisecond) // the story of somebody who polls
+	}
+	ts.Fatalf("no %q in the output of %s:\n%s\n%s", args[0], strings.Join(args[1:], " "), last, serverOf(ts).Log())
+}

@@ -1,0 +1,89 @@
+// Package config holds the settings of the server, their defaults and their limits.
+package config
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// Config are the settings of a server. Default returns ones that need no change.
+type Config struct {
+	// Data is the data directory; absolute after Check.
+	Data string
+	// Listen is the address to serve on, host:port; port 0 takes a free one.
+	Listen string
+	// Database is a postgres:// address; empty is the embedded database in the data directory.
+	Database string
+	// Containerd is the socket of a containerd to use; "auto" takes the system's when it answers, else a private one; "private"
+	// always takes a private one.
+	Containerd string
+	// Network is how jobs reach the outside: "bridge" or "none".
+	Network string
+	// Cores, MemoryMB and Slots are what this machine gives to jobs; 0 is all of it, and one slot for each core.
+	Cores    int
+	MemoryMB int64
+	Slots    int
+	// Grace is how long a command may take to end after a shutdown.
+	Grace time.Duration
+	// Tick is how often the loops look without being told.
+	Tick time.Duration
+	// LogLevel is debug, info, warn or error.
+	LogLevel string
+}
+
+// Default returns the settings of a server that was told nothing.
+func Default() Config {
+	return Config{
+		Data: "/var/lib/berth", Listen: "127.0.0.1:8080", Containerd: "auto", Network: "bridge",
+		Grace: 3 * time.Second, Tick: 10 * time.Second, LogLevel: "info",
+	}
+}
+
+// Check makes Data absolute and returns everything that is wrong, each with the flag to change.
+func (c *Config) Check() error {
+	var wrong []error
+	refuse := func(flag string, value any, allowed string) {
+		wrong = append(wrong, fmt.Errorf("--%s %v: %s", flag, value, allowed))
+	}
+	data, err := filepath.Abs(c.Data)
+	if c.Data == "" || err != nil {
+		refuse("data", c.Data, "must name a directory")
+	}
+	c.Data = data
+	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
+		refuse("listen", c.Listen, "must be HOST:PORT, for example 127.0.0.1:8080 or :8080")
+	}
+	if c.Database != "" && !strings.HasPrefix(c.Database, "postgres://") && !strings.HasPrefix(c.Database, "postgresql://") {
+		refuse("database", "…", "must be a postgres:// address, or empty for the embedded database")
+	}
+	if c.Containerd != "auto" && c.Containerd != "private" && !filepath.IsAbs(c.Containerd) {
+		refuse("containerd", c.Containerd, "must be auto, private or the path of a socket")
+	}
+	if c.Network != "bridge" && c.Network != "none" {
+		refuse("network", c.Network, "must be bridge or none")
+	}
+	for flag, value := range map[string]int64{"cores": int64(c.Cores), "memory-mb": c.MemoryMB, "slots": int64(c.Slots)} {
+		if value < 0 {
+			refuse(flag, value, "must not be negative; 0 takes what the machine has")
+		}
+	}
+	if c.Grace < 0 || c.Tick <= 0 {
+		refuse("grace, --tick", fmt.Sprint(c.Grace, ", ", c.Tick), "must not be negative; the tick must be above 0")
+	}
+	if _, err := c.Level(); err != nil {
+		refuse("log-level", c.LogLevel, "must be debug, info, warn or error")
+	}
+	return errors.Join(wrong...)
+}
+
+// Level returns the log level.
+func (c *Config) Level() (slog.Level, error) {
+	var level slog.Level
+	err := level.UnmarshalText([]byte(c.LogLevel))
+	return level, err
+}

@@ -1,0 +1,41 @@
+package config
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestDefaultIsValid(t *testing.T) {
+	c := Default()
+	if err := c.Check(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestCheckNamesEveryWrongFlag(t *testing.T) {
+	c := Config{
+		Listen: "8080", Database: "mysql://x", Containerd: "docker", Network: "cni", Cores: -1, MemoryMB: -1, Slots: -1,
+		Grace: -time.Second, LogLevel: "loud",
+	}
+	err := c.Check()
+	if err == nil {
+		t.Fatal("Check accepted nonsense")
+	}
+	for _, flag := range []string{"data", "listen", "database", "containerd", "network", "cores", "memory-mb", "slots", "grace", "log-level"} {
+		if !strings.Contains(err.Error(), "--"+flag) {
+			t.Errorf("the error does not name --%s:\n%v", flag, err)
+		}
+	}
+	if strings.Contains(err.Error(), "mysql://x") {
+		t.Error("the database address can hold a password and must not be shown")
+	}
+}
+
+func TestDataBecomesAbsolute(t *testing.T) {
+	c := Default()
+	c.Data = "some/where"
+	if err := c.Check(); err != nil || !strings.HasPrefix(c.Data, "/") {
+		t.Errorf("Data = %q, %v", c.Data, err)
+	}
+}

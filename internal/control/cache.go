@@ -1,0 +1,52 @@
+package control
+
+import (
+	"sync"
+	"time"
+)
+
+// cache keeps what the store or the engine answered for a moment, because thousands of submissions a second ask the same
+// question. It holds answers only, no errors, at most maxCached of them. The zero value is ready; safe for concurrent use.
+type cache[K comparable, V any] struct {
+	mu      sync.Mutex
+	entries map[K]cached[V]
+}
+
+type cached[V any] struct {
+	value V
+	until time.Time
+}
+
+// cacheFor is how long an answer may be old: short enough that nobody notices a change that another process made.
+const cacheFor = time.Second
+
+// maxCached bounds a cache; when it is full it is emptied, which costs one lookup each.
+const maxCached = 4096
+
+// get returns the kept answer for key, or asks load and keeps its answer.
+func (c *cache[K, V]) get(key K, now time.Time, load func() (V, error)) (V, error) {
+	c.mu.Lock()
+	entry, ok := c.entries[key]
+	c.mu.Unlock()
+	if ok && now.Before(entry.until) {
+		return entry.value, nil
+	}
+	value, err := load()
+	if err != nil {
+		return value, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.entries == nil || len(c.entries) >= maxCached {
+		c.entries = make(map[K]cached[V])
+	}
+	c.entries[key] = cached[V]{value: value, until: now.Add(cacheFor)}
+	return value, nil
+}
+
+// forget empties the cache after a change that this process made.
+func (c *cache[K, V]) forget() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	clear(c.entries)
+}

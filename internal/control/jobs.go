@@ -1,0 +1,153 @@
+package control
+
+import (
+	"context"
+
+	"github.com/berth-hpc/berth"
+	"github.com/berth-hpc/berth/internal/store"
+)
+
+// Public texts that clients know literally.
+const (
+	msgNotFound   = "Not found"
+	msgNotRunning = "Running job is not found"
+	msgNotEnded   = "Finished job is not found"
+	msgNoJob      = "No job specified"
+	msgBadRequest = "Bad Request"
+)
+
+// endedPage bounds a listing of ended jobs for clients that ask for all of them: the history has no end.
+const endedPage = 1000
+
+// Job returns a job, or NotFound "Not found", also for a job that the caller may not see.
+func (s *Service) Job(ctx context.Context, caller berth.Caller, ref JobRef) (berth.Job, error) {
+	job, err := s.find(ctx, ref)
+	if err != nil {
+		return berth.Job{}, err
+	}
+	if !caller.MayControl(job.Owner) {
+		return berth.Job{}, &berth.Error{Kind: berth.NotFound, Msg: msgNotFound}
+	}
+	return job, nil
+}
+
+func (s *Service) find(ctx context.Context, ref JobRef) (job berth.Job, err error) {
+	switch {
+	case ref.Number != 0:
+		job, err = s.cfg.Store.Job(ctx, ref.Number)
+	case ref.Name != "":
+		job, err = s.cfg.Store.JobByName(ctx, ref.Name)
+	default:
+		return berth.Job{}, &berth.Error{Kind: berth.Invalid, Msg: msgNoJob}
+	}
+	switch {
+	case berth.KindOf(err) == berth.NotFound:
+		return berth.Job{}, &berth.Error{Kind: berth.NotFound, Msg: msgNotFound, Err: err}
+	case err != nil:
+		return berth.Job{}, err
+	case ref.Name != "" && ref.Name != job.Name:
+		return berth.Job{}, &berth.Error{Kind: berth.Invalid, Msg: msgBadRequest, Detail: "name and number are of different jobs"}
+	}
+	return job, nil
+}
+
+// Jobs lists jobs of the caller. Those that have not ended come first, in the order of their numbers, then ended ones, newest
+// first; a listing of ended jobs has at most 1,000 unless filter.Limit says otherwise.
+func (s *Service) Jobs(ctx context.Context, caller berth.Caller, filter JobsFilter) ([]berth.Job, error) {
+	selection := store.Filter{
+		Owner: caller.User.Name, Label: filter.Label, LabelExact: filter.LabelExact, After: filter.After, Limit: filter.Limit,
+	}
+	if filter.Team && caller.User.Admin {
+		selection.Owner = ""
+	}
+	var jobs []berth.Job
+	if !filter.Ended || filter.All {
+		selection.States = statesWhere(func(st berth.State) bool { return !st.Final() })
+		active, err := s.cfg.Store.Jobs(ctx, selection)
+		if err != nil {
+			return nil, err
+		}
+		jobs = active
+	}
+	if filter.Ended || filter.All {
+		selection.States = statesWhere(berth.State.Final)
+		selection.Newest = true
+		if selection.Limit == 0 {
+			selection.Limit = endedPage
+		}
+		ended, err := s.cfg.Store.Jobs(ctx, selection)
+		if err != nil {
+			return nil, err
+		}
+		jobs = append(jobs, ended...)
+	}
+	return jobs, nil
+}
+
+func statesWhere(keep func(berth.State) bool) []berth.State {
+	var states []berth.State
+	for _, st := range berth.States() {
+		if keep(st) {
+			states = append(states, st)
+		}
+	}
+	return states
+}
+
+// Wait returns the job when it has ended, or as it is when ctx ends first.
+func (s *Service) Wait(ctx context.Context, caller berth.Caller, ref JobRef) (berth.Job, error) {
+	job, err := s.Job(ctx, caller, ref)
+	if err != nil {
+		return berth.Job{}, err
+	}
+	return s.waitUntil(ctx, job, func(job berth.Job) bool { return job.State.Final() })
+}
+
+// waitUntil returns the job when it is as wanted, or as it is when ctx ends first.
+func (s *Service) waitUntil(ctx context.Context, job berth.Job, wanted func(berth.Job) bool) (berth.Job, error) {
+	changed, stop := s.cfg.Changes.Watch(job.Number)
+	defer stop()
+	for {
+		// Read after Watch: a change in between is seen here or wakes the select.
+		latest, err := s.cfg.Store.Job(ctx, job.Number)
+		switch {
+		case ctx.Err() != nil:
+			return job, nil
+		case err != nil:
+			return berth.Job{}, err
+		}
+		job = latest
+		if wanted(job) {
+			return job, nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return job, nil
+		}
+	}
+}
+
+// Shutdown asks for a graceful end; a queued job is canceled. It returns when the wish is on disk. NotFound "Running job is not
+// found" when it has ended. Safe to repeat.
+func (s *Service) Shutdown(ctx context.Context, caller berth.Caller, ref JobRef) error {
+	return s.wish(ctx, caller, ref, berth.EventStopRequested)
+}
+
+// Terminate asks for an immediate end in any state. It returns when the wish is on disk. NotFound "Running job is not found" when
+// it has ended. Safe to repeat.
+func (s *Service) Terminate(ctx context.Context, caller berth.Caller, ref JobRef) error {
+	return s.wish(ctx, caller, ref, berth.EventTerminateRequested)
+}
+
+func (s *Service) wish(ctx context.Context, caller berth.Caller, ref JobRef, kind berth.EventKind) error {
+	job, err := s.Job(ctx, caller, ref)
+	if err != nil {
+		return err
+	}
+	_, err = s.cfg.Store.Apply(ctx, job.Number, berth.Event{Kind: kind, At: s.cfg.Now(), By: caller.User.Name})
+	if refused, ok := errorAs[*berth.StateError](err); ok {
+		return &berth.Error{Kind: berth.NotFound, Msg: msgNotRunning, Err: refused}
+	}
+	return err
+}

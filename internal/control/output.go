@@ -1,0 +1,102 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"io"
+
+	"github.com/berth-hpc/berth"
+)
+
+func errorAs[E error](err error) (E, bool) {
+	var target E
+	ok := errors.As(err, &target)
+	return target, ok
+}
+
+// Tail returns the last lines of a running job's output as they are on disk, all of it for 0. NotFound "Running job is not found"
+// for a job that does not run.
+func (s *Service) Tail(ctx context.Context, caller berth.Caller, ref JobRef, lines int) ([]byte, error) {
+	job, err := s.Job(ctx, caller, ref)
+	if err != nil {
+		return nil, err
+	}
+	if job.State != berth.StateRunning && job.State != berth.StateStopping {
+		return nil, &berth.Error{Kind: berth.NotFound, Msg: msgNotRunning}
+	}
+	return s.cfg.Outputs.Tail(job.Number, lines)
+}
+
+// Output returns the last lines of an ended job's output as they are on disk, all of it for 0. NotFound "Finished job is not
+// found" for a job that has not ended.
+func (s *Service) Output(ctx context.Context, caller berth.Caller, ref JobRef, lines int) ([]byte, error) {
+	job, err := s.Job(ctx, caller, ref)
+	if err != nil {
+		return nil, err
+	}
+	if !job.State.Final() {
+		return nil, &berth.Error{Kind: berth.NotFound, Msg: msgNotEnded}
+	}
+	return s.cfg.Outputs.Tail(job.Number, lines)
+}
+
+// OpenOutput returns the bytes of the output from the offset on, in any state. With follow it goes on until the job has ended
+// and everything was read. The caller closes it; it also ends with ctx.
+func (s *Service) OpenOutput(ctx context.Context, caller berth.Caller, ref JobRef, offset int64, follow bool) (io.ReadCloser, error) {
+	job, err := s.Job(ctx, caller, ref)
+	if err != nil {
+		return nil, err
+	}
+	if !follow || job.State.Final() {
+		return s.cfg.Outputs.Open(ctx, job.Number, offset, nil)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	return &follower{ctx: ctx, cancel: cancel, service: s, job: job, offset: offset}, nil
+}
+
+// follower reads an output that may not be there yet: it opens it at the first Read.
+type follower struct {
+	ctx     context.Context
+	cancel  context.CancelFunc
+	service *Service
+	job     berth.Job
+	offset  int64
+	file    io.ReadCloser
+}
+
+func (f *follower) Read(p []byte) (int, error) {
+	if f.file == nil {
+		if err := f.open(); err != nil {
+			return 0, err
+		}
+	}
+	return f.file.Read(p)
+}
+
+// open waits until there can be output, then follows it until the job has ended.
+func (f *follower) open() error {
+	job, err := f.service.waitUntil(f.ctx, f.job, func(job berth.Job) bool {
+		return job.State.Final() || !job.Started.IsZero()
+	})
+	if err != nil {
+		return err
+	}
+	if err := f.ctx.Err(); err != nil {
+		return err
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done) // also when the job cannot be read: the reader then ends at what is there
+		_, _ = f.service.waitUntil(f.ctx, job, func(job berth.Job) bool { return job.State.Final() })
+	}()
+	f.file, err = f.service.cfg.Outputs.Open(f.ctx, job.Number, f.offset, done)
+	return err
+}
+
+func (f *follower) Close() error {
+	f.cancel()
+	if f.file == nil {
+		return nil
+	}
+	return f.file.Close()
+}

@@ -1,0 +1,242 @@
+// Package output finds and reads the output files of jobs: one file per job, appended to by the job's agent, read by the server
+// while it grows and after its end.
+package output
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+
+	"github.com/berth-hpc/berth/internal/agentapi"
+)
+
+// jobsPerFolder keeps the folders small enough to list: job 1234567 lives in 1234/1234567.
+const jobsPerFolder = 1000
+
+// slowTick is how often a follower looks without being told, should a notification be lost.
+const slowTick = time.Second
+
+// Files are the output files below one directory. Make it with New, and call Run to have followers woken by the kernel. Safe for
+// concurrent use.
+type Files struct {
+	root string
+	log  *slog.Logger
+
+	mu       sync.Mutex
+	watcher  *fsnotify.Watcher
+	watchers map[string]map[chan struct{}]struct{}
+}
+
+// New returns the files below root, an absolute path.
+func New(root string, log *slog.Logger) *Files {
+	return &Files{root: root, log: log, watchers: make(map[string]map[chan struct{}]struct{})}
+}
+
+// Dir returns the directory of a job, which holds its output and, while it runs, what the server and its agent exchange.
+func (f *Files) Dir(number int64) string {
+	return filepath.Join(f.root, strconv.FormatInt(number/jobsPerFolder, 10), strconv.FormatInt(number, 10))
+}
+
+func (f *Files) path(number int64) string { return filepath.Join(f.Dir(number), agentapi.OutputFile) }
+
+// Run wakes followers when their files grow, until ctx ends. Without it they look once a second.
+func (f *Files) Run(ctx context.Context) error {
+	watcher, err := fsnotify.NewWatcher()
+	if err != nil {
+		return fmt.Errorf("output: watch files: %w", err)
+	}
+	defer func() { _ = watcher.Close() }()
+	f.adopt(watcher)
+	defer f.adopt(nil)
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case event, ok := <-watcher.Events:
+			if !ok {
+				return nil
+			}
+			f.wake(event.Name)
+		case err, ok := <-watcher.Errors:
+			if !ok {
+				return nil
+			}
+			f.log.WarnContext(ctx, "watching output files failed; followers look once a second", "error", err)
+		}
+	}
+}
+
+// adopt makes the watcher (nil: none) the one that tells of changes, also of the files that are followed already.
+func (f *Files) adopt(watcher *fsnotify.Watcher) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.watcher = watcher
+	for path := range f.watchers {
+		f.add(path)
+	}
+}
+
+// add starts the notifications for a path. A failure only makes followers slow. The caller holds mu.
+func (f *Files) add(path string) {
+	if f.watcher == nil {
+		return
+	}
+	if err := f.watcher.Add(path); err != nil {
+		f.log.Warn("cannot watch an output file; followers look once a second", "path", path, "error", err)
+	}
+}
+
+func (f *Files) wake(path string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for ch := range f.watchers[path] {
+		select {
+		case ch <- struct{}{}:
+		default: // it is about to look anyway
+		}
+	}
+}
+
+func (f *Files) watch(path string) (changed <-chan struct{}, stop func()) {
+	ch := make(chan struct{}, 1)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.watchers[path] == nil {
+		f.watchers[path] = make(map[chan struct{}]struct{})
+		f.add(path)
+	}
+	f.watchers[path][ch] = struct{}{}
+	return ch, func() { f.unwatch(path, ch) }
+}
+
+func (f *Files) unwatch(path string, ch chan struct{}) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.watchers[path], ch)
+	if len(f.watchers[path]) > 0 {
+		return
+	}
+	delete(f.watchers, path)
+	if f.watcher != nil {
+		_ = f.watcher.Remove(path) // gone with its file already, at worst
+	}
+}
+
+// Tail returns the last lines of a job's output, all of it for 0. A last line without its end counts as one. A job that has
+// written nothing yet has an empty output.
+func (f *Files) Tail(number int64, lines int) ([]byte, error) {
+	file, err := os.Open(f.path(number))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("output of job %d: %w", number, err)
+	}
+	defer func() { _ = file.Close() }()
+	start, err := lastLines(file, lines)
+	if err != nil {
+		return nil, fmt.Errorf("output of job %d: %w", number, err)
+	}
+	if _, err := file.Seek(start, io.SeekStart); err != nil {
+		return nil, fmt.Errorf("output of job %d: %w", number, err)
+	}
+	return io.ReadAll(file)
+}
+
+// lastLines returns the offset at which the last lines begin, reading backwards so that its cost does not grow with the file.
+func lastLines(file *os.File, lines int) (int64, error) {
+	info, err := file.Stat()
+	if err != nil || lines <= 0 {
+		return 0, err
+	}
+	end := info.Size()
+	block := make([]byte, 32<<10)
+	for pos := end; pos > 0; {
+		n := min(pos, int64(len(block)))
+		pos -= n
+		if _, err := file.ReadAt(block[:n], pos); err != nil {
+			return 0, err
+		}
+		for at := n; at > 0; {
+			i := int64(bytes.LastIndexByte(block[:at], '\n'))
+			if i < 0 {
+				break
+			}
+			at = i
+			if pos+i == end-1 {
+				continue // the end of the last line, not of the one before
+			}
+			if lines--; lines == 0 {
+				return pos + i + 1, nil
+			}
+		}
+	}
+	return 0, nil
+}
+
+// Open returns the output from the offset on; an offset behind the end is the end. With done not nil it goes on until done is
+// closed and everything was read. The reader is for one goroutine; it ends with ctx, with its error.
+func (f *Files) Open(ctx context.Context, number, offset int64, done <-chan struct{}) (io.ReadCloser, error) {
+	file, err := os.Open(f.path(number))
+	if errors.Is(err, fs.ErrNotExist) {
+		return io.NopCloser(bytes.NewReader(nil)), nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("output of job %d: %w", number, err)
+	}
+	if _, err := file.Seek(offset, io.SeekStart); err != nil {
+		_ = file.Close()
+		return nil, fmt.Errorf("output of job %d: %w", number, err)
+	}
+	if done == nil {
+		return file, nil
+	}
+	changed, stop := f.watch(file.Name())
+	return &follower{ctx: ctx, file: file, changed: changed, stop: stop, done: done}, nil
+}
+
+// follower reads a file that grows.
+type follower struct {
+	ctx     context.Context
+	file    *os.File
+	changed <-chan struct{}
+	stop    func()
+	done    <-chan struct{}
+	// last says that done was seen: the next end of the file is the end of the output.
+	last bool
+}
+
+func (r *follower) Read(p []byte) (int, error) {
+	tick := time.NewTicker(slowTick)
+	defer tick.Stop()
+	for {
+		n, err := r.file.Read(p)
+		if n > 0 || !errors.Is(err, io.EOF) || r.last {
+			return n, err
+		}
+		select {
+		case <-r.changed:
+		case <-tick.C:
+		case <-r.done:
+			r.last = true
+		case <-r.ctx.Done():
+			return 0, context.Cause(r.ctx)
+		}
+	}
+}
+
+func (r *follower) Close() error {
+	r.stop()
+	return r.file.Close()
+}

@@ -1,0 +1,164 @@
+package output
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func newFiles(t *testing.T) *Files {
+	t.Helper()
+	return New(t.TempDir(), slog.New(slog.DiscardHandler))
+}
+
+func write(t *testing.T, f *Files, number int64, text string) {
+	t.Helper()
+	if err := os.MkdirAll(f.Dir(number), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	file, err := os.OpenFile(f.path(number), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	if _, err := file.WriteString(text); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestDir(t *testing.T) {
+	f := New("/data/jobs", nil)
+	for number, want := range map[int64]string{1: "0/1", 999: "0/999", 1000: "1/1000", 1234567: "1234/1234567"} {
+		if got := f.Dir(number); got != filepath.Join("/data/jobs", want) {
+			t.Errorf("Dir(%d) = %s, want …/%s", number, got, want)
+		}
+	}
+}
+
+func TestTail(t *testing.T) {
+	long := strings.Repeat("0123456789abcdef\n", 10_000)
+	tests := map[string]struct {
+		text  string
+		lines int
+		want  string
+	}{
+		"all":                       {"a\nb\nc\n", 0, "a\nb\nc\n"},
+		"last two":                  {"a\nb\nc\n", 2, "b\nc\n"},
+		"more than there are":       {"a\nb\n", 5, "a\nb\n"},
+		"last line without its end": {"a\nb\nc", 2, "b\nc"},
+		"empty lines count":         {"a\n\n\n", 2, "\n\n"},
+		"only line ends":            {"\n\n\n", 1, "\n"},
+		"empty":                     {"", 3, ""},
+		"over many blocks":          {"first\n" + long, 9_000, long[:9_000*17]},
+		"one line over many blocks": {"a\n" + strings.Repeat("x", 100_000), 1, strings.Repeat("x", 100_000)},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			f := newFiles(t)
+			write(t, f, 7, test.text)
+			got, err := f.Tail(7, test.lines)
+			if err != nil || string(got) != test.want {
+				t.Errorf("Tail = %d bytes, %v; want %d bytes", len(got), err, len(test.want))
+			}
+		})
+	}
+}
+
+func TestTailOfAJobThatWroteNothing(t *testing.T) {
+	if got, err := newFiles(t).Tail(1, 0); err != nil || len(got) != 0 {
+		t.Errorf("Tail = %q, %v; want nothing", got, err)
+	}
+}
+
+func TestOpenReadsFromTheOffset(t *testing.T) {
+	f := newFiles(t)
+	write(t, f, 1, "0123456789")
+	for offset, want := range map[int64]string{0: "0123456789", 4: "456789", 10: "", 99: ""} {
+		r, err := f.Open(t.Context(), 1, offset, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := io.ReadAll(r)
+		if err != nil || string(got) != want {
+			t.Errorf("from %d: %q, %v; want %q", offset, got, err, want)
+		}
+		if err := r.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// TestFollow writes while many followers read: each must get every byte once, and end after done.
+func TestFollow(t *testing.T) {
+	for name, notified := range map[string]bool{"woken by the kernel": true, "by the slow tick": false} {
+		t.Run(name, func(t *testing.T) { follow(t, notified) })
+	}
+}
+
+func follow(t *testing.T, notified bool) {
+	f := newFiles(t)
+	write(t, f, 1, "start\n")
+	if notified {
+		ctx, cancel := context.WithCancel(t.Context())
+		ran := make(chan error, 1)
+		go func() { ran <- f.Run(ctx) }()
+		defer func() {
+			cancel()
+			if err := <-ran; err != nil {
+				t.Error(err)
+			}
+		}()
+	}
+	done := make(chan struct{})
+	results := make(chan string, 10)
+	for range cap(results) {
+		r, err := f.Open(t.Context(), 1, 0, done)
+		if err != nil {
+			t.Fatal(err)
+		}
+		go func() {
+			got, err := io.ReadAll(r)
+			if err != nil {
+				got = fmt.Append(nil, err)
+			}
+			_ = r.Close()
+			results <- string(got)
+		}()
+	}
+	want := "start\n"
+	for i := range 200 {
+		line := fmt.Sprintln("line", i)
+		write(t, f, 1, line)
+		want += line
+	}
+	close(done)
+	for range cap(results) {
+		if got := <-results; got != want {
+			t.Fatalf("follower got %d bytes, want %d", len(got), len(want))
+		}
+	}
+	if len(f.watchers) != 0 {
+		t.Errorf("%d files are still watched", len(f.watchers))
+	}
+}
+
+func TestFollowEndsWithItsContext(t *testing.T) {
+	f := newFiles(t)
+	write(t, f, 1, "x")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	r, err := f.Open(ctx, 1, 1, make(chan struct{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	why := fmt.Errorf("the client went away")
+	cancel(why)
+	if _, err := io.ReadAll(r); err != why {
+		t.Errorf("Read = %v, want the cause", err)
+	}
+}

@@ -1,0 +1,266 @@
+// Package reconcile makes the engine agree with the store: placed jobs are started, wishes carried out, ends recorded, and what
+// ended jobs left behind is removed. It is the only caller of the engine's Start, Stop and Remove. After a restart of the server
+// the first pass adopts what is there.
+package reconcile
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/berth-hpc/berth"
+	"github.com/berth-hpc/berth/internal/engine"
+	"github.com/berth-hpc/berth/internal/store"
+)
+
+// Store is what the reconciler needs of the store.
+type Store interface {
+	Job(ctx context.Context, number int64) (berth.Job, error)
+	Jobs(ctx context.Context, filter store.Filter) ([]berth.Job, error)
+	Apply(ctx context.Context, number int64, ev berth.Event) (berth.Job, error)
+	PullSecret(ctx context.Context, number int64) (string, error)
+	Vault(ctx context.Context, owner, name string) (berth.Vault, error)
+}
+
+// Vaults provides the directories that jobs find at /data. All methods are safe to repeat.
+type Vaults interface {
+	Prepare(v berth.Vault, attempt string) (path string, err error)
+	Release(attempt string) error
+	Attempts() ([]string, error)
+}
+
+// Config is what a Reconciler is made of. Everything is required unless it says otherwise.
+type Config struct {
+	Store  Store
+	Engine engine.Engine
+	Images engine.Images
+	Vaults Vaults
+	// Dir returns the directory of a job, see engine.Attempt.Dir.
+	Dir func(number int64) string
+	// Grace is how long a command may take to end after a shutdown.
+	Grace time.Duration
+	// Nameservers and Search are for the jobs' /etc/resolv.conf. Optional.
+	Nameservers []string
+	Search      []string
+	Now         func() time.Time
+	// Tick is how often everything is looked at without being told.
+	Tick time.Duration
+	Log  *slog.Logger
+}
+
+// Reconciler works on each job in a goroutine of its own, one at a time for each job, and only while there is something to do.
+type Reconciler struct {
+	cfg Config
+
+	mu sync.Mutex
+	// pending holds the jobs to look at before Run has begun or between two of its rounds.
+	pending map[int64]struct{}
+	workers map[int64]*worker
+	timers  map[int64]*time.Timer
+	wake    chan struct{}
+	running sync.WaitGroup
+}
+
+// worker is a job that is being worked on.
+type worker struct {
+	// again says that the job changed meanwhile: look once more.
+	again bool
+	// interrupt ends a pull, because the job is to end.
+	interrupt context.CancelFunc
+}
+
+// New returns a Reconciler. It starts nothing.
+func New(cfg Config) *Reconciler {
+	return &Reconciler{
+		cfg:     cfg,
+		pending: make(map[int64]struct{}),
+		workers: make(map[int64]*worker),
+		timers:  make(map[int64]*time.Timer),
+		wake:    make(chan struct{}, 1),
+	}
+}
+
+// Notify tells of a stored event. It does not block.
+func (r *Reconciler) Notify(job berth.Job, ev berth.Event) {
+	switch ev.Kind {
+	case berth.EventPlaced:
+		r.poke(job.Number)
+	case berth.EventStopRequested, berth.EventTerminateRequested:
+		r.interrupt(job.Number)
+		if job.State.Active() {
+			r.poke(job.Number)
+		}
+	case berth.EventSubmitted, berth.EventWaiting, berth.EventStarted, berth.EventStopping, berth.EventEnded, berth.EventRefused:
+		// its own doing, or nothing to do yet
+	}
+}
+
+// poke has Run look at a job.
+func (r *Reconciler) poke(number int64) {
+	r.mu.Lock()
+	r.pending[number] = struct{}{}
+	r.mu.Unlock()
+	select {
+	case r.wake <- struct{}{}:
+	default: // a round is due anyway
+	}
+}
+
+// interrupt ends the pull that a job's worker may be waiting for.
+func (r *Reconciler) interrupt(number int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if w := r.workers[number]; w != nil && w.interrupt != nil {
+		w.interrupt()
+	}
+}
+
+// pokeAfter has Run look at a job later. A later call for the same job replaces an earlier one.
+func (r *Reconciler) pokeAfter(number int64, wait time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if timer := r.timers[number]; timer != nil {
+		timer.Stop()
+	}
+	r.timers[number] = time.AfterFunc(max(0, wait), func() { r.poke(number) })
+}
+
+func (r *Reconciler) forgetTimer(number int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if timer := r.timers[number]; timer != nil {
+		timer.Stop()
+		delete(r.timers, number)
+	}
+}
+
+// Run reconciles until ctx ends, then waits for the work at hand, which ends with ctx too. Running jobs go on.
+func (r *Reconciler) Run(ctx context.Context) error {
+	defer r.stop()
+	exits := r.cfg.Engine.Exits(ctx)
+	tick := time.NewTicker(r.cfg.Tick)
+	defer tick.Stop()
+	r.pass(ctx)
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+			r.pass(ctx)
+		case <-r.wake:
+			r.round(ctx)
+		case attempt, ok := <-exits:
+			if !ok {
+				exits = nil // ctx has ended
+				continue
+			}
+			if number, ok := berth.AttemptJob(attempt); ok {
+				r.poke(number)
+			}
+		}
+	}
+}
+
+func (r *Reconciler) stop() {
+	r.running.Wait()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for number, timer := range r.timers {
+		timer.Stop()
+		delete(r.timers, number)
+	}
+}
+
+// pass logs what a runOnce could not do; the next one tries again.
+func (r *Reconciler) pass(ctx context.Context) {
+	if err := r.runOnce(ctx); err != nil && ctx.Err() == nil {
+		r.cfg.Log.ErrorContext(ctx, "reconcile pass failed; nothing was removed, looking again later", "error", err)
+	}
+}
+
+// runOnce looks at everything: all jobs that hold resources, and all attempts that the engine has.
+func (r *Reconciler) runOnce(ctx context.Context) error {
+	active, err := r.cfg.Store.Jobs(ctx, store.Filter{
+		States: []berth.State{berth.StateStarting, berth.StateRunning, berth.StateStopping},
+	})
+	if err != nil {
+		return err
+	}
+	for _, job := range active {
+		r.poke(job.Number)
+	}
+	r.round(ctx)
+	return r.sweep(ctx)
+}
+
+// round gives every job that was poked to a worker.
+func (r *Reconciler) round(ctx context.Context) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for number := range r.pending {
+		if w := r.workers[number]; w != nil {
+			w.again = true
+			continue
+		}
+		w := &worker{}
+		r.workers[number] = w
+		r.running.Go(func() { r.work(ctx, number, w) })
+	}
+	clear(r.pending)
+}
+
+// Errors of a step are tried again after a pause that doubles.
+const (
+	firstPause = 100 * time.Millisecond
+	lastPause  = 10 * time.Second
+)
+
+// work takes steps with a job until there is nothing to do for now.
+func (r *Reconciler) work(ctx context.Context, number int64, w *worker) {
+	pause := firstPause
+	for {
+		r.begin(w)
+		more, err := r.step(ctx, number)
+		if ctx.Err() != nil {
+			return
+		}
+		if err != nil {
+			r.cfg.Log.WarnContext(ctx, "job not brought on; trying again", "job", number, "pause", pause, "error", err)
+			sleep(ctx, pause)
+			pause = min(2*pause, lastPause)
+			continue
+		}
+		pause = firstPause
+		if !more && r.done(number, w) {
+			return
+		}
+	}
+}
+
+// begin marks that everything up to now is seen by the step that follows.
+func (r *Reconciler) begin(w *worker) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	w.again = false
+}
+
+// done ends a worker unless its job was poked since the last step began.
+func (r *Reconciler) done(number int64, w *worker) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if w.again {
+		return false
+	}
+	delete(r.workers, number)
+	return true
+}
+
+func sleep(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+}

@@ -1,0 +1,200 @@
+package reconcile
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/berth-hpc/berth"
+	"github.com/berth-hpc/berth/internal/agentapi"
+	"github.com/berth-hpc/berth/internal/crashpoint"
+	"github.com/berth-hpc/berth/internal/engine"
+	"github.com/berth-hpc/berth/internal/image"
+	"github.com/berth-hpc/berth/internal/jobscript"
+)
+
+// dataPath is where jobs find their vault.
+const dataPath = "/data"
+
+// progressEvery is how often the progress of a pull is stored.
+const progressEvery = 2 * time.Second
+
+// start starts a placed job. The engine is asked first and tells when the attempt is there already, or when the image is not.
+func (r *Reconciler) start(ctx context.Context, job berth.Job) (more bool, err error) {
+	attempt, err := r.prepare(ctx, job)
+	if err != nil {
+		return false, err
+	}
+	crashpoint.Here("reconcile.start.before")
+	err = r.cfg.Engine.Start(ctx, attempt)
+	crashpoint.Here("reconcile.start.after")
+	switch {
+	case err == nil, errors.Is(err, engine.ErrExists):
+		return r.adopt(ctx, job)
+	case errors.Is(err, engine.ErrNotFound):
+		return r.pull(ctx, job)
+	case errors.Is(err, engine.ErrRefused):
+		return true, r.refuse(ctx, job, image.Reason(err))
+	default:
+		return false, err
+	}
+}
+
+// adopt finds out what became of an attempt that the engine has.
+func (r *Reconciler) adopt(ctx context.Context, job berth.Job) (more bool, err error) {
+	status, err := r.cfg.Engine.Status(ctx, job.Attempt)
+	switch {
+	case err != nil:
+		return false, err // also when it is not found: the next step starts it again
+	case status.Phase == engine.PhaseCreated:
+		return true, r.cfg.Engine.Remove(ctx, job.Attempt)
+	default:
+		return true, r.started(ctx, job, status)
+	}
+}
+
+// refuse ends a job that can never be started.
+func (r *Reconciler) refuse(ctx context.Context, job berth.Job, reason string) error {
+	_, err := r.apply(ctx, job, berth.Event{Kind: berth.EventRefused, Detail: reason})
+	return err
+}
+
+// pull brings the image of a job, and tells the job's owner how far it is. Whoever asks for the job's end interrupts it.
+func (r *Reconciler) pull(ctx context.Context, job berth.Job) (more bool, err error) {
+	secret, err := r.cfg.Store.PullSecret(ctx, job.Number)
+	if err != nil {
+		return false, err
+	}
+	credentials, err := image.Credentials(secret, job.Image)
+	if err != nil {
+		return true, r.refuse(ctx, job, err.Error())
+	}
+	pulling, stop := r.interruptible(ctx, job.Number)
+	defer stop()
+	latest, err := r.tell(ctx, job, "Pulling "+image.Familiar(job.Image))
+	if err != nil || latest.Wish != berth.WishNone {
+		return true, err
+	}
+	err = r.cfg.Images.Pull(pulling, job.Image, credentials, r.progress(pulling, job))
+	switch {
+	case err == nil, pulling.Err() != nil && ctx.Err() == nil:
+		return true, nil
+	case errors.Is(err, engine.ErrRefused):
+		return true, r.refuse(ctx, job, image.Reason(err))
+	default:
+		_, told := r.tell(ctx, job, "The registry of "+image.Familiar(job.Image)+" does not answer as it should; trying again")
+		return false, errors.Join(err, told)
+	}
+}
+
+// interruptible returns a context that ends when somebody asks for the end of the job from now on. The caller looks at the wish
+// once more after it.
+func (r *Reconciler) interruptible(ctx context.Context, number int64) (context.Context, func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	w := r.workers[number]
+	w.interrupt = cancel
+	return ctx, func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		w.interrupt = nil
+		cancel()
+	}
+}
+
+// progress stores how far a pull is, now and then. What cannot be stored is not worth a failed pull.
+func (r *Reconciler) progress(ctx context.Context, job berth.Job) engine.Progress {
+	var last time.Time
+	return func(sentence string) {
+		if now := r.cfg.Now(); now.Sub(last) >= progressEvery {
+			last = now
+			_, _ = r.tell(ctx, job, "Pulling "+image.Familiar(job.Image)+": "+sentence)
+		}
+	}
+}
+
+// tell stores what a job waits for while its image is brought.
+func (r *Reconciler) tell(ctx context.Context, job berth.Job, detail string) (berth.Job, error) {
+	return r.apply(ctx, job, berth.Event{Kind: berth.EventWaiting, Wait: berth.WaitImage, Detail: detail})
+}
+
+// prepare makes everything that an attempt needs on the host. Safe to repeat.
+func (r *Reconciler) prepare(ctx context.Context, job berth.Job) (engine.Attempt, error) {
+	v, err := r.vault(ctx, job)
+	if err != nil {
+		return engine.Attempt{}, err
+	}
+	data, err := r.cfg.Vaults.Prepare(v, job.Attempt)
+	if err != nil {
+		return engine.Attempt{}, err
+	}
+	spec, err := r.spec(job)
+	if err != nil {
+		return engine.Attempt{}, err
+	}
+	dir := r.cfg.Dir(job.Number)
+	if err := writeSpec(dir, spec); err != nil {
+		return engine.Attempt{}, err
+	}
+	return engine.Attempt{
+		ID: job.Attempt, Job: job.Number, Hostname: spec.Hostname, Image: job.Image,
+		Cores: job.Need.Cores, RAM: job.Need.RAM, Dir: dir,
+		Mounts: []engine.Mount{{Source: data, Target: dataPath, ReadOnly: job.Submission.Vault.ReadOnly}},
+	}, nil
+}
+
+func (r *Reconciler) vault(ctx context.Context, job berth.Job) (berth.Vault, error) {
+	name := job.Submission.Vault.Name
+	if name == berth.EphemeralVault {
+		return berth.Vault{Name: name, Owner: job.Owner, Kind: berth.VaultEphemeral}, nil
+	}
+	return r.cfg.Store.Vault(ctx, job.Owner, name)
+}
+
+// spec says what the agent has to do.
+func (r *Reconciler) spec(job berth.Job) (agentapi.Spec, error) {
+	sub := job.Submission
+	script, err := jobscript.Decode(sub.Container.JobScript)
+	if err != nil {
+		return agentapi.Spec{}, fmt.Errorf("script of job %d: %w", job.Number, err)
+	}
+	who := berth.DefaultIdentity
+	if sub.Identity != nil {
+		who = *sub.Identity
+	}
+	hostname := "jarvice-job-" + strconv.FormatInt(job.Number, 10)
+	return agentapi.Spec{
+		Job: job.Number, Name: job.Name, Label: job.Label(), Hostname: hostname,
+		Nodes:  []agentapi.Node{{Name: hostname, Cores: job.Need.Cores}},
+		User:   agentapi.User{Name: who.Username, Group: who.Group, UID: who.UID, GID: who.GID},
+		Script: script,
+		Env:    map[string]string{"JARVICE_VAULT_NAME": sub.Vault.Name},
+		Data:   agentapi.Data{Path: dataPath, Chown: !sub.Vault.ReadOnly},
+		Grace:  r.cfg.Grace, Nameservers: r.cfg.Nameservers, Search: r.cfg.Search,
+	}, nil
+}
+
+// writeSpec leaves a whole specification or none: an agent may be reading it already when a server that was killed comes again.
+func writeSpec(dir string, spec agentapi.Spec) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("directory of job %d: %w", spec.Job, err)
+	}
+	text, err := json.Marshal(spec)
+	if err != nil {
+		return fmt.Errorf("specification of job %d: %w", spec.Job, err)
+	}
+	path := filepath.Join(dir, agentapi.SpecFile)
+	if err := os.WriteFile(path+".new", text, 0o600); err != nil {
+		return fmt.Errorf("specification of job %d: %w", spec.Job, err)
+	}
+	if err := os.Rename(path+".new", path); err != nil {
+		return fmt.Errorf("specification of job %d: %w", spec.Job, err)
+	}
+	return nil
+}

@@ -1,0 +1,168 @@
+package reconcile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/berth-hpc/berth"
+	"github.com/berth-hpc/berth/internal/agentapi"
+	"github.com/berth-hpc/berth/internal/crashpoint"
+	"github.com/berth-hpc/berth/internal/engine"
+)
+
+// step brings a job one hop on. more says that the next hop can follow at once. An error means that nothing is known: the same
+// hop is tried again.
+func (r *Reconciler) step(ctx context.Context, number int64) (more bool, err error) {
+	job, err := r.cfg.Store.Job(ctx, number)
+	if err != nil {
+		return false, err
+	}
+	switch job.State {
+	case berth.StateStarting:
+		if job.Wish != berth.WishNone {
+			return r.abandon(ctx, job)
+		}
+		return r.start(ctx, job)
+	case berth.StateRunning, berth.StateStopping:
+		return r.watch(ctx, job)
+	case berth.StateQueued: // the scheduler's
+	case berth.StateCompleted, berth.StateFailed, berth.StateTerminated, berth.StateCanceled:
+		if job.Attempt != "" {
+			return false, r.clean(ctx, job)
+		}
+	}
+	return false, nil
+}
+
+// abandon ends a job that is to end before it was seen running.
+func (r *Reconciler) abandon(ctx context.Context, job berth.Job) (more bool, err error) {
+	status, err := r.cfg.Engine.Status(ctx, job.Attempt)
+	switch {
+	case errors.Is(err, engine.ErrNotFound):
+		return true, r.end(ctx, job, berth.Exit{Known: true})
+	case err != nil:
+		return false, err
+	case status.Phase == engine.PhaseCreated:
+		if err := r.cfg.Engine.Remove(ctx, job.Attempt); err != nil {
+			return false, err
+		}
+		return true, r.end(ctx, job, berth.Exit{Known: true})
+	default:
+		return true, r.started(ctx, job, status)
+	}
+}
+
+// watch looks at a job whose container was started: it carries out a wish, enforces the walltime and sees the end.
+func (r *Reconciler) watch(ctx context.Context, job berth.Job) (more bool, err error) {
+	status, err := r.cfg.Engine.Status(ctx, job.Attempt)
+	switch {
+	case errors.Is(err, engine.ErrNotFound):
+		return true, r.end(ctx, job, r.reported(job))
+	case err != nil:
+		return false, err
+	case status.Phase == engine.PhaseExited:
+		return true, r.end(ctx, job, status.Exit)
+	case status.Phase == engine.PhaseCreated:
+		return true, r.end(ctx, job, berth.Exit{}) // it was started once, and must not be started twice
+	}
+	if deadline, ok := job.Deadline(); ok && job.Wish != berth.WishTerminate {
+		left := deadline.Sub(r.cfg.Now())
+		if left <= 0 {
+			_, err := r.apply(ctx, job, berth.Event{Kind: berth.EventTerminateRequested, By: berth.WishByWalltime})
+			return true, err
+		}
+		r.pokeAfter(job.Number, left)
+	}
+	return false, r.carryOut(ctx, job)
+}
+
+// carryOut tells the engine to end a job that somebody wants to end. Telling it twice is safe, so a crash in between is too.
+func (r *Reconciler) carryOut(ctx context.Context, job berth.Job) error {
+	grace := r.cfg.Grace
+	switch job.Wish {
+	case berth.WishNone:
+		return nil
+	case berth.WishTerminate:
+		grace = 0
+	case berth.WishStop:
+	}
+	crashpoint.Here("reconcile.stop.before")
+	if err := r.cfg.Engine.Stop(ctx, job.Attempt, grace); err != nil && !errors.Is(err, engine.ErrNotFound) {
+		return err
+	}
+	crashpoint.Here("reconcile.stop.after")
+	if job.State == berth.StateStopping {
+		return nil
+	}
+	_, err := r.apply(ctx, job, berth.Event{Kind: berth.EventStopping})
+	return err
+}
+
+// reported returns the exit that the agent left on disk, for an attempt that the engine has forgotten. Without it the exit is not
+// known.
+func (r *Reconciler) reported(job berth.Job) berth.Exit {
+	report, err := agentapi.ReadReport(r.cfg.Dir(job.Number))
+	if err != nil || report.Ended.IsZero() {
+		return berth.Exit{Detail: "the engine no longer knows the container and the agent left no report"}
+	}
+	return engine.ExitOf(report)
+}
+
+// started records the start of an attempt that the engine runs or has run.
+func (r *Reconciler) started(ctx context.Context, job berth.Job, status engine.Status) error {
+	at := status.Started
+	if at.IsZero() {
+		at = r.cfg.Now()
+	}
+	crashpoint.Here("reconcile.started.before")
+	_, err := r.applyAt(ctx, job, berth.Event{Kind: berth.EventStarted, At: at})
+	crashpoint.Here("reconcile.started.after")
+	return err
+}
+
+// end records the end of a job. All of its output is on disk by then: the agent ends after it has written it. What the attempt
+// left behind is removed in the next step, so that a crash in between leaves something to remove and nothing to guess.
+func (r *Reconciler) end(ctx context.Context, job berth.Job, exit berth.Exit) error {
+	crashpoint.Here("reconcile.ended.before")
+	_, err := r.apply(ctx, job, berth.Event{Kind: berth.EventEnded, Exit: exit})
+	crashpoint.Here("reconcile.ended.after")
+	return err
+}
+
+// clean removes what an ended job left behind, except its output. Safe to repeat.
+func (r *Reconciler) clean(ctx context.Context, job berth.Job) error {
+	r.forgetTimer(job.Number)
+	if err := r.cfg.Engine.Remove(ctx, job.Attempt); err != nil {
+		return err
+	}
+	crashpoint.Here("reconcile.removed")
+	if err := r.cfg.Vaults.Release(job.Attempt); err != nil {
+		return err
+	}
+	dir := r.cfg.Dir(job.Number)
+	for _, name := range []string{agentapi.SpecFile, agentapi.ReportFile} {
+		if err := os.Remove(filepath.Join(dir, name)); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("remove what job %d left: %w", job.Number, err)
+		}
+	}
+	return nil
+}
+
+func (r *Reconciler) apply(ctx context.Context, job berth.Job, ev berth.Event) (berth.Job, error) {
+	ev.At = r.cfg.Now()
+	return r.applyAt(ctx, job, ev)
+}
+
+// applyAt stores an event and returns the job as it is then. An event that the job's state no longer allows is not an error: the
+// next step sees what is there.
+func (r *Reconciler) applyAt(ctx context.Context, job berth.Job, ev berth.Event) (berth.Job, error) {
+	latest, err := r.cfg.Store.Apply(ctx, job.Number, ev)
+	if refused := (*berth.StateError)(nil); errors.As(err, &refused) {
+		r.cfg.Log.InfoContext(ctx, "the job changed meanwhile", "job", job.Number, "event", string(ev.Kind), "state", string(refused.State))
+		return r.cfg.Store.Job(ctx, job.Number)
+	}
+	return latest, err
+}

@@ -1,0 +1,159 @@
+package scheduler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/berth-hpc/berth"
+	"github.com/berth-hpc/berth/internal/crashpoint"
+	"github.com/berth-hpc/berth/internal/store"
+)
+
+// head is how much of the queue a pass reads. A pass that could place all of it is followed by another one.
+const head = 16
+
+// Store is what the scheduler needs of the store.
+type Store interface {
+	Jobs(ctx context.Context, filter store.Filter) ([]berth.Job, error)
+	Apply(ctx context.Context, number int64, ev berth.Event) (berth.Job, error)
+}
+
+// Host tells what there is to give out.
+type Host interface {
+	Host(ctx context.Context) (name string, capacity berth.Capacity, err error)
+}
+
+// Config is what a Scheduler is made of. All is required.
+type Config struct {
+	Store Store
+	Host  Host
+	// Random returns a random part of an attempt's id, [a-z0-9]+.
+	Random func() string
+	Now    func() time.Time
+	// Tick is how often it looks without being told.
+	Tick time.Duration
+	Log  *slog.Logger
+}
+
+// Scheduler places queued jobs. One runs at a time.
+type Scheduler struct {
+	cfg  Config
+	wake chan struct{}
+	// blocked says that the last pass left a job waiting: more jobs behind it change nothing.
+	blocked atomic.Bool
+}
+
+// New returns a Scheduler. It starts nothing.
+func New(cfg Config) *Scheduler {
+	return &Scheduler{cfg: cfg, wake: make(chan struct{}, 1)}
+}
+
+// Notify tells of a stored event. It does not block.
+func (s *Scheduler) Notify(job berth.Job, ev berth.Event) {
+	switch {
+	case ev.Kind == berth.EventSubmitted && s.blocked.Load():
+		return
+	case ev.Kind == berth.EventSubmitted, job.State.Final():
+		s.poke()
+	}
+}
+
+func (s *Scheduler) poke() {
+	select {
+	case s.wake <- struct{}{}:
+	default: // a pass is due anyway
+	}
+}
+
+// Run places jobs until ctx ends.
+func (s *Scheduler) Run(ctx context.Context) error {
+	tick := time.NewTicker(s.cfg.Tick)
+	defer tick.Stop()
+	for {
+		if err := s.runOnce(ctx); err != nil && ctx.Err() == nil {
+			s.cfg.Log.ErrorContext(ctx, "scheduling pass failed; looking again later", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-s.wake:
+		case <-tick.C:
+		}
+	}
+}
+
+// runOnce takes one snapshot, decides, and stores the decisions.
+func (s *Scheduler) runOnce(ctx context.Context) error {
+	s.blocked.Store(false) // before the snapshot: a job submitted after it must wake the next pass
+	snapshot, more, err := s.snapshot(ctx)
+	if err != nil {
+		return err
+	}
+	decisions, blocked := Decide(snapshot)
+	for _, decision := range decisions {
+		if err := s.carryOut(ctx, snapshot.Host, decision); err != nil {
+			return err
+		}
+	}
+	s.blocked.Store(blocked)
+	if more && !blocked {
+		s.poke()
+	}
+	return nil
+}
+
+// snapshot reads what a decision needs. more says that the queue goes on behind it.
+func (s *Scheduler) snapshot(ctx context.Context) (snapshot Snapshot, more bool, err error) {
+	snapshot.Host, snapshot.Capacity, err = s.cfg.Host.Host(ctx)
+	if err != nil {
+		return Snapshot{}, false, fmt.Errorf("capacity of the host: %w", err)
+	}
+	snapshot.Active, err = s.cfg.Store.Jobs(ctx, store.Filter{
+		States: []berth.State{berth.StateStarting, berth.StateRunning, berth.StateStopping},
+	})
+	if err != nil {
+		return Snapshot{}, false, fmt.Errorf("active jobs: %w", err)
+	}
+	snapshot.Queued, more, err = s.queue(ctx, snapshot.Capacity)
+	return snapshot, more, err
+}
+
+// queue reads the head of the queue: as far as the first page with a job that this host can hold.
+func (s *Scheduler) queue(ctx context.Context, capacity berth.Capacity) (jobs []berth.Job, more bool, err error) {
+	possible := func(job berth.Job) bool { return capacity.Fits(job.Need) }
+	filter := store.Filter{States: []berth.State{berth.StateQueued}, Limit: head}
+	for {
+		page, err := s.cfg.Store.Jobs(ctx, filter)
+		if err != nil {
+			return nil, false, fmt.Errorf("queued jobs: %w", err)
+		}
+		jobs = append(jobs, page...)
+		more = len(page) == head
+		if !more || slices.ContainsFunc(page, possible) {
+			return jobs, more, nil
+		}
+		filter.After = page[len(page)-1].Number
+	}
+}
+
+// carryOut stores one decision. A job that was canceled meanwhile is left alone.
+func (s *Scheduler) carryOut(ctx context.Context, host string, decision Decision) error {
+	event := berth.Event{Kind: berth.EventWaiting, At: s.cfg.Now(), Wait: berth.WaitResources, Detail: decision.Detail}
+	if decision.Place {
+		event = berth.Event{
+			Kind: berth.EventPlaced, At: s.cfg.Now(), Host: host, Attempt: berth.NewAttempt(decision.Number, s.cfg.Random()),
+		}
+	}
+	crashpoint.Here("scheduler.store.before")
+	_, err := s.cfg.Store.Apply(ctx, decision.Number, event)
+	crashpoint.Here("scheduler.store.after")
+	if refused := (*berth.StateError)(nil); errors.As(err, &refused) {
+		return nil
+	}
+	return err
+}

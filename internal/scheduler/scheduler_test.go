@@ -1,0 +1,172 @@
+package scheduler
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/berth-hpc/berth"
+	"github.com/berth-hpc/berth/internal/store"
+)
+
+type fixedHost berth.Capacity
+
+func (h fixedHost) Host(context.Context) (string, berth.Capacity, error) {
+	return "host", berth.Capacity(h), nil
+}
+
+type bench struct {
+	*Scheduler
+	store *store.Store
+	// placed gets the number of every job that was placed.
+	placed chan int64
+}
+
+func newBench(t *testing.T, capacity berth.Capacity) *bench {
+	t.Helper()
+	b := &bench{placed: make(chan int64, 1000)}
+	st, err := store.Open(t.Context(), store.Config{
+		DSN: "sqlite:" + filepath.Join(t.TempDir(), "berth.db"), Log: slog.New(slog.DiscardHandler),
+		OnChange: func(job berth.Job, ev berth.Event) {
+			if ev.Kind == berth.EventPlaced {
+				b.placed <- job.Number
+			}
+			b.Notify(job, ev)
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = st.Close() })
+	b.store = st
+	b.Scheduler = New(Config{
+		Store: st, Host: fixedHost(capacity), Random: func() string { return "r" }, Now: time.Now, Tick: time.Hour,
+		Log: slog.New(slog.DiscardHandler),
+	})
+	if err := st.CreateUser(t.Context(), berth.User{Name: "ada", Billing: true}, "hash", nil); err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func (b *bench) submit(t *testing.T, cores int) int64 {
+	t.Helper()
+	j := job(0, cores)
+	j.Owner, j.Submitted, j.Wait = "ada", time.Now(), berth.WaitResources
+	j.Name = fmt.Sprintf("20260101000000-%05d-x-ada_s1", time.Now().UnixNano())
+	created, _, err := b.store.CreateJob(t.Context(), store.NewJob{Job: j})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return created.Number
+}
+
+func (b *bench) end(t *testing.T, number int64) {
+	t.Helper()
+	for _, ev := range []berth.Event{
+		{Kind: berth.EventStarted, At: time.Now()},
+		{Kind: berth.EventEnded, At: time.Now(), Exit: berth.Exit{Known: true, Ran: true}},
+	} {
+		if _, err := b.store.Apply(t.Context(), number, ev); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestRunPlacesInOrder submits more than fits while the loop runs: every job is placed, first in, first out, never too many at a
+// time, with the slow tick out of reach.
+func TestRunPlacesInOrder(t *testing.T) {
+	b := newBench(t, berth.Capacity{Cores: 2, RAM: 64 << 30, Slots: 2})
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- b.Run(ctx) }()
+	var want, got []int64
+	for i := range 40 {
+		want = append(want, b.submit(t, 1+i%2))
+	}
+	for range want {
+		number := <-b.placed
+		got = append(got, number)
+		active, err := b.store.Jobs(t.Context(), store.Filter{States: []berth.State{berth.StateStarting}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		used := 0
+		for _, j := range active {
+			used += j.Need.Cores
+		}
+		if used > 2 {
+			t.Fatalf("%d cores of 2 are given out", used)
+		}
+		b.end(t, number)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("order of placements (-submitted +placed):\n%s", diff)
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+// TestALongHeadOfImpossibleJobs: more jobs than one page that can never run here hold back nobody and say why they wait.
+func TestALongHeadOfImpossibleJobs(t *testing.T) {
+	b := newBench(t, berth.Capacity{Cores: 2, RAM: 64 << 30, Slots: 2})
+	first := b.submit(t, 9)
+	for range 2 * head {
+		b.submit(t, 9)
+	}
+	possible := b.submit(t, 1)
+	if err := b.runOnce(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := <-b.placed; got != possible {
+		t.Errorf("placed job %d, want %d", got, possible)
+	}
+	waiting, err := b.store.Job(t.Context(), first)
+	if err != nil || waiting.WaitDetail == "" {
+		t.Errorf("the impossible job does not say why it waits: %+v, %v", waiting, err)
+	}
+}
+
+// TestACanceledJobIsNotPlaced: a decision that comes too late changes nothing.
+func TestACanceledJobIsNotPlaced(t *testing.T) {
+	b := newBench(t, four)
+	number := b.submit(t, 1)
+	if _, err := b.store.Apply(t.Context(), number, berth.Event{Kind: berth.EventStopRequested, At: time.Now(), By: "ada"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.carryOut(t.Context(), "host", Decision{Number: number, Place: true}); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := b.store.Job(t.Context(), number); err != nil || got.State != berth.StateCanceled {
+		t.Errorf("state %v, %v; want canceled", got.State, err)
+	}
+}
+
+// TestSubmissionsBehindABlockedQueueWakeNobody keeps a burst of submissions from costing a pass each.
+func TestSubmissionsBehindABlockedQueueWakeNobody(t *testing.T) {
+	b := newBench(t, berth.Capacity{Cores: 1, RAM: 64 << 30, Slots: 1})
+	running := b.submit(t, 1)
+	b.submit(t, 1)
+	if err := b.runOnce(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-b.wake:
+	default:
+	}
+	b.submit(t, 1)
+	if len(b.wake) != 0 {
+		t.Error("a submission behind a blocked queue woke the scheduler")
+	}
+	b.end(t, running)
+	if len(b.wake) != 1 {
+		t.Error("a freed machine did not wake the scheduler")
+	}
+}

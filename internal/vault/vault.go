@@ -1,0 +1,68 @@
+// Package vault provides what jobs find at /data: directories of the server, one for each file vault and one for each attempt
+// with an ephemeral vault.
+package vault
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/berth-hpc/berth"
+)
+
+// Directories keeps vaults below the server's data directory. All methods are safe for concurrent use and safe to repeat.
+type Directories struct {
+	// Files is where file vaults are made: Files/<user>/<name>.
+	Files string
+	// Scratch holds the ephemeral vaults: Scratch/<attempt>.
+	Scratch string
+}
+
+// FilePath returns the directory of a user's file vault. Names of users and vaults hold no slash.
+func (d Directories) FilePath(user, name string) string { return filepath.Join(d.Files, user, name) }
+
+// Prepare makes the directory that an attempt finds at /data and returns its path. The job's user gets the directory itself from
+// the agent; others on the server cannot enter the folders above it.
+func (d Directories) Prepare(v berth.Vault, attempt string) (string, error) {
+	path := v.Path
+	if v.Kind == berth.VaultEphemeral {
+		path = filepath.Join(d.Scratch, attempt)
+	}
+	if path == "" {
+		return "", fmt.Errorf("vault %s of %s: a vault of kind %q has no directory", v.Name, v.Owner, v.Kind)
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return "", fmt.Errorf("vault %s of %s: %w", v.Name, v.Owner, err)
+	}
+	err := os.Mkdir(path, 0o750)
+	if err != nil && !errors.Is(err, fs.ErrExist) {
+		return "", fmt.Errorf("vault %s of %s: %w", v.Name, v.Owner, err)
+	}
+	return path, nil
+}
+
+// Release deletes the ephemeral vault of an attempt. File vaults stay.
+func (d Directories) Release(attempt string) error {
+	if err := os.RemoveAll(filepath.Join(d.Scratch, attempt)); err != nil {
+		return fmt.Errorf("ephemeral vault of %s: %w", attempt, err)
+	}
+	return nil
+}
+
+// Attempts lists the attempts that have an ephemeral vault.
+func (d Directories) Attempts() ([]string, error) {
+	entries, err := os.ReadDir(d.Scratch)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("ephemeral vaults: %w", err)
+	}
+	attempts := make([]string, len(entries))
+	for i, entry := range entries {
+		attempts[i] = entry.Name()
+	}
+	return attempts, nil
+}

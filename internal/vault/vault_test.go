@@ -1,0 +1,61 @@
+package vault
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/berth-hpc/berth"
+)
+
+func TestEphemeralLivesAsLongAsItsAttempt(t *testing.T) {
+	d := Directories{Files: filepath.Join(t.TempDir(), "vaults"), Scratch: filepath.Join(t.TempDir(), "scratch")}
+	if got, err := d.Attempts(); err != nil || len(got) != 0 {
+		t.Fatalf("Attempts before any = %v, %v", got, err)
+	}
+	v := berth.Vault{Name: berth.EphemeralVault, Kind: berth.VaultEphemeral}
+	for range 2 { // preparing again after a crash finds what is there
+		path, err := d.Prepare(v, "berth-1-a")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(path, "file"), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := d.Attempts()
+	if diff := cmp.Diff([]string{"berth-1-a"}, got); diff != "" || err != nil {
+		t.Errorf("Attempts: %v %s", err, diff)
+	}
+	for range 2 {
+		if err := d.Release("berth-1-a"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, err := d.Attempts(); err != nil || len(got) != 0 {
+		t.Errorf("Attempts after the release = %v, %v", got, err)
+	}
+}
+
+func TestFileVaultStays(t *testing.T) {
+	d := Directories{Files: t.TempDir(), Scratch: t.TempDir()}
+	v := berth.Vault{Name: "data", Owner: "ada", Kind: berth.VaultFile, Path: d.FilePath("ada", "data")}
+	path, err := d.Prepare(v, "berth-1-a")
+	if err != nil || path != v.Path {
+		t.Fatalf("Prepare = %q, %v", path, err)
+	}
+	if err := d.Release("berth-1-a"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(path); err != nil {
+		t.Errorf("the file vault is gone: %v", err)
+	}
+}
+
+func TestAVaultWithoutDirectoryIsRefused(t *testing.T) {
+	if _, err := (Directories{}).Prepare(berth.Vault{Name: "x", Kind: "object"}, "berth-1-a"); err == nil {
+		t.Error("Prepare made a directory for an object vault")
+	}
+}
