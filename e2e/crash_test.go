@@ -82,7 +82,7 @@ func importBusybox(t *testing.T, s *berthdtest.Server) {
 		t.Fatal(err)
 	}
 	defer file.Close()
-	if _, err := clientOf(t, s).ImportImage(t.Context(), file, client.ImportOptions{Name: "local/busybox:latest", Rootfs: true}); err != nil {
+	if _, err := clientOf(t, s).ImportImage(t.Context(), file, client.ImageImport{Name: "local/busybox:latest", Rootfs: true}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -139,17 +139,18 @@ func (r *crashRun) submission(job *expectation) client.Submission {
 	script := fmt.Sprintf("echo ran >> /data/%s\ni=0; while [ $i -lt %d ]; do i=$((i+1)); echo line $i; done\nsleep 0.%d; exit %d",
 		job.key, job.lines, job.lines%10, job.code)
 	return client.Submission{
-		Container: &client.Container{Image: "local/busybox:latest", JobScript: script},
-		Machine:   client.Machine{Type: "n0", Nodes: 1},
-		Vault:     &client.Vault{Name: "data"},
-		JobLabel:  job.key,
+		Container:      &client.Container{Image: "local/busybox:latest", JobScript: script},
+		Machine:        &client.MachineRequest{Type: "n0"},
+		Vault:          &client.VaultRequest{Name: "data"},
+		Label:          job.key,
+		IdempotencyKey: job.key,
 	}
 }
 
 // submit sends a job, and sometimes asks for its end right after. Errors are expected: the server may be dead.
 func (r *crashRun) submit(ctx context.Context, t *testing.T, job *expectation, asksForEnd int) {
 	c := clientOf(t, r.server)
-	receipt, err := c.Batch(ctx, r.submission(job), client.IdempotencyKey(job.key))
+	receipt, err := c.Batch(ctx, r.submission(job))
 	if err != nil {
 		return
 	}
@@ -172,7 +173,7 @@ func (r *crashRun) verify(t *testing.T) {
 	c := clientOf(t, r.server)
 	seen := make(map[int64]string)
 	for _, job := range r.jobs {
-		receipt, err := c.Batch(t.Context(), r.submission(job), client.IdempotencyKey(job.key))
+		receipt, err := c.Batch(t.Context(), r.submission(job))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -241,7 +242,7 @@ func (r *crashRun) checkOutput(t *testing.T, job *expectation) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, own, found := strings.Cut(got, strings.Repeat("#", 79)+"\n")
+	_, own, found := strings.Cut(string(got), strings.Repeat("#", 79)+"\n")
 	var want strings.Builder
 	for i := range job.lines {
 		fmt.Fprintln(&want, "line", i+1)

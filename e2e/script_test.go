@@ -70,7 +70,9 @@ func TestStories(t *testing.T) {
 
 type serverKey struct{}
 
-func serverOf(ts *testscript.TestScript) *berthdtest.Server { return ts.Value(serverKey{}).(*berthdtest.Server) }
+func serverOf(ts *testscript.TestScript) *berthdtest.Server {
+	return ts.Value(serverKey{}).(*berthdtest.Server)
+}
 
 // serverCmd: server start [flag…] | stop | kill | crash POINT[:N] (start with an armed crash point) | crashed (wait for it).
 func serverCmd(ts *testscript.TestScript, neg bool, args []string) {

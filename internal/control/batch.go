@@ -43,8 +43,20 @@ func (s *Service) Batch(ctx context.Context, caller berth.Caller, req BatchReque
 	if err != nil || req.Submission.NoSubmit {
 		return job, err
 	}
-	job, _, err = s.cfg.Store.CreateJob(ctx, store.NewJob{Job: job, PullSecret: req.PullSecret, Idempotency: key})
-	return job, storing(err)
+	stored, err := s.create(ctx, store.NewJob{Job: job, PullSecret: req.PullSecret, Idempotency: key})
+	return stored, storing(err)
+}
+
+// create stores a job, under another name when the random part of its name was taken in the same second.
+func (s *Service) create(ctx context.Context, newJob store.NewJob) (berth.Job, error) {
+	for range 3 {
+		job, _, err := s.cfg.Store.CreateJob(ctx, newJob)
+		if !errors.Is(err, store.ErrNameTaken) {
+			return job, err
+		}
+		newJob.Job.Name = s.jobName(newJob.Job.Submitted, newJob.Job.Application, newJob.Job.Owner)
+	}
+	return berth.Job{}, fmt.Errorf("no free name for a job of %s", newJob.Job.Owner)
 }
 
 // storing gives a failure of the store its public text and lets refusals pass.

@@ -2,6 +2,7 @@ package output
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -130,16 +131,17 @@ func follow(t *testing.T, notified bool) {
 			results <- string(got)
 		}()
 	}
-	want := "start\n"
+	var want strings.Builder
+	want.WriteString("start\n")
 	for i := range 200 {
 		line := fmt.Sprintln("line", i)
 		write(t, f, 1, line)
-		want += line
+		want.WriteString(line)
 	}
 	close(done)
 	for range cap(results) {
-		if got := <-results; got != want {
-			t.Fatalf("follower got %d bytes, want %d", len(got), len(want))
+		if got := <-results; got != want.String() {
+			t.Fatalf("follower got %d bytes, want %d", len(got), want.Len())
 		}
 	}
 	if len(f.watchers) != 0 {
@@ -156,9 +158,9 @@ func TestFollowEndsWithItsContext(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer r.Close()
-	why := fmt.Errorf("the client went away")
+	why := errors.New("the client went away")
 	cancel(why)
-	if _, err := io.ReadAll(r); err != why {
+	if _, err := io.ReadAll(r); !errors.Is(err, why) {
 		t.Errorf("Read = %v, want the cause", err)
 	}
 }
