@@ -1,0 +1,74 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/berth-hpc/berth/client"
+)
+
+// completionPatience is how long a person who presses the tab key waits for the server.
+const completionPatience = 2 * time.Second
+
+// completeJobs offers the numbers of jobs, with their status as description.
+func (a *app) completeJobs(ended bool) cobra.CompletionFunc {
+	return a.complete(func(ctx context.Context, c *client.Client) []cobra.Completion {
+		jobs, err := c.Jobs(ctx, client.JobsFilter{All: ended})
+		if err != nil {
+			return nil
+		}
+		var offers []cobra.Completion
+		for _, job := range jobs {
+			about := clean(fmt.Sprintf("%s %s", job.Status, job.Label))
+			offers = append(offers, cobra.CompletionWithDesc(strconv.FormatInt(job.Number, 10), about))
+		}
+		return offers
+	})
+}
+
+// completeMachines offers the names of machine types.
+func (a *app) completeMachines() cobra.CompletionFunc {
+	return a.complete(func(ctx context.Context, c *client.Client) []cobra.Completion {
+		machines, err := c.Machines(ctx, "")
+		if err != nil {
+			return nil
+		}
+		var offers []cobra.Completion
+		for _, m := range machines {
+			offers = append(offers, cobra.CompletionWithDesc(clean(m.Name), clean(m.Description)))
+		}
+		return offers
+	})
+}
+
+// completeImages offers the names of images in the server's store.
+func (a *app) completeImages() cobra.CompletionFunc {
+	return a.complete(func(ctx context.Context, c *client.Client) []cobra.Completion {
+		images, err := c.Images(ctx)
+		if err != nil {
+			return nil
+		}
+		var offers []cobra.Completion
+		for _, image := range images {
+			offers = append(offers, clean(image.Name))
+		}
+		return offers
+	})
+}
+
+// complete asks the server for a short while; without an answer there is nothing to offer, and nobody wants to read why.
+func (a *app) complete(ask func(context.Context, *client.Client) []cobra.Completion) cobra.CompletionFunc {
+	return func(cmd *cobra.Command, _ []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		c, err := a.client()
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		ctx, cancel := context.WithTimeout(cmd.Context(), completionPatience)
+		defer cancel()
+		return ask(ctx, c), cobra.ShellCompDirectiveNoFileComp
+	}
+}

@@ -1,0 +1,124 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/berth-hpc/berth/client"
+)
+
+// lookInterval is how long the server may hold back an answer about a job that somebody watches: the age of what they see.
+const lookInterval = time.Second
+
+// follow shows a job's changes on stderr and its output from the offset on, to its end. It returns the job's exit code as an
+// error. When ctx ends the job goes on.
+func (a *app) follow(ctx context.Context, c *client.Client, ref client.Ref, offset int64) error {
+	number, err := c.Resolve(ctx, ref)
+	if err != nil {
+		return detached(ref, err)
+	}
+	ref = client.Number(number)
+	changes := a.newNotice()
+	defer changes.close()
+
+	watching, stopWatching := context.WithCancel(ctx)
+	var watcher sync.WaitGroup
+	watcher.Go(func() { a.watch(watching, c, ref, changes) })
+
+	output := c.FollowOutput(ctx, ref, offset)
+	_, err = io.Copy(changes.before(a.stdout), output)
+	stopWatching()
+	watcher.Wait()
+	err = errors.Join(err, output.Close())
+	if err == nil {
+		return a.finish(ctx, c, ref)
+	}
+	return detached(ref, err)
+}
+
+// finish waits for the end of a job, says how it ended, and returns its exit code as an error.
+func (a *app) finish(ctx context.Context, c *client.Client, ref client.Ref) error {
+	job, err := a.await(ctx, c, ref)
+	if err != nil {
+		return detached(ref, err)
+	}
+	a.note("%s", summary(job))
+	return withCode(job.ExitCode())
+}
+
+// await waits for the end of a job and shows on a terminal what it does until then.
+func (a *app) await(ctx context.Context, c *client.Client, ref client.Ref) (client.Job, error) {
+	if !a.terminal || a.flags.quiet {
+		return c.Wait(ctx, ref)
+	}
+	changes := a.newNotice()
+	defer changes.close()
+	watching, stopWatching := context.WithCancel(ctx)
+	var watcher sync.WaitGroup
+	watcher.Go(func() { a.watch(watching, c, ref, changes) })
+	job, err := c.Wait(ctx, ref)
+	stopWatching()
+	watcher.Wait()
+	return job, err
+}
+
+// watch shows what a job waits for or does, until it has ended or ctx ends. What fails here also fails where the job is waited
+// for, which says so.
+func (a *app) watch(ctx context.Context, c *client.Client, ref client.Ref, changes *notice) {
+	last := ""
+	for ctx.Err() == nil {
+		asked := time.Now()
+		job, err := c.WaitFor(ctx, ref, lookInterval)
+		if err != nil || job.Status.Ended() || ctx.Err() != nil {
+			return
+		}
+		reason := doing(job.Substatus, job.SubstatusText)
+		about := fmt.Sprintf("%s %s %d", job.State, job.Status, job.Substatus)
+		switch {
+		case job.State != "running" && job.Started.IsZero():
+			changes.update(about, fmt.Sprintf("job %d: %s", job.Number, waiting(job, reason)))
+		case about != last:
+			changes.line(fmt.Sprintf("job %d: %s", job.Number, active(job, reason)))
+		}
+		last = about
+		pause(ctx, lookInterval-time.Since(asked)) // for a server that does not hold answers back
+	}
+}
+
+func waiting(job client.Job, reason string) string {
+	if reason == "" {
+		return job.State
+	}
+	return job.State + ": " + reason
+}
+
+func active(job client.Job, reason string) string {
+	if reason == "" {
+		return job.State
+	}
+	return reason
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+// detached adds to an interruption that the job goes on.
+func detached(ref client.Ref, err error) error {
+	if errors.Is(err, context.Canceled) {
+		return hintf(err, "job %s goes on; follow it again: berth tail -f %s; end it: berth shutdown %s", ref, ref, ref)
+	}
+	return aboutJob(ref, err)
+}
