@@ -11,7 +11,7 @@ ifneq ($(shell id -u),0)
 TESTFLAGS += -exec "sudo -E env PATH=$(PATH) HOME=$(HOME)"
 endif
 
-# One suite at a time gets the machine's cores: -p 2 keeps packages with containers and PostgreSQL from starving each other.
+# Few packages at a time: more of them, each with containers or a PostgreSQL of its own, only starve each other.
 TESTFLAGS += -race -p 2 -timeout 14m
 
 # The version is stamped above, also where git is missing or refuses the directory.
@@ -38,6 +38,8 @@ test: ## every test, real containers and databases included (installs missing De
 
 .PHONY: lint
 lint: ## what CI checks besides the tests
+	scripts/packages lint
+	shellcheck --severity=warning .ci/run scripts/*
 	$(LINT) run ./...
 
 .PHONY: fmt
