@@ -15,11 +15,12 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
-	"sync"
 	"time"
 
+	"github.com/containerd/containerd/api/services/tasks/v1"
 	containerdclient "github.com/containerd/containerd/v2/client"
-	"github.com/containerd/containerd/v2/pkg/namespaces"
+	"github.com/containerd/containerd/v2/core/containers"
+	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/containerd/v2/plugins"
 	"golang.org/x/sync/semaphore"
 	"golang.org/x/sys/unix"
@@ -69,30 +70,34 @@ type Config struct {
 
 // Engine implements engine.Engine and engine.Images. Its methods may be called concurrently.
 type Engine struct {
+	*imageStore
+
 	cfg         Config
 	log         *slog.Logger
 	client      *containerdclient.Client
 	snapshotter string
+	containers  containers.Store
+	tasks       tasks.TasksClient
+	snapshots   snapshots.Snapshotter
 	// private is nil when the containerd is somebody else's.
 	private *private.Daemon
 	// network is nil in mode NetworkNone.
 	network *bridge.Bridge
 	// owner is the label value that tells this server's attempts from others'.
 	owner   string
-	profile *profile
+	profile profile
 	// starting bounds how many containers start at a time: more only lengthens the tail.
 	starting *semaphore.Weighted
 	ids      keyedLock
 	roots    rootCache
 	started  startTimes
-
-	// stopping ends with Close; background is the work that outlives the calls that began it.
-	stopping   context.Context
-	stop       context.CancelFunc
-	background sync.WaitGroup
+	ends     endings
 }
 
-var _ engine.Engine = (*Engine)(nil)
+var (
+	_ engine.Engine = (*Engine)(nil)
+	_ engine.Images = (*Engine)(nil)
+)
 
 // Open connects to containerd, starting a private one when the configuration says so, and prepares the network. The caller
 // ends it by Close; containerd and the attempts go on.
@@ -112,7 +117,6 @@ func Open(ctx context.Context, cfg Config) (*Engine, error) {
 		}
 		e.cfg.Address = e.private.Address()
 	}
-	e.stopping, e.stop = context.WithCancel(context.WithoutCancel(ctx))
 	if err := e.open(ctx); err != nil {
 		return nil, errors.Join(err, e.Close())
 	}
@@ -156,7 +160,9 @@ func (e *Engine) open(ctx context.Context) error {
 	if e.snapshotter, err = e.chooseSnapshotter(ctx); err != nil {
 		return err
 	}
-	if e.profile, err = e.newProfile(); err != nil {
+	e.imageStore = newImageStore(e.client, e.snapshotter, e.log)
+	e.containers, e.tasks, e.snapshots = e.client.ContainerService(), e.client.TaskService(), e.client.SnapshotService(e.snapshotter)
+	if e.profile, err = newProfile(e.cfg.AgentPath, e.private); err != nil {
 		return err
 	}
 	return e.openNetwork(ctx)
@@ -164,7 +170,7 @@ func (e *Engine) open(ctx context.Context) error {
 
 // Ping says whether containerd answers.
 func (e *Engine) Ping(ctx context.Context) error {
-	if _, err := e.client.Version(e.context(ctx)); err != nil {
+	if _, err := e.client.Version(ctx); err != nil {
 		return fmt.Errorf("containerd at %s: %w", e.cfg.Address, err)
 	}
 	return nil
@@ -182,8 +188,11 @@ func (e *Engine) Run(ctx context.Context) error {
 // Close waits for what the engine still does in the background (a few seconds at most) and disconnects. Attempts go on. Safe to
 // call twice.
 func (e *Engine) Close() error {
-	e.stop()
-	e.background.Wait()
+	e.ends.close()
+	if e.network != nil {
+		e.network.Close()
+		e.network = nil
+	}
 	if e.client == nil {
 		return nil
 	}
@@ -211,17 +220,13 @@ func (e *Engine) Host(context.Context) (string, berth.Capacity, error) {
 // address of the bridge.
 const maxAttempts = 1000
 
-// context is ctx for calls to containerd.
-func (e *Engine) context(ctx context.Context) context.Context {
-	return namespaces.WithNamespace(ctx, Namespace)
-}
-
-// bounded is context with the limit that every operation has.
+// bounded is ctx with the limit that every operation has.
 func (e *Engine) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(e.context(ctx), callTimeout)
+	return context.WithTimeout(ctx, callTimeout)
 }
 
-// detached is bounded for work that must be finished although ctx has ended, within limit.
-func (e *Engine) detached(ctx context.Context, limit time.Duration) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(e.context(context.WithoutCancel(ctx)), limit)
+// detached is for work that must be finished although ctx has ended.
+func detached(ctx context.Context) (context.Context, context.CancelFunc) {
+	const limit = time.Minute
+	return context.WithTimeout(context.WithoutCancel(ctx), limit)
 }

@@ -4,18 +4,21 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"slices"
 	"strconv"
 	"time"
 
-	containerd "github.com/containerd/containerd/v2/client"
+	containerdclient "github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/containerd/v2/core/leases"
 	"github.com/containerd/containerd/v2/core/remotes/docker"
 	"github.com/containerd/errdefs"
+	containerdlog "github.com/containerd/log"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"github.com/sirupsen/logrus"
 
 	"github.com/berth-hpc/berth/internal/engine"
 	"github.com/berth-hpc/berth/internal/image"
@@ -34,10 +37,12 @@ const (
 	stallTimeout = time.Minute
 )
 
+var _ engine.Images = (*Engine)(nil)
+
 // imageStore is the engine's engine.Images: the images of one namespace of a containerd. An image is in the list only when it is
 // unpacked, so that a job with it starts at once.
 type imageStore struct {
-	client      *containerd.Client
+	client      *containerdclient.Client
 	snapshotter string
 	log         *slog.Logger
 
@@ -50,7 +55,7 @@ type imageStore struct {
 }
 
 // newImageStore returns the image store of a client, whose default namespace is the one that is meant. It starts nothing.
-func newImageStore(client *containerd.Client, snapshotter string, log *slog.Logger) *imageStore {
+func newImageStore(client *containerdclient.Client, snapshotter string, log *slog.Logger) *imageStore {
 	transport := image.NewTransport()
 	return &imageStore{
 		client: client, snapshotter: snapshotter, log: log,
@@ -116,17 +121,22 @@ func (s *imageStore) save(ctx context.Context, name string, target ocispec.Descr
 }
 
 // lease keeps the garbage collector away from everything that is made with the returned context, until release is called. What
-// is referenced by an image's record then stays, and the rest goes.
+// is referenced by an image's record then stays, and the rest goes: at once, so that the next attempt does not go on with what a
+// failed one left half written. containerd's client does not write its own log meanwhile; what goes wrong is in the errors.
 func (s *imageStore) lease(ctx context.Context) (leased context.Context, release func(), err error) {
 	service := s.client.LeasesService()
 	lease, err := service.Create(ctx, leases.WithRandomID(), leases.WithExpiration(leaseTime))
 	if err != nil {
 		return nil, nil, fmt.Errorf("create a lease: %w", err)
 	}
+	silent := logrus.New()
+	silent.SetOutput(io.Discard)
+	silent.SetLevel(logrus.PanicLevel)
+	ctx = containerdlog.WithLogger(ctx, logrus.NewEntry(silent))
 	return leases.WithLease(ctx, lease.ID), func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTimeout)
 		defer cancel()
-		if err := service.Delete(ctx, lease); err != nil {
+		if err := service.Delete(ctx, lease, leases.SynchronousDelete); err != nil {
 			s.log.WarnContext(ctx, "lease of an image operation is kept until it expires",
 				slog.String("lease", lease.ID), slog.Any("error", err))
 		}

@@ -67,6 +67,7 @@ func ownNames(entries []ocispec.Descriptor) ([]images.Image, error) {
 			return nil, image.Refuse("the archive calls two images %s", name)
 		}
 	}
+	slices.SortFunc(named, func(a, b images.Image) int { return strings.Compare(a.Name, b.Name) })
 	if len(named) == 0 {
 		return nil, image.Refuse("the archive has no name for its image: give one, as in local/mine:latest")
 	}
@@ -243,13 +244,13 @@ func verifyLayer(ctx context.Context, store content.Store, dgst, diffID digest.D
 	if err != nil {
 		return blobError(err, dgst)
 	}
-	defer blob.Close() //nolint:errcheck // It only reads.
+	defer blob.Close()
 	source := image.NewSource(content.NewReader(blob))
 	unpacked, err := image.Decompress(source)
 	if err != nil {
 		return err
 	}
-	defer unpacked.Close() //nolint:errcheck // It only reads.
+	defer unpacked.Close()
 	verifier := diffID.Verifier()
 	if _, err := io.Copy(verifier, unpacked); err != nil {
 		return source.Refuse(err, "layer %s is damaged", dgst)

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"io"
 
-	containerd "github.com/containerd/containerd/v2/client"
+	containerdclient "github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/containerd/v2/core/images/archive"
 	"github.com/containerd/errdefs"
@@ -62,7 +62,7 @@ func (s *imageStore) receive(ctx context.Context, stream io.Reader, progress eng
 	if err != nil {
 		return ocispec.Descriptor{}, err
 	}
-	defer unpacked.Close() //nolint:errcheck // It reads; what is wrong with the stream shows when it is read.
+	defer unpacked.Close()
 
 	into := newIngest(s.client.ContentStore())
 	index, err := archive.ImportIndex(ctx, into, unpacked)
@@ -113,7 +113,7 @@ func (s *imageStore) unpack(ctx context.Context, img images.Image) (int64, error
 	if err := images.Walk(ctx, images.SetChildrenLabels(content, children), img.Target); err != nil {
 		return 0, fmt.Errorf("link the content of %s: %w", img.Name, err)
 	}
-	unpacking := containerd.NewImageWithPlatform(s.client, img, image.Matcher()).Unpack(ctx, s.snapshotter)
+	unpacking := containerdclient.NewImageWithPlatform(s.client, img, image.Matcher()).Unpack(ctx, s.snapshotter)
 	if unpacking == nil {
 		return parts.size(), nil
 	}

@@ -10,7 +10,7 @@ import (
 	"log/slog"
 	"net/http"
 
-	containerd "github.com/containerd/containerd/v2/client"
+	containerdclient "github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/core/content"
 	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/containerd/v2/core/remotes"
@@ -47,7 +47,7 @@ func (s *imageStore) ready(ctx context.Context, ref string) (bool, error) {
 		}
 		return false, err
 	}
-	img := containerd.NewImageWithPlatform(s.client, record, image.Matcher())
+	img := containerdclient.NewImageWithPlatform(s.client, record, image.Matcher())
 	unpacked, err := img.IsUnpacked(ctx, s.snapshotter)
 	if err == nil && unpacked {
 		return true, nil
@@ -85,12 +85,12 @@ func (s *imageStore) pull(ctx context.Context, ref string, credentials engine.Cr
 	defer stop()
 
 	img, err := s.client.Pull(pulling, ref,
-		containerd.WithPlatformMatcher(image.Matcher()),
-		containerd.WithResolver(s.resolver(credentials)),
-		containerd.WithMaxConcurrentDownloads(parallelDownloads),
-		containerd.WithPullUnpack,
-		containerd.WithPullSnapshotter(s.snapshotter),
-		containerd.WithImageHandlerWrapper(s.watch(ref, coming)),
+		containerdclient.WithPlatformMatcher(image.Matcher()),
+		containerdclient.WithResolver(s.resolver(credentials)),
+		containerdclient.WithMaxConcurrentDownloads(parallelDownloads),
+		containerdclient.WithPullUnpack,
+		containerdclient.WithPullSnapshotter(s.snapshotter),
+		containerdclient.WithImageHandlerWrapper(s.watch(ref, coming)),
 	)
 	switch {
 	case ctx.Err() != nil:
@@ -180,7 +180,7 @@ func (s *imageStore) explain(ctx context.Context, ref string, credentials engine
 }
 
 // keepSize notes the size of a pulled image in its record.
-func (s *imageStore) keepSize(ctx context.Context, img containerd.Image) error {
+func (s *imageStore) keepSize(ctx context.Context, img containerdclient.Image) error {
 	size, err := img.Size(ctx)
 	if err != nil {
 		return fmt.Errorf("measure %s: %w", img.Name(), err)

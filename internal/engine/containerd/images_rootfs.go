@@ -24,8 +24,6 @@ import (
 const (
 	// layerBuffer is how much of a layer goes to containerd in one message, in bytes.
 	layerBuffer = 1 << 20
-	// defaultPath is the PATH of an image made from a plain root filesystem.
-	defaultPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 )
 
 // ImportRootfs is engine.Images. The same tar always becomes the same image.
@@ -69,7 +67,7 @@ func (s *imageStore) receiveLayer(
 	if err != nil {
 		return ocispec.Descriptor{}, fmt.Errorf("store the root filesystem: %w", err)
 	}
-	defer writer.Close() //nolint:errcheck // Commit reports what went wrong.
+	defer writer.Close()
 	buffer := bufio.NewWriterSize(writer, layerBuffer)
 	layer, err := image.WriteLayer(buffer, source)
 	if err != nil {
@@ -90,7 +88,6 @@ func (s *imageStore) receiveLayer(
 func writeImage(ctx context.Context, into content.Ingester, layer ocispec.Descriptor) (ocispec.Descriptor, error) {
 	config, err := writeDocument(ctx, into, ocispec.MediaTypeImageConfig, ocispec.Image{
 		Platform: platforms.DefaultSpec(),
-		Config:   ocispec.ImageConfig{Env: []string{defaultPath}},
 		RootFS:   ocispec.RootFS{Type: "layers", DiffIDs: []digest.Digest{layer.Digest}},
 	})
 	if err != nil {

@@ -1,0 +1,142 @@
+package bridge
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"os"
+	"sync"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// A subnet has 2^(32-subnetBits) addresses; they are taken out of 10.64.0.0/10, which few sites use.
+const (
+	subnetBits = 20
+	subnets    = 1 << (subnetBits - 10)
+)
+
+// ErrNoAddress says that every address of the subnet, or every subnet, is in use.
+var ErrNoAddress = errors.New("network: no address is free")
+
+// settings is what the state file holds.
+type settings struct {
+	Subnet netip.Prefix `json:"subnet"`
+}
+
+// subnet returns the subnet of the state file; the first time it chooses one that this machine has no route into.
+func (b *Bridge) subnet(stateFile string) (netip.Prefix, error) {
+	var kept settings
+	text, err := os.ReadFile(stateFile) //nolint:gosec // our own path
+	if err == nil {
+		err = json.Unmarshal(text, &kept)
+	}
+	switch {
+	case err == nil && kept.Subnet.IsValid():
+		return kept.Subnet, nil
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return netip.Prefix{}, fmt.Errorf("network: subnet: %w", err)
+	}
+	if kept.Subnet, err = b.freeSubnet(); err != nil {
+		return netip.Prefix{}, err
+	}
+	if text, err = json.Marshal(kept); err == nil {
+		err = os.WriteFile(stateFile, text, 0o600)
+	}
+	if err != nil {
+		return netip.Prefix{}, fmt.Errorf("network: subnet: %w", err)
+	}
+	return kept.Subnet, nil
+}
+
+func (b *Bridge) freeSubnet() (netip.Prefix, error) {
+	routes, err := b.handle.RouteListFiltered(netlink.FAMILY_V4, &netlink.Route{Table: unix.RT_TABLE_UNSPEC}, netlink.RT_FILTER_TABLE)
+	if err != nil {
+		return netip.Prefix{}, fmt.Errorf("network: routes of this machine: %w", err)
+	}
+	var used []netip.Prefix
+	for _, route := range routes {
+		if route.Dst == nil {
+			continue
+		}
+		address, ok := netip.AddrFromSlice(route.Dst.IP.To4())
+		bits, _ := route.Dst.Mask.Size()
+		if ok && bits > 0 { // the default route leads everywhere and is in nobody's way
+			used = append(used, netip.PrefixFrom(address, bits))
+		}
+	}
+	// Begin somewhere else for each bridge, so that two that are made at the same time do not meet.
+	seed := hardwareAddress(b.name)
+	first := int(seed[4])<<8 | int(seed[5])
+	for i := range subnets {
+		if candidate := subnetAt((first + i) % subnets); !overlaps(candidate, used) {
+			return candidate, nil
+		}
+	}
+	return netip.Prefix{}, ErrNoAddress
+}
+
+// subnetAt returns the n-th subnet of 10.64.0.0/10.
+func subnetAt(n int) netip.Prefix {
+	high := byte(64 + n>>4) //nolint:gosec // n is below 1024
+	low := byte(n << 4)     //nolint:gosec // the high bits are in the other byte
+	return netip.PrefixFrom(netip.AddrFrom4([4]byte{10, high, low, 0}), subnetBits)
+}
+
+func overlaps(candidate netip.Prefix, used []netip.Prefix) bool {
+	for _, prefix := range used {
+		if prefix.Overlaps(candidate) {
+			return true
+		}
+	}
+	return false
+}
+
+// noDevice says that the kernel has no such link any more.
+func noDevice(err error) bool { return errors.Is(err, unix.ENODEV) }
+
+// addresses are those of a subnet. They are given out in turn, so that one is reused late.
+type addresses struct {
+	subnet  netip.Prefix
+	gateway netip.Addr
+
+	mu   sync.Mutex
+	last netip.Addr
+	used map[netip.Addr]bool
+}
+
+func newAddresses(subnet netip.Prefix, used []netip.Addr) *addresses {
+	gateway := subnet.Masked().Addr().Next()
+	a := &addresses{subnet: subnet, gateway: gateway, last: gateway, used: make(map[netip.Addr]bool)}
+	for _, address := range used {
+		a.used[address] = true
+	}
+	return a
+}
+
+func (a *addresses) allocate() (netip.Addr, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	candidate := a.last
+	for range 1 << (a.subnet.Addr().BitLen() - a.subnet.Bits()) {
+		candidate = candidate.Next()
+		if !a.subnet.Contains(candidate.Next()) { // candidate is the broadcast address
+			candidate = a.gateway.Next()
+		}
+		if !a.used[candidate] {
+			a.used[candidate] = true
+			a.last = candidate
+			return candidate, nil
+		}
+	}
+	return netip.Addr{}, ErrNoAddress
+}
+
+func (a *addresses) release(address netip.Addr) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.used, address)
+}

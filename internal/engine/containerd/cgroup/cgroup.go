@@ -1,0 +1,177 @@
+// Package cgroup looks after the control groups of attempts from outside, for when containerd or its shim has lost them. It
+// understands version 1, version 2, and machines with both.
+package cgroup
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Parent is the control group that those of all attempts are in.
+const Parent = "/berth"
+
+const (
+	mountPoint = "/sys/fs/cgroup"
+	// killTimeout is how long killed processes may take to leave their group.
+	killTimeout = 30 * time.Second
+	killPause   = 5 * time.Millisecond
+)
+
+// Group is the control group of one attempt, in every hierarchy that has it.
+type Group struct {
+	id    string
+	roots []string
+}
+
+// Path is the control group's path for runc.
+func Path(id string) string { return filepath.Join(Parent, id) }
+
+// Of returns the group of an attempt, which need not exist.
+func Of(id string) Group {
+	group := Group{id: id, roots: []string{mountPoint}}
+	var fs unix.Statfs_t
+	if err := unix.Statfs(mountPoint, &fs); err == nil && fs.Type == unix.CGROUP2_SUPER_MAGIC {
+		return group
+	}
+	// Version 1, or both: a hierarchy of each controller, and links for those that share one.
+	entries, err := os.ReadDir(mountPoint)
+	if err != nil {
+		return group
+	}
+	group.roots = nil
+	for _, entry := range entries {
+		if entry.IsDir() {
+			group.roots = append(group.roots, filepath.Join(mountPoint, entry.Name()))
+		}
+	}
+	return group
+}
+
+// dirs returns the directories of the group that are there.
+func (g Group) dirs() []string {
+	var dirs []string
+	for _, root := range g.roots {
+		dir := filepath.Join(root, Path(g.id))
+		if _, err := os.Stat(dir); err == nil {
+			dirs = append(dirs, dir)
+		}
+	}
+	return dirs
+}
+
+// Populated says whether a process is in the group.
+func (g Group) Populated() (bool, error) {
+	for _, dir := range g.dirs() {
+		pids, err := processes(dir)
+		if err != nil {
+			return false, err
+		}
+		if len(pids) > 0 {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// OOMKills returns how many processes of the group the kernel killed because the memory was used up; 0 when that is not known.
+func (g Group) OOMKills() int {
+	// memory.events is version 2's, memory.oom_control version 1's.
+	for _, dir := range g.dirs() {
+		for _, name := range []string{"memory.events", "memory.oom_control"} {
+			if n, ok := counter(filepath.Join(dir, name), "oom_kill"); ok {
+				return n
+			}
+		}
+	}
+	return 0
+}
+
+// counter reads one line "key number" of a control file.
+func counter(path, key string) (int, bool) {
+	text, err := os.ReadFile(path) //nolint:gosec // a path of the kernel
+	if err != nil {
+		return 0, false
+	}
+	for line := range strings.Lines(string(text)) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), " ")
+		if name != key {
+			continue
+		}
+		n, err := strconv.Atoi(value)
+		return n, err == nil
+	}
+	return 0, false
+}
+
+// Remove kills every process of the group, waits until they are gone, and removes it. Safe to call for one that is not there.
+func (g Group) Remove(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, killTimeout)
+	defer cancel()
+	for {
+		left, err := g.removeOnce()
+		if err != nil || !left {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("processes of %s do not end: %w", g.id, context.Cause(ctx))
+		case <-time.After(killPause):
+		}
+	}
+}
+
+// removeOnce kills and removes what it can; left says whether something is still there.
+func (g Group) removeOnce() (left bool, err error) {
+	for _, dir := range g.dirs() {
+		pids, err := processes(dir)
+		if err != nil {
+			return false, err
+		}
+		for _, pid := range pids {
+			if err := unix.Kill(pid, unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
+				return false, fmt.Errorf("kill process %d of %s: %w", pid, g.id, err)
+			}
+		}
+		switch err := unix.Rmdir(dir); {
+		case err == nil, errors.Is(err, unix.ENOENT):
+		case errors.Is(err, unix.EBUSY), errors.Is(err, unix.ENOTEMPTY):
+			left = true
+		default:
+			return false, fmt.Errorf("remove control group %s: %w", dir, err)
+		}
+	}
+	return left, nil
+}
+
+// processes lists those of a group's directory.
+func processes(dir string) ([]int, error) {
+	text, err := os.ReadFile(filepath.Join(dir, "cgroup.procs")) //nolint:gosec // a path of the kernel
+	if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ENODEV) {
+		return nil, nil // it was removed meanwhile
+	}
+	if err != nil {
+		return nil, fmt.Errorf("processes of %s: %w", dir, err)
+	}
+	var pids []int
+	lines := bufio.NewScanner(bytes.NewReader(text))
+	for lines.Scan() {
+		pid, err := strconv.Atoi(lines.Text())
+		if err != nil {
+			return nil, fmt.Errorf("processes of %s: %w", dir, err)
+		}
+		if pid > 0 { // 0 is a process outside of this process's namespace
+			pids = append(pids, pid)
+		}
+	}
+	return pids, nil
+}

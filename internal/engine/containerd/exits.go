@@ -1,0 +1,91 @@
+package containerd
+
+import (
+	"context"
+	"time"
+
+	apievents "github.com/containerd/containerd/api/events"
+	"github.com/containerd/containerd/v2/core/events"
+	"github.com/containerd/typeurl/v2"
+
+	"github.com/berth-hpc/berth/internal/engine"
+)
+
+const (
+	// exitsBuffered is how many exits may wait for the reader.
+	exitsBuffered = 256
+	// resubscribePause is between two attempts to reach containerd.
+	resubscribePause = 200 * time.Millisecond
+)
+
+// Exits is engine.Engine. After each connection to containerd's events it also sends the attempts that have exited by then,
+// because their events may have been lost.
+func (e *Engine) Exits(ctx context.Context) <-chan string {
+	exits := make(chan string, exitsBuffered)
+	go func() {
+		defer close(exits)
+		for ctx.Err() == nil {
+			err := e.follow(ctx, exits)
+			if ctx.Err() != nil {
+				return
+			}
+			e.log.Warn("events of containerd were interrupted", "error", err)
+			select {
+			case <-ctx.Done():
+			case <-time.After(resubscribePause):
+			}
+		}
+	}()
+	return exits
+}
+
+// follow sends exits until the connection fails or ctx ends.
+func (e *Engine) follow(ctx context.Context, exits chan<- string) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	envelopes, failed := e.client.EventService().Subscribe(ctx, `topic=="/tasks/exit",namespace==`+Namespace)
+	missed, err := e.List(ctx)
+	if err != nil {
+		return err
+	}
+	for _, status := range missed {
+		if status.Phase == engine.PhaseExited {
+			send(ctx, exits, status.ID)
+		}
+	}
+	for {
+		select {
+		case envelope := <-envelopes:
+			if id, ok := exited(envelope); ok {
+				send(ctx, exits, id)
+			}
+		case err := <-failed:
+			return err
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+func send(ctx context.Context, exits chan<- string, id string) {
+	select {
+	case exits <- id:
+	case <-ctx.Done():
+	}
+}
+
+// exited returns whose end an event tells: the container's own, not that of a process that was executed in it.
+func exited(envelope *events.Envelope) (id string, ok bool) {
+	if envelope == nil || envelope.Event == nil {
+		return "", false
+	}
+	event, err := typeurl.UnmarshalAny(envelope.Event)
+	if err != nil {
+		return "", false // not ours to understand; the slow tick sees it
+	}
+	exit, ok := event.(*apievents.TaskExit)
+	if !ok || exit.GetID() != exit.GetContainerID() {
+		return "", false
+	}
+	return exit.GetContainerID(), true
+}

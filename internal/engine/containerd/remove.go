@@ -1,0 +1,102 @@
+package containerd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/containerd/containerd/api/services/tasks/v1"
+	"github.com/containerd/errdefs"
+	"golang.org/x/sys/unix"
+
+	"github.com/berth-hpc/berth/internal/engine/containerd/cgroup"
+)
+
+// endTimeout is how long a killed container may take to end: a process in the kernel (a slow disk) cannot be killed at once.
+const endTimeout = 30 * time.Second
+
+// Remove is engine.Engine.
+func (e *Engine) Remove(ctx context.Context, id string) error {
+	ctx, cancel := e.bounded(ctx)
+	defer cancel()
+	unlock, err := e.ids.lock(ctx, id)
+	if err != nil {
+		return fmt.Errorf("remove %s: %w", id, err)
+	}
+	defer unlock()
+	return e.remove(ctx, id)
+}
+
+// remove is Remove with the lock of the id held. The record goes last, so that what fails is found and done again.
+func (e *Engine) remove(ctx context.Context, id string) error {
+	if !validID(id) {
+		return nil // it was never there
+	}
+	record, err := e.containers.Get(ctx, id)
+	switch {
+	case errdefs.IsNotFound(err): // containerd may have lost the record only
+	case err != nil:
+		return fmt.Errorf("remove %s: %w", id, err)
+	case record.Labels[labelOwner] != e.owner:
+		return nil // another server's
+	}
+	e.ends.forget(id)
+	if err := e.removeTask(ctx, id); err != nil {
+		return err
+	}
+	if err := e.removeRemains(ctx, id); err != nil {
+		return err
+	}
+	if err := e.removeSnapshot(ctx, id); err != nil {
+		return err
+	}
+	if err := e.containers.Delete(ctx, id); err != nil && !errdefs.IsNotFound(err) {
+		return fmt.Errorf("remove record of %s: %w", id, err)
+	}
+	e.release(record.Labels)
+	e.started.forget(id)
+	return nil
+}
+
+// removeTask deletes the task; one that has not ended is killed first.
+func (e *Engine) removeTask(ctx context.Context, id string) error {
+	first := e.deleteTask(ctx, id)
+	if first == nil {
+		return nil
+	}
+	if err := e.signal(ctx, id, unix.SIGKILL); err != nil {
+		return errors.Join(err, first)
+	}
+	waiting, cancel := context.WithTimeout(ctx, endTimeout)
+	defer cancel()
+	if _, err := e.tasks.Wait(waiting, &tasks.WaitRequest{ContainerID: id}); err != nil && !errdefs.IsNotFound(native(err)) {
+		return fmt.Errorf("wait for the end of %s: %w", id, errors.Join(native(err), first))
+	}
+	return e.deleteTask(ctx, id)
+}
+
+func (e *Engine) deleteTask(ctx context.Context, id string) error {
+	_, err := e.tasks.Delete(ctx, &tasks.DeleteTaskRequest{ContainerID: id})
+	if err = native(err); err != nil && !errdefs.IsNotFound(err) {
+		return fmt.Errorf("delete task of %s: %w", id, err)
+	}
+	return nil
+}
+
+// removeRemains removes what a shim that was killed may have left: processes, and runc's state, which would be in the way of
+// another start.
+func (e *Engine) removeRemains(ctx context.Context, id string) error {
+	if err := cgroup.Of(id).Remove(ctx); err != nil {
+		return fmt.Errorf("remove %s: %w", id, err)
+	}
+	if e.private == nil {
+		return nil
+	}
+	if err := os.RemoveAll(filepath.Join(e.private.RuncRoot(), Namespace, id)); err != nil {
+		return fmt.Errorf("remove runc's state of %s: %w", id, err)
+	}
+	return nil
+}

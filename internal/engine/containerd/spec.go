@@ -1,0 +1,208 @@
+package containerd
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	runcoptions "github.com/containerd/containerd/api/types/runc/options"
+	"github.com/containerd/containerd/v2/contrib/seccomp"
+	"github.com/containerd/typeurl/v2"
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"github.com/berth-hpc/berth/internal/agentapi"
+	"github.com/berth-hpc/berth/internal/engine"
+	"github.com/berth-hpc/berth/internal/engine/containerd/cgroup"
+	"github.com/berth-hpc/berth/internal/engine/containerd/private"
+)
+
+const (
+	// specVersion is the version of the runtime specification whose features are used; runc 1.1 knows it.
+	specVersion = "1.0.2"
+	// maxProcesses bounds the processes and threads of an attempt: enough for every program, and a fork bomb ends.
+	maxProcesses = 16384
+	// maxOpenFiles is the limit of open files that attempts get where this process may give it.
+	maxOpenFiles = 1 << 20
+	// defaultPath is for images that set none.
+	defaultPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+	cpuPeriod   = 100000
+)
+
+// capabilities are those that the agent needs as root, and no more. The command runs as another user, and so without any; with
+// no-new-privileges it can get none back.
+var capabilities = []string{
+	"CAP_CHOWN",        // gives HOME, /data and the output pipe to the job's user
+	"CAP_DAC_OVERRIDE", // writes accounts and host names into images where root may not by mode
+	"CAP_FOWNER",       // sets modes of files that belong to the job's user
+	"CAP_FSETID",       // keeps set-group-id when it does
+	"CAP_KILL",         // ends the processes of the job's user
+	"CAP_SETGID",       // becomes the job's user
+	"CAP_SETUID",
+}
+
+// profile is what is the same for all attempts. It is made once and not changed.
+type profile struct {
+	agent     string
+	runtime   typeurl.Any
+	seccomp   *specs.LinuxSeccomp
+	openFiles uint64
+	// swap says whether this kernel can limit swap.
+	swap bool
+}
+
+func newProfile(agent string, daemon *private.Daemon) (profile, error) {
+	if info, err := os.Stat(agent); err != nil || !info.Mode().IsRegular() {
+		return profile{}, fmt.Errorf("agent %s is not there: %w", agent, errors.Join(err, os.ErrInvalid))
+	}
+	options := &runcoptions.Options{BinaryName: "runc"} // the system's default may be another one, and crun refuses hybrid cgroups
+	if daemon != nil {
+		options.Root = daemon.RuncRoot()
+	}
+	runtime, err := typeurl.MarshalAny(options)
+	if err != nil {
+		return profile{}, fmt.Errorf("options of the runtime: %w", err)
+	}
+	p := profile{agent: agent, runtime: runtime, openFiles: openFiles(), swap: swapLimited()}
+	// The default profile depends on the capabilities, which are always the same.
+	p.seccomp = seccomp.DefaultProfile(&specs.Spec{Process: &specs.Process{Capabilities: &specs.LinuxCapabilities{Bounding: capabilities}}})
+	return p, nil
+}
+
+// openFiles is maxOpenFiles, or what this process has where it may not give more.
+func openFiles() uint64 {
+	var have unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &have); err != nil {
+		return 1024 // what every process has
+	}
+	if have.Max >= maxOpenFiles {
+		return maxOpenFiles
+	}
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var sets [2]unix.CapUserData
+	if err := unix.Capget(&header, &sets[0]); err == nil && sets[0].Effective&(1<<unix.CAP_SYS_RESOURCE) != 0 {
+		return maxOpenFiles
+	}
+	return have.Max
+}
+
+// swapLimited says whether the kernel has a limit of swap; asking runc for one that is not there fails.
+func swapLimited() bool {
+	if _, err := os.Stat("/sys/fs/cgroup/memory"); err == nil {
+		_, err = os.Stat("/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes")
+		return err == nil
+	}
+	_, err := os.Stat("/proc/swaps")
+	return err == nil
+}
+
+// environment is the image's, with a PATH.
+func environment(image []string) []string {
+	if slices.ContainsFunc(image, func(e string) bool { return strings.HasPrefix(e, "PATH=") }) {
+		return slices.Clip(image)
+	}
+	return append([]string{defaultPath}, image...)
+}
+
+// validID says whether id can name an attempt.
+func validID(id string) bool {
+	return id != "" && len(id) <= 60 && strings.Trim(id, "abcdefghijklmnopqrstuvwxyz0123456789-") == ""
+}
+
+// check refuses attempts that could do harm or never work.
+func check(a engine.Attempt) error {
+	switch {
+	case !validID(a.ID):
+		return fmt.Errorf("%w: attempt id %q is not 1 to 60 of a-z, 0-9 and -", engine.ErrRefused, a.ID)
+	case a.Cores < 1 || a.Cores > math.MaxInt32:
+		return fmt.Errorf("%w: %d cores", engine.ErrRefused, a.Cores)
+	case a.RAM < 1:
+		return fmt.Errorf("%w: %d bytes of memory", engine.ErrRefused, a.RAM)
+	case !filepath.IsAbs(a.Dir):
+		return fmt.Errorf("%w: directory %q is not absolute", engine.ErrRefused, a.Dir)
+	}
+	for _, m := range a.Mounts {
+		if !filepath.IsAbs(m.Source) || !filepath.IsAbs(m.Target) {
+			return fmt.Errorf("%w: mount of %q at %q is not absolute", engine.ErrRefused, m.Source, m.Target)
+		}
+	}
+	return nil
+}
+
+// spec is the runtime's description of an attempt.
+func (p profile) spec(a engine.Attempt, env []string) *specs.Spec {
+	return &specs.Spec{
+		Version:  specVersion,
+		Hostname: a.Hostname,
+		Root:     &specs.Root{Path: "rootfs"},
+		Process: &specs.Process{
+			Args: []string{agentapi.Init}, Cwd: "/", Env: env,
+			Capabilities:    &specs.LinuxCapabilities{Bounding: capabilities, Effective: capabilities, Permitted: capabilities},
+			NoNewPrivileges: true,
+			Rlimits:         []specs.POSIXRlimit{{Type: "RLIMIT_NOFILE", Soft: p.openFiles, Hard: p.openFiles}},
+		},
+		Mounts: p.mounts(a),
+		Linux: &specs.Linux{
+			CgroupsPath: cgroup.Path(a.ID),
+			Resources:   p.resources(a),
+			Seccomp:     p.seccomp,
+			Namespaces: []specs.LinuxNamespace{
+				{Type: specs.PIDNamespace}, {Type: specs.IPCNamespace}, {Type: specs.UTSNamespace},
+				{Type: specs.MountNamespace}, {Type: specs.NetworkNamespace}, {Type: specs.CgroupNamespace},
+			},
+			MaskedPaths: []string{
+				"/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/sched_debug",
+				"/proc/scsi", "/proc/timer_list", "/proc/timer_stats", "/sys/devices/virtual/powercap", "/sys/firmware",
+			},
+			ReadonlyPaths: []string{"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"},
+		},
+	}
+}
+
+func (p profile) resources(a engine.Attempt) *specs.LinuxResources {
+	cores, ram := int64(a.Cores), a.RAM
+	quota, period, shares, processes := cores*cpuPeriod, uint64(cpuPeriod), uint64(a.Cores)*1024, int64(maxProcesses) //nolint:gosec // checked
+	resources := &specs.LinuxResources{
+		Devices: []specs.LinuxDeviceCgroup{{Allow: false, Access: "rwm"}}, // runc allows the harmless ones: null, zero, random, tty…
+		CPU:     &specs.LinuxCPU{Quota: &quota, Period: &period, Shares: &shares},
+		Memory:  &specs.LinuxMemory{Limit: &ram},
+		Pids:    &specs.LinuxPids{Limit: &processes},
+	}
+	if p.swap {
+		resources.Memory.Swap = &ram // of memory and swap together: none of it is swap
+	}
+	return resources
+}
+
+func (p profile) mounts(a engine.Attempt) []specs.Mount {
+	mounts := []specs.Mount{
+		{Destination: "/proc", Type: "proc", Source: "proc", Options: []string{"nosuid", "noexec", "nodev"}},
+		{Destination: "/dev", Type: "tmpfs", Source: "tmpfs", Options: []string{"nosuid", "strictatime", "mode=755", "size=65536k"}},
+		{
+			Destination: "/dev/pts", Type: "devpts", Source: "devpts",
+			Options: []string{"nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"},
+		},
+		{Destination: "/dev/shm", Type: "tmpfs", Source: "shm", Options: []string{"nosuid", "noexec", "nodev", "mode=1777", "size=65536k"}},
+		{Destination: "/dev/mqueue", Type: "mqueue", Source: "mqueue", Options: []string{"nosuid", "noexec", "nodev"}},
+		{Destination: "/sys", Type: "sysfs", Source: "sysfs", Options: []string{"nosuid", "noexec", "nodev", "ro"}},
+		// Programs look here how many cores and how much memory they have, and the agent whether memory ran out.
+		{Destination: "/sys/fs/cgroup", Type: "cgroup", Source: "cgroup", Options: []string{"nosuid", "noexec", "nodev", "ro"}},
+	}
+	for _, m := range a.Mounts {
+		mounts = append(mounts, bind(m.Source, m.Target, m.ReadOnly))
+	}
+	// Last, so that nothing hides them.
+	return append(mounts, bind(p.agent, agentapi.Init, true), bind(a.Dir, agentapi.Dir, false))
+}
+
+func bind(source, target string, readOnly bool) specs.Mount {
+	mode := "rw"
+	if readOnly {
+		mode = "ro"
+	}
+	return specs.Mount{Destination: target, Type: "bind", Source: source, Options: []string{"bind", "nosuid", "nodev", mode}}
+}
