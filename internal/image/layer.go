@@ -2,6 +2,7 @@ package image
 
 import (
 	"archive/tar"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -36,7 +37,7 @@ func WriteLayer(w io.Writer, source *Source) (Layer, error) {
 	if err != nil {
 		return Layer{}, err
 	}
-	defer unpacked.Close() //nolint:errcheck // It reads; what is wrong with the stream shows when it is read.
+	defer unpacked.Close()
 
 	digester := digest.Canonical.Digester()
 	out := &sink{w: io.MultiWriter(w, digester.Hash())}
@@ -87,7 +88,7 @@ func copyTar(w io.Writer, r io.Reader) (int, error) {
 		if err := out.WriteHeader(layerHeader(header)); err != nil {
 			return entries, fmt.Errorf("entry %s: %w", quote(header.Name), err)
 		}
-		if _, err := io.Copy(out, in); err != nil {
+		if _, err := io.CopyN(out, in, header.Size); err != nil {
 			return entries, err
 		}
 		entries++
@@ -141,12 +142,10 @@ func (s *sink) Write(p []byte) (int, error) {
 type zeroTail struct{ zeros int64 }
 
 func (z *zeroTail) Write(p []byte) (int, error) {
-	for i := len(p) - 1; i >= 0; i-- {
-		if p[i] != 0 {
-			z.zeros = int64(len(p) - 1 - i)
-			return len(p), nil
-		}
+	kept := len(bytes.TrimRight(p, "\x00"))
+	if kept > 0 {
+		z.zeros = 0
 	}
-	z.zeros += int64(len(p))
+	z.zeros += int64(len(p) - kept)
 	return len(p), nil
 }

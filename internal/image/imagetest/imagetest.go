@@ -8,7 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"log"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"runtime"
@@ -44,7 +44,7 @@ type Registry struct {
 // NewRegistry starts a registry.
 func NewRegistry(t testing.TB) *Registry {
 	t.Helper()
-	handler := registry.New(registry.Logger(log.New(io.Discard, "", 0)))
+	handler := registry.New(registry.Logger(slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)))
 	r := &Registry{back: httptest.NewServer(handler)}
 	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		if !r.enter(w, req) {
@@ -119,7 +119,9 @@ func Status(status int, code string) Gate {
 
 // Only lets a gate look only at paths that contain a text.
 func Only(part string, gate Gate) Gate {
-	return func(w http.ResponseWriter, r *http.Request) bool { return strings.Contains(r.URL.Path, part) && gate(w, r) }
+	return func(w http.ResponseWriter, r *http.Request) bool {
+		return strings.Contains(r.URL.Path, part) && gate(w, r)
+	}
 }
 
 // Hang is a gate that answers nothing until the client goes away.
@@ -142,7 +144,7 @@ func Basic(user, password string) Gate {
 
 // Bearer is a gate that gives out tokens at /token for a user name and a password, or for the password as an identity token.
 func (r *Registry) Bearer(user, password string) Gate {
-	const token = "a-token-for-a-test"
+	token := "token-of-" + user
 	return func(w http.ResponseWriter, req *http.Request) bool {
 		if req.URL.Path == "/token" {
 			u, p, _ := req.BasicAuth()
