@@ -34,7 +34,9 @@ func (r *Reconciler) start(ctx context.Context, job berth.Job) (more bool, err e
 	err = r.cfg.Engine.Start(ctx, attempt)
 	crashpoint.Here("reconcile.start.after")
 	switch {
-	case err == nil, errors.Is(err, engine.ErrExists):
+	case err == nil:
+		return true, r.started(ctx, job, engine.Status{})
+	case errors.Is(err, engine.ErrExists):
 		return r.adopt(ctx, job)
 	case errors.Is(err, engine.ErrNotFound):
 		return r.pull(ctx, job)
