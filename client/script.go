@@ -12,7 +12,7 @@ func EncodeScript(script string) string {
 		letter := (r|0x20 >= 'a' && r|0x20 <= 'z') || (r >= '0' && r <= '9')
 		return !letter && !strings.ContainsRune("+/=\r\n", r)
 	})
-	if !base64Only {
+	if script == "" || !base64Only {
 		return script
 	}
 	// With a line end the decoded text is recognised as a script whatever its letters are.

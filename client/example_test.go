@@ -1,0 +1,88 @@
+package client_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"os"
+
+	"github.com/berth-hpc/berth/client"
+)
+
+// exampleServer answers as a berth server does about one job.
+func exampleServer() *httptest.Server {
+	return httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/jarvice/batch":
+			answer(w, http.StatusOK, `{"name":"20261006104200-995TB-jarvice-batch-ada_s1","number":12}`)
+		case "/v1/jobs/12/output":
+			w.Header().Set("Content-Type", "application/octet-stream")
+			if r.URL.Query().Get("offset") == "0" {
+				_, _ = io.WriteString(w, "node-1\n")
+			}
+		case "/v1/jobs/12":
+			answer(w, http.StatusOK, finished)
+		default:
+			answer(w, http.StatusNotFound, `{"error":"Not found"}`)
+		}
+	}))
+}
+
+func Example() {
+	server := exampleServer()
+	defer server.Close()
+
+	ctx := context.Background()
+	c, err := client.New(client.Config{URL: server.URL, Username: "ada", APIKey: "key"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	submitted, err := c.Batch(ctx, client.Submission{
+		Container: &client.Container{Image: "local/tools:latest", JobScript: client.EncodeScript("hostname")},
+		Machine:   &client.MachineRequest{Type: "n0"},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	job, err := c.Wait(ctx, client.Number(submitted.Number))
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(job.Number, job.Status, job.End.Reason, job.End.ExitCode)
+	// Output: 12 COMPLETED WITH ERROR exited 3
+}
+
+func ExampleClient_FollowOutput() {
+	server := exampleServer()
+	defer server.Close()
+
+	c, err := client.New(client.Config{URL: server.URL, APIKey: "key"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	output := c.FollowOutput(context.Background(), client.Number(12), 0)
+	defer output.Close()
+	if _, err := io.Copy(os.Stdout, output); err != nil {
+		log.Println(err)
+	}
+	// Output: node-1
+}
+
+func ExampleError() {
+	server := exampleServer()
+	defer server.Close()
+
+	c, err := client.New(client.Config{URL: server.URL, APIKey: "key"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	err = c.Shutdown(context.Background(), client.Number(13))
+	if refused, ok := errors.AsType[*client.Error](err); ok {
+		fmt.Println(refused.StatusCode, refused.Message)
+	}
+	// Output: 404 Not found
+}
