@@ -18,6 +18,7 @@ type pkg struct {
 	ImportPath string
 	Doc        string
 	Standard   bool
+	GoFiles    []string
 	Imports    []string
 	// ImportMap gives the real paths of imports that the standard library vendors.
 	ImportMap map[string]string
@@ -29,7 +30,7 @@ type graph map[string]pkg
 // load asks the go command for the packages of the module and everything that they import, tests left out.
 func load(t *testing.T) graph {
 	t.Helper()
-	list := exec.CommandContext(t.Context(), "go", "list", "-deps", "-json=ImportPath,Doc,Standard,Imports,ImportMap", "./...")
+	list := exec.CommandContext(t.Context(), "go", "list", "-deps", "-json=ImportPath,Doc,Standard,GoFiles,Imports,ImportMap", "./...")
 	list.Dir = root
 	var stderr strings.Builder
 	list.Stderr = &stderr
