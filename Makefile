@@ -32,6 +32,7 @@ $(AGENT):
 
 .PHONY: test
 test: ## every test, real containers and databases included (installs missing Debian packages)
+	@[ "$$(id -u)" = 0 ] || command -v sudo >/dev/null || { echo "tests start containers: run make test as root, or install sudo" >&2; exit 1; }
 	scripts/packages run test
 	$(MAKE) build
 	$(GO) test $(TESTFLAGS) ./...

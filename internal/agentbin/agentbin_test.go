@@ -19,6 +19,9 @@ func TestRead(t *testing.T) {
 	}
 }
 
+// maxSize keeps the agent cheap to unpack and to map into every container.
+const maxSize = 8 << 20
+
 // TestBytes holds in a fresh checkout, without the agent, and after make build, with it.
 func TestBytes(t *testing.T) {
 	t.Parallel()
@@ -29,5 +32,7 @@ func TestBytes(t *testing.T) {
 		t.Error(err)
 	case !bytes.HasPrefix(agent, []byte("\x7fELF")):
 		t.Errorf("the embedded agent starts with %q; want an ELF executable", agent[:min(8, len(agent))])
+	case len(agent) > maxSize:
+		t.Errorf("the agent has %d bytes; at most %d", len(agent), maxSize)
 	}
 }
