@@ -6,6 +6,9 @@ import (
 	"compress/gzip"
 	"errors"
 	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -238,4 +241,36 @@ func FuzzWriteLayer(f *testing.F) {
 			t.Errorf("%d entries were written, %d can be read", layer.Entries, got)
 		}
 	})
+}
+
+// The real tar packs files with holes in two ways; both come out as the files that they were.
+func TestWriteLayerSparse(t *testing.T) {
+	dir := t.TempDir()
+	want := entry{Name: "sparse", Type: tar.TypeReg, Mode: 0o600, Content: strings.Repeat("\x00", 1<<20) + "end", Modified: modified}
+	file, err := os.Create(filepath.Join(dir, want.Name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := file.WriteAt([]byte("end"), 1<<20); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(file.Chmod(0o600), file.Close(), os.Chtimes(file.Name(), modified, modified)); err != nil {
+		t.Fatal(err)
+	}
+	for _, format := range []string{"gnu", "pax"} {
+		packed, err := exec.CommandContext(t.Context(), "tar", "--sparse", "--format="+format, "--owner=0", "-C", dir, "-c", want.Name).Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(packed) > 1<<19 {
+			t.Fatalf("%s: tar wrote %d bytes, so it packed no hole", format, len(packed))
+		}
+		var out bytes.Buffer
+		if _, err := image.WriteLayer(&out, image.NewSource(bytes.NewReader(packed))); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff([]entry{want}, readTar(t, out.Bytes())); diff != "" {
+			t.Errorf("%s: %.300s", format, diff)
+		}
+	}
 }

@@ -12,6 +12,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -152,7 +153,7 @@ func TestImport(t *testing.T) {
 		"OCI, no name, named":             {ociArchive(t, func(p layout.Path) error { return p.AppendImage(one) }), "docker.io/my/name:2", []string{"docker.io/my/name:2"}, []string{"one"}},
 		"OCI, many platforms": {ociArchive(t, func(p layout.Path) error {
 			return p.AppendIndex(imagetest.Index(t, otherArch, "amd64", "arm64"), named("a/many:1"))
-		}), "", []string{"docker.io/a/many:1"}, nil},
+		}), "", []string{"docker.io/a/many:1"}, []string{"for " + runtime.GOARCH}},
 		"OCI, platforms side by side": {ociArchive(t, func(p layout.Path) error {
 			other := imagetest.ImageFor(t, otherArch, []byte("other"))
 			return errors.Join(
@@ -165,30 +166,40 @@ func TestImport(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			var names []string
-			for i, img := range got {
+			var names, holds []string
+			for _, img := range got {
 				names = append(names, img.Name)
-				if stored, err := s.Image(t.Context(), img.Name); err != nil || cmp.Diff(stored, img) != "" || img.Size == 0 || img.Created.IsZero() {
-					t.Errorf("stored is %+v, %v; answered was %+v", stored, err, img)
-				}
-				snapshotFiles(t, s, img.Name, func(root string) {
-					content, err := os.ReadFile(filepath.Join(root, "data", "0"))
-					if err != nil || (test.holds != nil && string(content) != test.holds[i]) {
-						t.Errorf("%s holds %q, %v", img.Name, content, err)
-					}
-				})
+				holds = append(holds, checkImported(t, s, img))
 			}
 			if diff := cmp.Diff(test.want, names); diff != "" {
 				t.Error(diff)
 			}
-			for _, img := range got {
-				if err := s.RemoveImage(t.Context(), img.Name); err != nil {
-					t.Error(err)
-				}
+			if diff := cmp.Diff(test.holds, holds); diff != "" {
+				t.Error(diff)
 			}
 			wantNothing(t, s)
 		})
 	}
+}
+
+// checkImported compares what was answered with what is stored, removes the image, and returns what its first file holds.
+func checkImported(t *testing.T, s *imageStore, img engine.Image) (holds string) {
+	t.Helper()
+	stored, err := s.Image(t.Context(), img.Name)
+	if err != nil || cmp.Diff(stored, img) != "" || img.Size == 0 || img.Created.IsZero() {
+		t.Errorf("stored is %+v, %v; answered was %+v", stored, err, img)
+	}
+	snapshotFiles(t, s, img.Name, func(root string) {
+		content, err := os.ReadFile(filepath.Join(root, "data", "0"))
+		if err != nil {
+			t.Error(err)
+		}
+		holds = string(content)
+	})
+	if err := s.RemoveImage(t.Context(), img.Name); err != nil {
+		t.Error(err)
+	}
+	return holds
 }
 
 func TestImportRefuses(t *testing.T) {
@@ -304,40 +315,44 @@ func TestImportFailures(t *testing.T) {
 		}
 		wantNothing(t, s)
 	})
-	t.Run("two at a time, and progress", func(t *testing.T) {
-		heard := &sentences{}
-		results := make(chan error, 4)
-		for i := range cap(results) {
-			go func() {
-				_, err := s.Import(t.Context(), iotest.OneByteReader(bytes.NewReader(docker)), fmt.Sprintf("docker.io/local/n:%d", i), heard.tell)
-				results <- err
-			}()
+	t.Run("two at a time, and progress", func(t *testing.T) { testImportAtOnce(t, s, docker) })
+	t.Run("over another", func(t *testing.T) { testImportOver(t, s) })
+}
+
+func testImportAtOnce(t *testing.T, s *imageStore, archive []byte) {
+	heard := &sentences{}
+	results := make(chan error, 4)
+	for i := range cap(results) {
+		go func() {
+			_, err := s.Import(t.Context(), iotest.OneByteReader(bytes.NewReader(archive)), fmt.Sprintf("docker.io/local/n:%d", i), heard.tell)
+			results <- err
+		}()
+	}
+	for range cap(results) {
+		if err := <-results; err != nil {
+			t.Error(err)
 		}
-		for range cap(results) {
-			if err := <-results; err != nil {
-				t.Error(err)
-			}
+	}
+	list, err := s.Images(t.Context())
+	if err != nil || len(list) != cap(results) {
+		t.Errorf("got %v, %v", list, err)
+	}
+	for _, text := range []string{"received ", "unpacking local/n:0"} {
+		if !strings.Contains(heard.all(), text) {
+			t.Errorf("nobody said %q", text)
 		}
-		list, err := s.Images(t.Context())
-		if err != nil || len(list) != cap(results) {
-			t.Errorf("got %v, %v", list, err)
+	}
+}
+
+func testImportOver(t *testing.T, s *imageStore) {
+	other := dockerArchive(t, map[string]v1.Image{"x:1": imagetest.Image(t, []byte("new"))})
+	if _, err := s.Import(t.Context(), bytes.NewReader(other), "docker.io/local/n:0", nil); err != nil {
+		t.Fatal(err)
+	}
+	snapshotFiles(t, s, "docker.io/local/n:0", func(root string) {
+		if content, err := os.ReadFile(filepath.Join(root, "data", "0")); err != nil || string(content) != "new" {
+			t.Errorf("it holds %q, %v", content, err)
 		}
-		for _, text := range []string{"received ", "unpacking local/n:0"} {
-			if !strings.Contains(heard.all(), text) {
-				t.Errorf("nobody said %q", text)
-			}
-		}
-	})
-	t.Run("over another", func(t *testing.T) {
-		other := dockerArchive(t, map[string]v1.Image{"x:1": imagetest.Image(t, []byte("new"))})
-		if _, err := s.Import(t.Context(), bytes.NewReader(other), "docker.io/local/n:0", nil); err != nil {
-			t.Fatal(err)
-		}
-		snapshotFiles(t, s, "docker.io/local/n:0", func(root string) {
-			if content, err := os.ReadFile(filepath.Join(root, "data", "0")); err != nil || string(content) != "new" {
-				t.Errorf("it holds %q, %v", content, err)
-			}
-		})
 	})
 }
 

@@ -70,7 +70,7 @@ func (i *ingest) abort(ctx context.Context, log *slog.Logger) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	for _, ref := range i.refs {
-		if err := i.Store.Abort(ctx, ref); err != nil && !errdefs.IsNotFound(err) {
+		if err := i.Abort(ctx, ref); err != nil && !errdefs.IsNotFound(err) {
 			log.WarnContext(ctx, "half an import is kept until its lease expires", slog.String("ref", ref), slog.Any("error", err))
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -35,6 +36,10 @@ func noise(n int) []byte {
 
 // sentences collects progress.
 type sentences struct {
+	// arrived is closed when a sentence with the awaited text was said. Both may be absent.
+	awaited string
+	arrived chan struct{}
+
 	mu   sync.Mutex
 	said []string
 }
@@ -42,6 +47,10 @@ type sentences struct {
 func (s *sentences) tell(sentence string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.arrived != nil && s.awaited != "" && strings.Contains(sentence, s.awaited) {
+		s.awaited = ""
+		close(s.arrived)
+	}
 	s.said = append(s.said, sentence)
 }
 
@@ -105,27 +114,9 @@ func testPullImage(t *testing.T, s *imageStore, reg *imagetest.Registry) {
 	if _, err := s.Image(t.Context(), ref); !errors.Is(err, engine.ErrNotFound) {
 		t.Fatalf("before the pull: %v", err)
 	}
-	// The blobs wait until progress was seen, so that there is some.
-	heard := &sentences{}
-	half := make(chan struct{})
-	var once sync.Once
-	progress := func(sentence string) {
-		heard.tell(sentence)
-		if strings.Contains(sentence, " of 0.6 MB") {
-			once.Do(func() { close(half) })
-		}
-	}
-	reg.SetGate(imagetest.Only("/blobs/", func(_ http.ResponseWriter, r *http.Request) bool {
-		if digest, err := img.ConfigName(); err == nil && strings.HasSuffix(r.URL.Path, digest.String()) {
-			return false
-		}
-		select {
-		case <-half:
-		case <-r.Context().Done():
-		}
-		return false
-	}))
-	if err := s.Pull(t.Context(), ref, engine.Credentials{}, progress); err != nil {
+	heard, gate := slowDownload(t, img, " of 0.6 MB")
+	reg.SetGate(gate)
+	if err := s.Pull(t.Context(), ref, engine.Credentials{}, heard.tell); err != nil {
 		t.Fatal(err)
 	}
 	if !regexp.MustCompile(`(?m)^\d+\.\d of 0\.6 MB$`).MatchString(heard.all()) {
@@ -154,7 +145,18 @@ func testPullImage(t *testing.T, s *imageStore, reg *imagetest.Registry) {
 	if diff := cmp.Diff([]engine.Image{got}, list); diff != "" {
 		t.Error(diff)
 	}
-	// It is there now, so nobody is asked.
+	testPullAgain(t, s, reg, ref)
+	if err := s.RemoveImage(t.Context(), ref); err != nil {
+		t.Error(err)
+	}
+	if err := s.RemoveImage(t.Context(), ref); !errors.Is(err, engine.ErrNotFound) {
+		t.Errorf("removed twice: %v", err)
+	}
+}
+
+// An image that is there is pulled without a question.
+func testPullAgain(t *testing.T, s *imageStore, reg *imagetest.Registry, ref string) {
+	t.Helper()
 	reg.SetGate(imagetest.Status(http.StatusInternalServerError, ""))
 	before := len(reg.Requests(""))
 	if err := s.Pull(t.Context(), ref, engine.Credentials{}, nil); err != nil {
@@ -163,12 +165,26 @@ func testPullImage(t *testing.T, s *imageStore, reg *imagetest.Registry) {
 	if after := len(reg.Requests("")); after != before {
 		t.Errorf("%d requests for an image that is there", after-before)
 	}
-	if err := s.RemoveImage(t.Context(), ref); err != nil {
-		t.Error(err)
+}
+
+// slowDownload keeps the layers of an image back until somebody was told a text, so that there is progress to tell.
+func slowDownload(t *testing.T, img v1.Image, text string) (*sentences, imagetest.Gate) {
+	t.Helper()
+	config, err := img.ConfigName()
+	if err != nil {
+		t.Fatal(err)
 	}
-	if err := s.RemoveImage(t.Context(), ref); !errors.Is(err, engine.ErrNotFound) {
-		t.Errorf("removed twice: %v", err)
-	}
+	heard := &sentences{awaited: text, arrived: make(chan struct{})}
+	return heard, imagetest.Only("/blobs/", func(_ http.ResponseWriter, r *http.Request) bool {
+		if strings.HasSuffix(r.URL.Path, config.String()) {
+			return false
+		}
+		select {
+		case <-heard.arrived:
+		case <-r.Context().Done():
+		}
+		return false
+	})
 }
 
 func testPullSecret(t *testing.T, s *imageStore, reg *imagetest.Registry) {
@@ -244,7 +260,7 @@ func halfway(t *testing.T, img v1.Image, started chan<- struct{}) imagetest.Gate
 	}
 	layer := manifest.Layers[0]
 	return imagetest.Only("/blobs/"+layer.Digest.String(), func(w http.ResponseWriter, r *http.Request) bool {
-		w.Header().Set("Content-Length", fmt.Sprint(layer.Size))
+		w.Header().Set("Content-Length", strconv.FormatInt(layer.Size, 10))
 		_, _ = w.Write(noise(int(layer.Size / 2)))
 		_ = http.NewResponseController(w).Flush()
 		select {
