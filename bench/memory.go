@@ -78,4 +78,3 @@ func residentMB(pid int) (float64, error) {
 	}
 	return 0, errors.New("no VmRSS in the status of the process")
 }
-

@@ -1,0 +1,98 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/berth-hpc/berth"
+)
+
+func TestDefaultMachinesFitTheMachine(t *testing.T) {
+	for name, test := range map[string]struct {
+		cores int
+		want  map[string]int
+	}{
+		"one core":   {1, map[string]int{"n0": 1, "n1": 1, "n2": 1}},
+		"two cores":  {2, map[string]int{"n0": 1, "n1": 1, "n2": 2}},
+		"many cores": {64, map[string]int{"n0": 1, "n1": 32, "n2": 64}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			all := berth.Capacity{Cores: test.cores, RAM: 8 << 30, Slots: test.cores}
+			got := make(map[string]int)
+			for _, m := range defaultMachines(all) {
+				got[m.Name] = m.Cores
+				if !all.Fits(berth.Capacity{Cores: m.Cores, RAM: m.RAM, Slots: 1}) || m.RAM == 0 {
+					t.Errorf("%+v does not fit", m)
+				}
+			}
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestCredentialsKeepTheKey(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "credentials")
+	if err := writeCredentials(path, "", "secret"); err != nil {
+		t.Fatal(err)
+	}
+	key, err := readKey(path)
+	if err != nil || key != "secret" {
+		t.Fatalf("key %q, %v", key, err)
+	}
+	if err := writeCredentials(path, "http://127.0.0.1:1", key); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(path)
+	want := "export BERTH_URL=http://127.0.0.1:1\nexport BERTH_USER=admin\nexport BERTH_APIKEY=secret\n"
+	if diff := cmp.Diff(want, string(text)); diff != "" || err != nil {
+		t.Errorf("%v %s", err, diff)
+	}
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("mode %v, %v; others must not read the key", info.Mode(), err)
+	}
+}
+
+func TestResolverSkipsServersThatOnlyTheHostReaches(t *testing.T) {
+	dir := t.TempDir()
+	local, upstream := filepath.Join(dir, "local"), filepath.Join(dir, "upstream")
+	for path, text := range map[string]string{
+		local:    "nameserver 127.0.0.53\nsearch local\n",
+		upstream: "# written by hand\nnameserver 192.0.2.1\nnameserver 2001:db8::1\nnameserver nonsense\nsearch example.org example.com\n",
+	} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	nameservers, search := resolver(filepath.Join(dir, "missing"), local, upstream)
+	if diff := cmp.Diff([]string{"192.0.2.1", "2001:db8::1"}, nameservers); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff([]string{"example.org", "example.com"}, search); diff != "" {
+		t.Error(diff)
+	}
+	if nameservers, _ := resolver(local); nameservers != nil {
+		t.Errorf("nameservers %v, want none", nameservers)
+	}
+}
+
+func TestASecondServerIsKeptOut(t *testing.T) {
+	dir := t.TempDir()
+	unlock, err := lockData(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := lockData(dir); err == nil {
+		t.Error("two servers have the same data directory")
+	}
+	unlock()
+	again, err := lockData(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again()
+}
