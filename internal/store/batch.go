@@ -5,23 +5,20 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
 
 	"github.com/berth-hpc/berth"
 )
 
 const (
-	// lockNumber reads the last job number and, on PostgreSQL, keeps every other server from it until the commit.
-	lockNumber   = `UPDATE counters SET value = value WHERE name = 'number' RETURNING value`
-	setNumber    = `UPDATE counters SET value = $1 WHERE name = 'number'`
-	addToCounter = `UPDATE counters SET value = value + $1 WHERE name = $2`
+	// takeNumber gives out the next number to a queued job. On PostgreSQL it keeps every other server from it until the commit.
+	takeNumber = `UPDATE totals SET number = number + 1, queued = queued + 1 RETURNING number`
+	// addTotals takes the states in the order of berth.States.
+	addTotals = `UPDATE totals SET number = number + $1, queued = queued + $2, starting = starting + $3, running = running + $4,
+	stopping = stopping + $5, completed = completed + $6, failed = failed + $7, terminated = terminated + $8, canceled = canceled + $9`
+	selectTotals = `SELECT queued, starting, running, stopping, completed, failed, terminated, canceled FROM totals`
 )
 
-// stateCounter is the name of the counter of the jobs in a state.
-func stateCounter(state berth.State) string { return "state:" + string(state) }
-
-// batch is one transaction of the writer with all operations in it. What they have in common, the counters, is read and written
+// batch is one transaction of the writer with all operations in it. What they have in common, the totals, is read and written
 // once.
 type batch struct {
 	// ctx lives exactly as long as the transaction.
@@ -30,11 +27,15 @@ type batch struct {
 	statements *statements
 	bound      map[string]*sql.Stmt
 
-	// number is the last job number given out, 0 when it was not read.
-	number     int64
-	numberRead bool
-	deltas     map[berth.State]int64
-	changes    []change
+	// number is the last job number given out, taken by this batch when numberTaken.
+	number      int64
+	numberTaken bool
+	// totals is what the row of totals lacks: numbers given out or, negative, given back; and jobs by state.
+	totals struct {
+		numbers int64
+		byState map[berth.State]int64
+	}
+	changes []change
 }
 
 // change is what OnChange is told.
@@ -48,10 +49,9 @@ func begin(ctx context.Context, db *sql.DB, prepared *statements) (*batch, error
 	if err != nil {
 		return nil, fmt.Errorf("begin: %w", err)
 	}
-	return &batch{
-		ctx: ctx, tx: tx, statements: prepared,
-		bound: make(map[string]*sql.Stmt), deltas: make(map[berth.State]int64),
-	}, nil
+	b := &batch{ctx: ctx, tx: tx, statements: prepared, bound: make(map[string]*sql.Stmt)}
+	b.totals.byState = make(map[berth.State]int64)
+	return b, nil
 }
 
 // bind returns the prepared statement for this transaction, nil when the text is not prepared.
@@ -89,16 +89,26 @@ func (b *batch) queryRow(text string, args ...any) *sql.Row {
 	return b.tx.QueryRowContext(b.ctx, text, args...)
 }
 
-// lastNumber returns the last job number that was given out, also by this batch.
-func (b *batch) lastNumber() (int64, error) {
-	if b.numberRead {
+// nextNumber gives out a number to a queued job and counts the job.
+func (b *batch) nextNumber() (int64, error) {
+	if b.numberTaken {
+		b.number++
+		b.totals.numbers++
+		b.moved("", berth.StateQueued)
 		return b.number, nil
 	}
-	if err := b.queryRow(lockNumber).Scan(&b.number); err != nil {
-		return 0, fmt.Errorf("last job number: %w", err)
+	if err := b.queryRow(takeNumber).Scan(&b.number); err != nil {
+		return 0, fmt.Errorf("next job number: %w", err)
 	}
-	b.numberRead = true
+	b.numberTaken = true
 	return b.number, nil
+}
+
+// giveBack undoes the last nextNumber.
+func (b *batch) giveBack() {
+	b.number--
+	b.totals.numbers--
+	b.totals.byState[berth.StateQueued]--
 }
 
 // moved counts a job that went from one state to another; from is empty for a new job.
@@ -107,29 +117,35 @@ func (b *batch) moved(from, to berth.State) {
 		return
 	}
 	if from != "" {
-		b.deltas[from]--
+		b.totals.byState[from]--
 	}
-	b.deltas[to]++
+	b.totals.byState[to]++
 }
 
-// commit writes the counters and commits. An error before the commit leaves the transaction to be rolled back.
+// commit writes the totals and commits. An error before the COMMIT leaves the transaction to be rolled back.
 func (b *batch) commit() error {
-	if b.numberRead {
-		if _, err := b.exec(setNumber, b.number); err != nil {
-			return fmt.Errorf("count job numbers: %w", err)
-		}
-	}
-	// Always in one order, so that two servers on one PostgreSQL do not wait for each other.
-	for _, state := range slices.Sorted(maps.Keys(b.deltas)) {
-		if b.deltas[state] == 0 {
-			continue
-		}
-		if _, err := b.exec(addToCounter, b.deltas[state], stateCounter(state)); err != nil {
-			return fmt.Errorf("count jobs by state: %w", err)
-		}
+	if err := b.writeTotals(); err != nil {
+		return err
 	}
 	if err := b.tx.Commit(); err != nil {
 		return &commitError{err}
+	}
+	return nil
+}
+
+func (b *batch) writeTotals() error {
+	args := []any{b.totals.numbers}
+	changed := b.totals.numbers != 0
+	for _, state := range berth.States() {
+		n := b.totals.byState[state]
+		args = append(args, n)
+		changed = changed || n != 0
+	}
+	if !changed {
+		return nil
+	}
+	if _, err := b.exec(addTotals, args...); err != nil {
+		return fmt.Errorf("totals: %w", err)
 	}
 	return nil
 }

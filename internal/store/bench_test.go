@@ -254,10 +254,8 @@ func loadHistory(ctx context.Context, path string, ended int) error {
 			return err
 		}
 	}
-	for name, value := range map[string]int{"number": ended, "state:completed": ended} {
-		if _, err := tx.ExecContext(ctx, `UPDATE counters SET value = $1 WHERE name = $2`, value, name); err != nil {
-			return err
-		}
+	if _, err := tx.ExecContext(ctx, `UPDATE totals SET number = $1, completed = $1`, ended); err != nil {
+		return err
 	}
 	return tx.Commit()
 }

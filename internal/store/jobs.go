@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/berth-hpc/berth"
 )
@@ -20,7 +19,6 @@ const (
 	selectSecret      = `SELECT secret FROM pull_secrets WHERE number = $1`
 	selectJobByNumber = `SELECT ` + jobColumns + ` FROM jobs WHERE number = $1`
 	selectJobByName   = `SELECT ` + jobColumns + ` FROM jobs WHERE name = $1`
-	selectCounts      = `SELECT name, value FROM counters`
 )
 
 // NewJob is a job to be stored.
@@ -92,12 +90,11 @@ func (i *insertion) run(b *batch) (berth.Job, bool, error) {
 			return first, false, err
 		}
 	}
-	last, err := b.lastNumber()
-	if err != nil {
+	job := i.job
+	var err error
+	if job.Number, err = b.nextNumber(); err != nil {
 		return berth.Job{}, false, err
 	}
-	job := i.job
-	job.Number = last + 1
 	n, err := b.exec(insertJob, job.Number, job.Name, job.Version, job.Owner, string(job.State), string(job.Wait), job.WaitDetail,
 		job.Application, job.Command, job.Label(), i.submission, job.Image, job.Need.Cores, job.Need.RAM, job.Need.Slots,
 		micro(job.Submitted))
@@ -105,10 +102,9 @@ func (i *insertion) run(b *batch) (berth.Job, bool, error) {
 	case err != nil:
 		return berth.Job{}, false, fmt.Errorf("insert: %w", err)
 	case n == 0:
+		b.giveBack()
 		return berth.Job{}, false, refuse(&berth.Error{Kind: berth.Conflict, Msg: msgConflict, Err: ErrNameTaken})
 	}
-	b.number = job.Number
-	b.moved("", job.State)
 	if err := i.insertRest(b, job); err != nil {
 		return berth.Job{}, false, err
 	}
@@ -160,23 +156,18 @@ func (s *Store) PullSecret(ctx context.Context, number int64) (string, error) {
 // CountByState returns how many jobs are in each state, also those in which there is none. It costs the same whatever the
 // number of jobs.
 func (s *Store) CountByState(ctx context.Context) (map[berth.State]int, error) {
-	type count struct {
-		name  string
-		value int
+	states := berth.States()
+	counts := make([]int, len(states))
+	dest := make([]any, len(states))
+	for i := range counts {
+		dest[i] = &counts[i]
 	}
-	rows, err := s.reads.query(ctx, selectCounts)
-	counts, err := scanAll(rows, err, func(row scanner) (c count, err error) {
-		err = row.Scan(&c.name, &c.value)
-		return c, err
-	})
-	if err != nil {
+	if err := s.reads.queryRow(ctx, selectTotals).Scan(dest...); err != nil {
 		return nil, wrap(ctx, "count jobs", err)
 	}
-	byState := make(map[berth.State]int, len(counts))
-	for _, c := range counts {
-		if state, ok := strings.CutPrefix(c.name, stateCounter("")); ok {
-			byState[berth.State(state)] = c.value
-		}
+	byState := make(map[berth.State]int, len(states))
+	for i, state := range states {
+		byState[state] = counts[i]
 	}
 	return byState, nil
 }

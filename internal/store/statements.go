@@ -44,7 +44,7 @@ func (s *statements) queryRow(ctx context.Context, text string, args ...any) *sq
 // writeStatements are what the submission and the life of a job need, thousands of times a second.
 func writeStatements() []string {
 	return []string{
-		lockNumber, setNumber, addToCounter, insertJob, insertEvent, insertSecret, deleteSecret, insertKey, selectKey,
+		takeNumber, addTotals, insertJob, insertEvent, insertSecret, deleteSecret, insertKey, selectKey,
 		selectJobByNumber, updateJob,
 	}
 }
