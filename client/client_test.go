@@ -44,6 +44,22 @@ const finished = `{"number":12,"name":"n12","status":"COMPLETED WITH ERROR","sub
 "started":"2026-10-06T10:42:01Z","ended":"2026-10-06T10:42:18.5Z","walltime_seconds":17.5,
 "end":{"reason":"exited","exit_code":3,"signal":0,"by":"","detail":""}}`
 
+// expect answers one request, which must be this.
+func expect(t *testing.T, request, body, text string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if got := r.Method + " " + r.URL.RequestURI(); got != request {
+			t.Errorf("request is %s, want %s", got, request)
+		}
+		if got := r.Header.Get("Authorization"); got != "Bearer key1" {
+			t.Errorf("Authorization is %q", got)
+		}
+		if got, _ := io.ReadAll(r.Body); string(got) != body {
+			t.Errorf("body is %s, want %s", got, body)
+		}
+		answer(w, http.StatusOK, text)
+	}
+}
+
 // TestRequests holds what each operation sends and what it makes of the answer.
 func TestRequests(t *testing.T) {
 	t.Parallel()
@@ -194,19 +210,7 @@ func TestRequests(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			c := serve(t, func(w http.ResponseWriter, r *http.Request) {
-				if got := r.Method + " " + r.URL.RequestURI(); got != tc.want {
-					t.Errorf("request is %s, want %s", got, tc.want)
-				}
-				if got := r.Header.Get("Authorization"); got != "Bearer key1" {
-					t.Errorf("Authorization is %q", got)
-				}
-				if body, _ := io.ReadAll(r.Body); string(body) != tc.body {
-					t.Errorf("body is %s, want %s", body, tc.body)
-				}
-				answer(w, http.StatusOK, tc.answer)
-			})
-			result, err := tc.call(t, c)
+			result, err := tc.call(t, serve(t, expect(t, tc.want, tc.body, tc.answer)))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -233,11 +237,15 @@ func TestErrors(t *testing.T) {
 		},
 		"error is no text": {400, [2]string{}, `{"error":{"code":1}}`, client.Error{StatusCode: 400, Message: "map[code:1]"}},
 		"retry later": {
-			503, [2]string{"Retry-After", "2"}, `{"error":"busy"}`,
+			503,
+			[2]string{"Retry-After", "2"},
+			`{"error":"busy"}`,
 			client.Error{StatusCode: 503, Message: "busy", RetryAfter: 2 * time.Second},
 		},
 		"redirect": {
-			301, [2]string{"Location", "http://elsewhere/"}, ``,
+			301,
+			[2]string{"Location", "http://elsewhere/"},
+			``,
 			client.Error{StatusCode: 301, Message: "the server points to another address, http://elsewhere/"},
 		},
 		"success that is none": {204, [2]string{}, ``, client.Error{StatusCode: 204, Message: "204 No Content"}},

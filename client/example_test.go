@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -39,18 +38,18 @@ func Example() {
 	ctx := context.Background()
 	c, err := client.New(client.Config{URL: server.URL, Username: "ada", APIKey: "key"})
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	submitted, err := c.Batch(ctx, client.Submission{
 		Container: &client.Container{Image: "local/tools:latest", JobScript: client.EncodeScript("hostname")},
 		Machine:   &client.MachineRequest{Type: "n0"},
 	})
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	job, err := c.Wait(ctx, client.Number(submitted.Number))
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	fmt.Println(job.Number, job.Status, job.End.Reason, job.End.ExitCode)
 	// Output: 12 COMPLETED WITH ERROR exited 3
@@ -62,12 +61,12 @@ func ExampleClient_FollowOutput() {
 
 	c, err := client.New(client.Config{URL: server.URL, APIKey: "key"})
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	output := c.FollowOutput(context.Background(), client.Number(12), 0)
 	defer output.Close()
 	if _, err := io.Copy(os.Stdout, output); err != nil {
-		log.Println(err)
+		panic(err)
 	}
 	// Output: node-1
 }
@@ -78,7 +77,7 @@ func ExampleError() {
 
 	c, err := client.New(client.Config{URL: server.URL, APIKey: "key"})
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	err = c.Shutdown(context.Background(), client.Number(13))
 	if refused, ok := errors.AsType[*client.Error](err); ok {

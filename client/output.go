@@ -133,6 +133,7 @@ func (r *OutputReader) connect() error {
 		if r.follow {
 			query.Set("follow", "1")
 		}
+		//nolint:bodyclose // disconnect closes it
 		resp, err := r.client.open(ctx, call{method: http.MethodGet, path: jobPath(number) + "/output", query: query})
 		if err != nil {
 			return err

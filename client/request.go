@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"time"
@@ -144,9 +145,7 @@ func connectionCause(req call, err error) error {
 func (c *Client) request(ctx context.Context, req call) (*http.Request, error) {
 	target := c.base.JoinPath(req.path)
 	query := url.Values{}
-	for name, values := range req.query {
-		query[name] = values
-	}
+	maps.Copy(query, req.query)
 	if c.username != "" && c.apikey != "" {
 		query.Set("username", c.username)
 	}

@@ -34,6 +34,8 @@ type app struct {
 	version  string
 	// backoff is the first pause of the client between attempts; 0 is the client's default.
 	backoff time.Duration
+	// look is how long the server may hold back an answer about a job that somebody watches: the age of what they see.
+	look time.Duration
 
 	flags globalFlags
 	// started is set when a verb runs: what fails before is wrong usage.
@@ -48,7 +50,7 @@ type globalFlags struct {
 
 // run carries out one command line and returns the exit code.
 func (a *app) run(ctx context.Context, args []string) int {
-	root := a.rootCommand()
+	root := a.rootCommand() //nolint:contextcheck // cobra hands ctx to the verbs
 	root.SetArgs(args)
 	root.SetIn(a.stdin)
 	root.SetOut(a.stdout)
@@ -141,7 +143,7 @@ func (a *app) client() (*client.Client, error) {
 		URL: s.url, Username: s.user, APIKey: s.apikey, UserAgent: "berth/" + a.version, Backoff: a.backoff,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", errSettings, err)
+		return nil, &settingsError{err.Error()}
 	}
 	return c, nil
 }

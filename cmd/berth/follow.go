@@ -11,9 +11,6 @@ import (
 	"github.com/berth-hpc/berth/client"
 )
 
-// lookInterval is how long the server may hold back an answer about a job that somebody watches: the age of what they see.
-const lookInterval = time.Second
-
 // follow shows a job's changes on stderr and its output from the offset on, to its end. It returns the job's exit code as an
 // error. When ctx ends the job goes on.
 func (a *app) follow(ctx context.Context, c *client.Client, ref client.Ref, offset int64) error {
@@ -72,7 +69,7 @@ func (a *app) watch(ctx context.Context, c *client.Client, ref client.Ref, chang
 	last := ""
 	for ctx.Err() == nil {
 		asked := time.Now()
-		job, err := c.WaitFor(ctx, ref, lookInterval)
+		job, err := c.WaitFor(ctx, ref, a.look)
 		if err != nil || job.Status.Ended() || ctx.Err() != nil {
 			return
 		}
@@ -85,7 +82,7 @@ func (a *app) watch(ctx context.Context, c *client.Client, ref client.Ref, chang
 			changes.line(fmt.Sprintf("job %d: %s", job.Number, active(job, reason)))
 		}
 		last = about
-		pause(ctx, lookInterval-time.Since(asked)) // for a server that does not hold answers back
+		pause(ctx, a.look-time.Since(asked)) // for a server that does not hold answers back
 	}
 }
 

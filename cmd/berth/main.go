@@ -23,8 +23,9 @@ func main() {
 		stdout:   os.Stdout,
 		stderr:   os.Stderr,
 		getenv:   os.Getenv,
-		terminal: term.IsTerminal(int(os.Stderr.Fd())), //nolint:gosec // a file descriptor fits
+		terminal: term.IsTerminal(int(os.Stderr.Fd())),
 		now:      time.Now,
+		look:     time.Second,
 		location: time.Local,
 		version:  buildVersion(),
 	}

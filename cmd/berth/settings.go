@@ -1,14 +1,13 @@
 package main
 
 import (
-	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -103,17 +102,16 @@ func (a *app) yamlSettings() (settings, error) {
 	if err != nil {
 		return settings{}, err
 	}
-	var file struct {
-		URL    string `yaml:"url"`
-		User   string `yaml:"user"`
-		APIKey string `yaml:"apikey"`
-	}
-	decoder := yaml.NewDecoder(bytes.NewReader(text))
-	decoder.KnownFields(true)
-	if err := decoder.Decode(&file); err != nil && !errors.Is(err, io.EOF) {
+	var file map[string]string
+	if err := yaml.Unmarshal(text, &file); err != nil {
 		return settings{}, &settingsError{fmt.Sprintf("%s: %v", path, err)}
 	}
-	return settings{file.URL, file.User, file.APIKey}, nil
+	for key := range file {
+		if !slices.Contains([]string{"url", "user", "apikey"}, key) {
+			return settings{}, &settingsError{fmt.Sprintf("%s: %q is none of url, user and apikey", path, key)}
+		}
+	}
+	return settings{file["url"], file["user"], file["apikey"]}, nil
 }
 
 // jarviceSettings reads the configuration file of other JARVICE clients, if it is there.

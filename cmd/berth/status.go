@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -52,7 +53,7 @@ func (a *app) showJob(job client.Job, another bool) error {
 
 func (a *app) printJob(job client.Job) error {
 	lines := [][2]string{
-		{"job", fmt.Sprint(job.Number)},
+		{"job", strconv.FormatInt(job.Number, 10)},
 		{"name", job.Name},
 		{"status", string(job.Status)},
 		{"state", job.State},
