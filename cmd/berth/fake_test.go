@@ -96,7 +96,7 @@ type command struct {
 var testNow = time.Date(2026, 10, 6, 11, 0, 0, 0, time.UTC)
 
 // run runs the program in this process.
-func (c command) run(t *testing.T, ctx context.Context) result {
+func (c command) run(ctx context.Context, t *testing.T) result {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
 	a := &app{
@@ -121,7 +121,7 @@ func (c command) run(t *testing.T, ctx context.Context) result {
 // berth runs the program against the server.
 func (f *fake) berth(t *testing.T, args ...string) result {
 	t.Helper()
-	return command{args: args, env: f.env()}.run(t, t.Context())
+	return command{args: args, env: f.env()}.run(t.Context(), t)
 }
 
 func (f *fake) env() map[string]string {

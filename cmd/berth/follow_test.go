@@ -132,7 +132,7 @@ func TestInterruptedFollowLeavesTheJob(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	got := command{
 		args: []string{"batch", "--image", "x", "-q", "-f", "-c", "id"}, env: f.env(), stdout: onWrite(cancel),
-	}.run(t, ctx)
+	}.run(ctx, t)
 	check(t, result{
 		Code: 130, Stdout: "first\n",
 		Stderr: "berth: interrupted (job 12 goes on; follow it again: berth tail -f 12; end it: berth shutdown 12)\n",
@@ -154,7 +154,7 @@ func TestInterruptedWaitLeavesTheJob(t *testing.T) {
 	check(t, result{
 		Code:   130,
 		Stderr: "berth: interrupted (job 12 goes on; follow it again: berth tail -f 12; end it: berth shutdown 12)\n",
-	}, command{args: []string{"wait", "12"}, env: f.env()}.run(t, ctx))
+	}, command{args: []string{"wait", "12"}, env: f.env()}.run(ctx, t))
 }
 
 func TestInterruptedSubmissionNamesItsKey(t *testing.T) {
@@ -167,7 +167,7 @@ func TestInterruptedSubmissionNamesItsKey(t *testing.T) {
 	check(t, result{
 		Code:   130,
 		Stderr: "berth: interrupted (it may have arrived; send it again with --idempotency-key k, which makes no second job)\n",
-	}, command{args: []string{"batch", "--image", "x", "--idempotency-key", "k", "-c", "id"}, env: f.env()}.run(t, ctx))
+	}, command{args: []string{"batch", "--image", "x", "--idempotency-key", "k", "-c", "id"}, env: f.env()}.run(ctx, t))
 }
 
 type onWrite func()
@@ -182,7 +182,7 @@ func TestWaitOnATerminal(t *testing.T) {
 	t.Parallel()
 	f := newFake(t, newLife("", queued, pulling, running, failed).routes())
 	const erase = "\r\x1b[K"
-	got := command{args: []string{"wait", "12"}, env: f.env(), terminal: true}.run(t, t.Context())
+	got := command{args: []string{"wait", "12"}, env: f.env(), terminal: true}.run(t.Context(), t)
 	check(t, result{
 		Code: 3,
 		Stderr: erase + "job 12: queued: Waiting for resources" + erase + "job 12: starting: Pulling the image: 3 of 9 MB" +

@@ -34,7 +34,7 @@ func TestImageImport(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			f := imported(t)
-			got := command{args: append([]string{"image", "import"}, tc.args...), stdin: tc.stdin, env: f.env()}.run(t, t.Context())
+			got := command{args: append([]string{"image", "import"}, tc.args...), stdin: tc.stdin, env: f.env()}.run(t.Context(), t)
 			check(t, result{Stdout: done}, got)
 			check(t, []string{tc.want}, f.asked())
 		})

@@ -134,14 +134,14 @@ func TestSettingsMissingOrWrong(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			check(t, result{Code: 2, Stderr: tc.want}, tc.c.run(t, t.Context()))
+			check(t, result{Code: 2, Stderr: tc.want}, tc.c.run(t.Context(), t))
 		})
 	}
 }
 
 func TestCredentialsFileWithoutCredentials(t *testing.T) {
 	t.Parallel()
-	got := command{args: []string{"jobs", "--credentials", write(t, "c", "hello\n")}}.run(t, t.Context())
+	got := command{args: []string{"jobs", "--credentials", write(t, "c", "hello\n")}}.run(t.Context(), t)
 	if got.Code != 2 || !strings.Contains(got.Stderr, "has none of BERTH_URL=") {
 		t.Errorf("%+v", got)
 	}
@@ -151,7 +151,7 @@ func TestCredentialsFileWithoutCredentials(t *testing.T) {
 func TestCompletionWithoutServer(t *testing.T) {
 	t.Parallel()
 	check(t, result{Stdout: ":4\n", Stderr: "Completion ended with directive: ShellCompDirectiveNoFileComp\n"},
-		command{args: []string{"__complete", "wait", ""}}.run(t, t.Context()))
+		command{args: []string{"__complete", "wait", ""}}.run(t.Context(), t))
 	f := newFake(t, map[string]http.HandlerFunc{"GET /jarvice/jobs": text(500, ``)})
 	check(t, result{Stdout: ":4\n", Stderr: "Completion ended with directive: ShellCompDirectiveNoFileComp\n"},
 		f.berth(t, "__complete", "wait", ""))

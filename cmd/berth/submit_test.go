@@ -24,42 +24,49 @@ func TestSubmissions(t *testing.T) {
 		want  string
 	}{
 		"line": {
-			[]string{"-c", "hostname -f"}, "",
+			[]string{"-c", "hostname -f"},
+			"",
 			`{"container":{"image":"x","jobscript":"hostname -f"},"machine":{"type":"n0","nodes":1}}`,
 		},
 		"word that could be base64": {
-			[]string{"-c", "hostname"}, "",
+			[]string{"-c", "hostname"},
+			"",
 			`{"container":{"image":"x","jobscript":"aG9zdG5hbWUK"},"machine":{"type":"n0","nodes":1}}`,
 		},
 		"file": {
-			[]string{script}, "",
+			[]string{script},
+			"",
 			`{"container":{"image":"x","jobscript":"#!/bin/sh\necho \"\u003c\u0026\u003e\"\n"},"machine":{"type":"n0","nodes":1}}`,
 		},
 		"stdin": {
-			[]string{"-"}, "a b\n",
+			[]string{"-"},
+			"a b\n",
 			`{"container":{"image":"x","jobscript":"a b\n"},"machine":{"type":"n0","nodes":1}}`,
 		},
 		"command": {
-			[]string{"--", "echo", "it's", "-n", "--image"}, "",
+			[]string{"--", "echo", "it's", "-n", "--image"},
+			"",
 			`{"container":{"image":"x","jobscript":"echo 'it'\\''s' -n --image"},"machine":{"type":"n0","nodes":1}}`,
 		},
 		"everything": {
 			[]string{
 				"--machine", "n1", "--nodes", "2", "--vault", "v", "--vault-readonly", "--walltime", "01:00:00", "--label", "l",
 				"--project", "p", "--pull-secret", docker, "-c", "a b",
-			}, "",
+			},
+			"",
 			`{"container":{"image":"x","jobscript":"a b","pullsecret":"` + encoded + `"},"machine":{"type":"n1","nodes":2},` +
 				`"vault":{"name":"v","readonly":true},"application":{"walltime":"01:00:00"},"job_label":"l","job_project":"p"}`,
 		},
 		"secret in base64": {
-			[]string{"--pull-secret", secret, "-c", "a b"}, "",
+			[]string{"--pull-secret", secret, "-c", "a b"},
+			"",
 			`{"container":{"image":"x","jobscript":"a b","pullsecret":"` + encoded + `"},"machine":{"type":"n0","nodes":1}}`,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			f := newFake(t, recorded())
-			got := command{args: append([]string{"batch", "--image", "x"}, tc.args...), stdin: tc.stdin, env: f.env()}.run(t, t.Context())
+			got := command{args: append([]string{"batch", "--image", "x"}, tc.args...), stdin: tc.stdin, env: f.env()}.run(t.Context(), t)
 			check(t, result{Stdout: "job 12 n12\n"}, got)
 			check(t, []string{batch + tc.want}, f.asked())
 		})
@@ -82,12 +89,12 @@ func TestBadScripts(t *testing.T) {
 		"binary": {"\x7fELF\x00", "berth: - is no text (a program has to be in the image or in the vault)\n"},
 		"huge":   {strings.Repeat("x", maxInput+1), "berth: - is larger than 10 MiB (to run a command instead of a script: -- -, or -c)\n"},
 	} {
-		got := command{args: []string{"batch", "--image", "x", "-"}, stdin: tc.stdin, env: f.env()}.run(t, t.Context())
+		got := command{args: []string{"batch", "--image", "x", "-"}, stdin: tc.stdin, env: f.env()}.run(t.Context(), t)
 		if got.Code != 1 || got.Stderr != tc.want {
 			t.Errorf("%s: %+v", name, got)
 		}
 	}
-	got := command{args: []string{"batch", "--image", "x", "--pull-secret", write(t, "s", "not base64!"), "-c", "id"}, env: f.env()}.run(t, t.Context())
+	got := command{args: []string{"batch", "--image", "x", "--pull-secret", write(t, "s", "not base64!"), "-c", "id"}, env: f.env()}.run(t.Context(), t)
 	if got.Code != 1 || !strings.Contains(got.Stderr, "holds neither a Docker configuration nor base64 of one") {
 		t.Errorf("bad secret: %+v", got)
 	}
@@ -106,11 +113,11 @@ func TestSubmitFile(t *testing.T) {
 			f := newFake(t, map[string]http.HandlerFunc{
 				"POST /jarvice/submit": text(200, `{"name":"n12","number":12}`), "GET /v1/jobs/12": text(200, failed),
 			})
-			return command{args: []string{"submit", "--wait", "-"}, stdin: `{"machine":{}}`, env: f.env()}.run(t, t.Context())
+			return command{args: []string{"submit", "--wait", "-"}, stdin: `{"machine":{}}`, env: f.env()}.run(t.Context(), t)
 		}())
 	check(t, []string{`POST /jarvice/submit?username=ada {"container":{"image":"x"},"machine":{"type":"n0"}}`}, f.asked())
 
-	got := command{args: []string{"submit", "-"}, stdin: `[1]`, env: f.env()}.run(t, t.Context())
+	got := command{args: []string{"submit", "-"}, stdin: `[1]`, env: f.env()}.run(t.Context(), t)
 	if got.Code != 1 || !strings.HasPrefix(got.Stderr, "berth: submission is no JSON object") {
 		t.Errorf("no object: %+v", got)
 	}

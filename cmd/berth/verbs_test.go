@@ -250,19 +250,23 @@ func TestErrors(t *testing.T) {
 	}{
 		"no such job": {[]string{"status", "99"}, 1, "berth: job 99: Not found (list your jobs: berth jobs --all)\n"},
 		"no tail": {
-			[]string{"tail", "12"}, 1,
+			[]string{"tail", "12"},
+			1,
 			"berth: job 12: Running job is not found (only running jobs have a tail; follow it: berth tail -f 12; read it after its end: berth output 12)\n",
 		},
 		"no output yet": {
-			[]string{"output", "12"}, 1,
+			[]string{"output", "12"},
+			1,
 			"berth: job 12: it has not ended (read what is there: berth tail 12; wait for its end: berth wait 12)\n",
 		},
 		"no last lines yet": {
-			[]string{"output", "12", "-n", "5"}, 1,
+			[]string{"output", "12", "-n", "5"},
+			1,
 			"berth: job 12: Finished job is not found (read what is there: berth tail 12; wait for its end: berth wait 12)\n",
 		},
 		"ended already": {
-			[]string{"shutdown", "12", "13"}, 1,
+			[]string{"shutdown", "12", "13"},
+			1,
 			"berth: job 12: Running job is not found (it has ended already: berth status 12)\n" +
 				"berth: job 13: Running job is not found (it has ended already: berth status 13)\n",
 		},
@@ -270,15 +274,18 @@ func TestErrors(t *testing.T) {
 			[]string{"terminate", "12"}, 1, "berth: job 12: Internal error (try again; the log of berthd says more)\n",
 		},
 		"bad submission": {
-			[]string{"batch", "--image", "x", "-c", "id"}, 1,
+			[]string{"batch", "--image", "x", "-c", "id"},
+			1,
 			"berth: Missing or Malformed API Syntax: machine.type \"zz\" is not one of n0, n1\n",
 		},
 		"bad key": {
-			[]string{"jobs"}, 1,
+			[]string{"jobs"},
+			1,
 			"berth: Unauthorized (check the account: --user and --apikey, BERTH_USER and BERTH_APIKEY, or --credentials)\n",
 		},
 		"redirect": {
-			[]string{"machines"}, 1,
+			[]string{"machines"},
+			1,
 			"berth: the server points to another address, https://h/jarvice/machines (set that address with --url or BERTH_URL)\n",
 		},
 		"refused pull":     {[]string{"image", "pull", "x"}, 1, "berth: image x: no such image \uFFFD[2J\n"},
@@ -298,7 +305,8 @@ func TestErrors(t *testing.T) {
 		"rootfs, no name":  {[]string{"image", "import", "--rootfs", "f"}, 2, "berth: --rootfs FILE.tar needs one NAME for the image (see: berth image import --help)\n"},
 		"all or completed": {[]string{"jobs", "--all", "--completed"}, 2, "berth: if any flags in the group [all completed] are set none of the others can be; [all completed] were all set (see: berth jobs --help)\n"},
 		"no script file": {
-			[]string{"batch", "--image", "x", "/none"}, 1,
+			[]string{"batch", "--image", "x", "/none"},
+			1,
 			"berth: open /none: no such file or directory (to run a command instead of a script: -- /none, or -c)\n",
 		},
 	} {
