@@ -1,0 +1,141 @@
+// Package enginetest is the conformance suite of engines: what internal/engine promises, tried with real attempts. Its job
+// scripts are shell, of the part that internal/engine/fake understands, so both engines run the same tests.
+package enginetest
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/berth-hpc/berth"
+	"github.com/berth-hpc/berth/internal/agentapi"
+	"github.com/berth-hpc/berth/internal/engine"
+)
+
+// Image is the normalised reference of the image that the suite runs; the factory puts it into the engine's store.
+const Image = "local/busybox:latest"
+
+// patience is how long something that must happen may take on a loaded machine.
+const patience = time.Minute
+
+// Subject is an engine under test.
+type Subject struct {
+	Engine engine.Engine
+	// Restart returns the engine that a server has after a restart: a new one with the same state. The old one is not used any
+	// more.
+	Restart func(t *testing.T) engine.Engine
+}
+
+// Script is what the attempt of a test does.
+type Script struct {
+	// Text is a shell script.
+	Text string
+	// Grace is the agent's.
+	Grace time.Duration
+	// RAM is the memory limit in bytes; 256 MiB when it is 0.
+	RAM int64
+}
+
+// numbers gives each attempt of a process a job number of its own.
+var numbers atomic.Int64
+
+// NewAttempt makes an attempt that runs a script: its directory and what is in it.
+func NewAttempt(t *testing.T, script Script) engine.Attempt {
+	t.Helper()
+	number := numbers.Add(1)
+	dir := t.TempDir()
+	if err := os.Chmod(dir, 0o700); err != nil { //nolint:gosec // a directory
+		t.Fatal(err)
+	}
+	hostname := fmt.Sprintf("jarvice-job-%d", number)
+	text, err := json.Marshal(agentapi.Spec{
+		Job: number, Name: "20261123193000-ABCDE-enginetest-root_s1", Hostname: hostname,
+		Nodes:  []agentapi.Node{{Name: hostname, Cores: 1}},
+		User:   agentapi.User{Name: "nimbix", Group: "nimbix", UID: 505, GID: 505},
+		Script: script.Text, Grace: script.Grace,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, agentapi.SpecFile), text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ram := script.RAM
+	if ram == 0 {
+		ram = 256 << 20
+	}
+	return engine.Attempt{
+		ID: berth.NewAttempt(number, strings.ToLower(fmt.Sprintf("%x", time.Now().UnixNano()))), Job: number, Hostname: hostname,
+		Image: Image, Cores: 1, RAM: ram, Dir: dir,
+	}
+}
+
+// Start starts an attempt and removes it after the test.
+func Start(t *testing.T, e engine.Engine, a engine.Attempt) {
+	t.Helper()
+	t.Cleanup(func() {
+		if err := e.Remove(context.WithoutCancel(t.Context()), a.ID); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := e.Start(t.Context(), a); err != nil {
+		t.Fatalf("Start: %v", err)
+	}
+}
+
+// AwaitExit waits until an attempt has exited and returns its last status. It looks on every hint of Exits, and now and then.
+func AwaitExit(t *testing.T, e engine.Engine, id string) engine.Status {
+	t.Helper()
+	return awaitStatus(t, e, id, func(s engine.Status) bool { return s.Phase == engine.PhaseExited })
+}
+
+func awaitStatus(t *testing.T, e engine.Engine, id string, enough func(engine.Status) bool) engine.Status {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	exits := e.Exits(ctx)
+	for {
+		status, err := e.Status(ctx, id)
+		switch {
+		case err != nil:
+			t.Fatalf("Status of %s: %v", id, err)
+		case enough(status):
+			return status
+		}
+		select {
+		case <-exits:
+		case <-time.After(100 * time.Millisecond):
+		case <-ctx.Done():
+			t.Fatalf("attempt %s: nothing more happens, status is %+v", id, status)
+		}
+	}
+}
+
+// AwaitOutput waits until the output of an attempt has a text.
+func AwaitOutput(t *testing.T, a engine.Attempt, text string) {
+	t.Helper()
+	deadline := time.Now().Add(patience)
+	for !strings.Contains(Output(t, a), text) {
+		if time.Now().After(deadline) {
+			t.Fatalf("output of %s has no %q but is %q", a.ID, text, Output(t, a))
+		}
+		time.Sleep(5 * time.Millisecond) // the output is a file on the host's disk: nothing tells of it
+	}
+}
+
+// Output returns what an attempt has written so far.
+func Output(t *testing.T, a engine.Attempt) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(a.Dir, agentapi.OutputFile))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		t.Fatal(err)
+	}
+	return string(text)
+}

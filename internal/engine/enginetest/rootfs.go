@@ -1,0 +1,90 @@
+package enginetest
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// busybox is the static program of Debian's package busybox-static.
+const busybox = "/bin/busybox"
+
+// BusyboxRootfs returns the path of a tar of a small root filesystem, see WriteBusyboxRootfs. The test fails when busybox is
+// missing.
+func BusyboxRootfs(tb testing.TB) string {
+	tb.Helper()
+	path := filepath.Join(tb.TempDir(), "busybox.tar")
+	if err := WriteBusyboxRootfs(path); err != nil {
+		tb.Fatal(err)
+	}
+	return path
+}
+
+// WriteBusyboxRootfs writes a tar of a small root filesystem, which needs no network and no image: the machine's busybox with
+// all its commands, /etc/passwd, /etc/group and /tmp. The same busybox makes the same bytes.
+func WriteBusyboxRootfs(path string) error {
+	program, err := os.ReadFile(busybox)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%s is missing: install the package busybox-static", busybox)
+	}
+	if err != nil {
+		return fmt.Errorf("busybox root filesystem: %w", err)
+	}
+	applets, err := exec.CommandContext(context.Background(), busybox, "--list").Output()
+	if err != nil {
+		return fmt.Errorf("commands of busybox: %w", err)
+	}
+	var text bytes.Buffer
+	archive := tar.NewWriter(&text)
+	for _, dir := range []string{"bin", "dev", "etc", "proc", "root", "run", "sys", "var"} {
+		err = errors.Join(err, archive.WriteHeader(&tar.Header{Name: dir + "/", Typeflag: tar.TypeDir, Mode: 0o755}))
+	}
+	err = errors.Join(err,
+		archive.WriteHeader(&tar.Header{Name: "tmp/", Typeflag: tar.TypeDir, Mode: 0o1777}),
+		writeFile(archive, "bin/busybox", program, 0o755),
+		writeFile(archive, "etc/passwd", []byte("root:x:0:0:root:/root:/bin/sh\n"), 0o644),
+		writeFile(archive, "etc/group", []byte("root:x:0:\n"), 0o644),
+	)
+	for applet := range strings.FieldsSeq(string(applets)) {
+		if applet != "busybox" {
+			err = errors.Join(err, archive.WriteHeader(&tar.Header{Name: "bin/" + applet, Typeflag: tar.TypeSymlink, Linkname: "busybox", Mode: 0o777}))
+		}
+	}
+	if err := errors.Join(err, archive.Close()); err != nil {
+		return fmt.Errorf("busybox root filesystem: %w", err)
+	}
+	if err := os.WriteFile(path, text.Bytes(), 0o600); err != nil {
+		return fmt.Errorf("busybox root filesystem: %w", err)
+	}
+	return nil
+}
+
+func writeFile(archive *tar.Writer, name string, content []byte, mode int64) error {
+	err := archive.WriteHeader(&tar.Header{Name: name, Typeflag: tar.TypeReg, Mode: mode, Size: int64(len(content))})
+	if err != nil {
+		return err
+	}
+	_, err = archive.Write(content)
+	return err
+}
+
+// BuildAgent compiles the agent (cmd/berth-init) as it is shipped and returns its path.
+func BuildAgent(tb testing.TB) string {
+	tb.Helper()
+	path := filepath.Join(tb.TempDir(), "berth-init")
+	build := exec.CommandContext(tb.Context(), "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", path,
+		"github.com/berth-hpc/berth/cmd/berth-init")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-buildvcs=false")
+	if text, err := build.CombinedOutput(); err != nil {
+		tb.Fatalf("build the agent: %v\n%s", err, text)
+	}
+	return path
+}
