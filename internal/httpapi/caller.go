@@ -1,0 +1,109 @@
+package httpapi
+
+import (
+	"strings"
+
+	"github.com/berth-hpc/berth"
+	"github.com/berth-hpc/berth/internal/control"
+)
+
+// credentials are what a request says about who asks.
+type credentials struct {
+	username, apikey string
+	// bearer says that the key came as a bearer token, which needs no username.
+	bearer bool
+}
+
+// credentials returns those of the parameters, or else the bearer token.
+func (c *call) credentials(p params) credentials {
+	return c.withBearer(credentials{username: p.text("username"), apikey: p.text("apikey")})
+}
+
+func (c *call) withBearer(cred credentials) credentials {
+	if cred.apikey != "" {
+		return cred
+	}
+	scheme, token, _ := strings.Cut(c.r.Header.Get("Authorization"), " ")
+	if strings.EqualFold(scheme, "Bearer") {
+		cred.apikey = strings.TrimSpace(token)
+		cred.bearer = cred.apikey != ""
+	}
+	return cred
+}
+
+// authenticate returns who asks. What is missing is told apart from what is wrong.
+func (s *server) authenticate(c *call, cred credentials) (berth.Caller, error) {
+	switch {
+	case cred.username == "" && !cred.bearer:
+		return berth.Caller{}, &berth.Error{Kind: berth.Invalid, Msg: msgUserRequired}
+	case cred.apikey == "":
+		return berth.Caller{}, &berth.Error{Kind: berth.Invalid, Msg: msgMissing}
+	}
+	return s.verify(c, cred)
+}
+
+// verify asks control whether the credentials are right. All refusals have the same text.
+func (s *server) verify(c *call, cred credentials) (berth.Caller, error) {
+	refused := &berth.Error{Kind: berth.Unauthenticated, Msg: c.route.texts.unauthorized}
+	if !plainWord(cred.username) {
+		return berth.Caller{}, refused
+	}
+	caller, err := s.control.Authenticate(c.r.Context(), cred.username, cred.apikey)
+	if berth.KindOf(err) == berth.Unauthenticated {
+		refused.Err = err
+		return berth.Caller{}, refused
+	}
+	return caller, err
+}
+
+// plainWord says whether a name has only characters that user names may have. Names with others cannot exist.
+func plainWord(name string) bool {
+	for i := range len(name) {
+		switch b := name[i]; {
+		case b >= 'a' && b <= 'z', b >= 'A' && b <= 'Z', b >= '0' && b <= '9', b == '.':
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// jobRequest reads and checks what all operations on one job have in common, in the order that clients know.
+func (s *server) jobRequest(c *call, p params) (berth.Caller, control.JobRef, error) {
+	number, err := p.integer("number", 0)
+	if err != nil {
+		return berth.Caller{}, control.JobRef{}, err
+	}
+	ref := control.JobRef{Name: p.text("name"), Number: number}
+	caller, err := s.authenticate(c, c.credentials(p))
+	if err != nil {
+		return berth.Caller{}, control.JobRef{}, err
+	}
+	if ref == (control.JobRef{}) {
+		if p.text("number") != "" {
+			return caller, ref, &berth.Error{Kind: berth.NotFound, Msg: msgNotFound} // there is no job 0
+		}
+		return caller, ref, &berth.Error{Kind: berth.Invalid, Msg: msgNoJob}
+	}
+	return caller, ref, nil
+}
+
+// queryCaller authenticates a request whose body is not parameters.
+func (s *server) queryCaller(c *call) (berth.Caller, params, error) {
+	p, err := c.queryParameters()
+	if err != nil {
+		return berth.Caller{}, p, err
+	}
+	caller, err := s.authenticate(c, c.credentials(p))
+	return caller, p, err
+}
+
+// parameterCaller authenticates a request that has nothing but parameters.
+func (s *server) parameterCaller(c *call) (berth.Caller, params, error) {
+	p, err := c.parameters()
+	if err != nil {
+		return berth.Caller{}, p, err
+	}
+	caller, err := s.authenticate(c, c.credentials(p))
+	return caller, p, err
+}

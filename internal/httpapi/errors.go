@@ -1,0 +1,111 @@
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+
+	"github.com/berth-hpc/berth"
+)
+
+// texts are the public texts of errors for which the API has different words in different operations.
+type texts struct {
+	// unauthorized answers credentials that are wrong.
+	unauthorized string
+	// unreadable answers parameters or a body that cannot be understood; where it went wrong follows.
+	unreadable string
+	// bodyLost answers a body that broke off, with the kind bodyLostKind.
+	bodyLost     string
+	bodyLostKind berth.Kind
+	// internal answers what went wrong inside and has no public text of its own.
+	internal string
+}
+
+// The texts of the submissions, and of all the other operations.
+var (
+	submissionTexts = texts{
+		unauthorized: "Not Authorized",
+		unreadable:   "Missing or Malformed API Syntax",
+		bodyLost:     "Error reading bytes", bodyLostKind: berth.Internal,
+		internal: "Unable to create Job Object",
+	}
+	commonTexts = texts{
+		unauthorized: "Unauthorized",
+		unreadable:   "Bad Request",
+		bodyLost:     "Bad Request", bodyLostKind: berth.Invalid,
+		internal: "Internal error",
+	}
+)
+
+// Public texts that are the same everywhere.
+const (
+	msgUserRequired     = "User required"
+	msgMissing          = "Required parameter(s) missing"
+	msgNoJob            = "No job specified"
+	msgNotFound         = "Not found"
+	msgNoRoute          = "No such path"
+	msgMethod           = "Method not allowed"
+	msgTooLarge         = "Request too large"
+	msgInvalidContainer = "Invalid container in request"
+	msgNoApplication    = "Application Not Found"
+)
+
+// statusOf is the only place where a kind of error becomes an HTTP status.
+func statusOf(kind berth.Kind) int {
+	switch kind {
+	case berth.Invalid:
+		return http.StatusBadRequest
+	case berth.Unauthenticated:
+		return http.StatusUnauthorized
+	case berth.Forbidden:
+		return http.StatusForbidden
+	case berth.NotFound:
+		return http.StatusNotFound
+	case berth.Conflict:
+		return http.StatusConflict
+	case berth.LimitReached:
+		return http.StatusTooManyRequests
+	case berth.TooLarge:
+		return http.StatusRequestEntityTooLarge
+	case berth.Unavailable:
+		return http.StatusServiceUnavailable
+	case berth.Unsupported:
+		return http.StatusNotImplemented
+	case berth.Internal:
+		return http.StatusInternalServerError
+	}
+	return http.StatusInternalServerError
+}
+
+// retryAfter is what an Unavailable answer asks clients to wait, in seconds. Some obey it silently, so it is short.
+const retryAfter = "1"
+
+// answerError answers an error and logs its cause when it is the server's fault.
+func (s *server) answerError(c *call, err error) {
+	status, text := statusOf(berth.KindOf(err)), c.route.texts.internal
+	if public, ok := errors.AsType[*berth.Error](err); ok {
+		text = public.Public()
+	}
+	switch ctx := c.r.Context(); {
+	case ctx.Err() != nil && errors.Is(err, context.Canceled):
+		s.log.DebugContext(ctx, "client went away", "route", c.route.pattern)
+	case status >= http.StatusInternalServerError:
+		s.log.ErrorContext(ctx, "request failed", "route", c.route.pattern, "status", status, "error", err)
+	}
+	if status == http.StatusServiceUnavailable {
+		c.w.Header().Set("Retry-After", retryAfter)
+	}
+	c.writeError(status, text)
+}
+
+// writeError answers an error as all clients understand it: a flat object with one string.
+func (c *call) writeError(status int, text string) {
+	body, err := encodeJSON(struct {
+		Error string `json:"error"`
+	}{strings.ToValidUTF8(text, "\uFFFD")})
+	if err != nil { // a string always encodes
+		panic(err)
+	}
+	c.write(status, contentJSON, body)
+}

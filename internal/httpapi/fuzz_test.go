@@ -1,0 +1,93 @@
+package httpapi
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/berth-hpc/berth"
+)
+
+// FuzzDecodeSubmission checks that any body is refused with a readable text, or becomes a submission that is safe to keep and that
+// the same decoder takes again.
+func FuzzDecodeSubmission(f *testing.F) {
+	for _, seed := range []string{
+		validBatch, "", "{}", "null", "[]", `{"container":null,"machine":{"type":null,"nodes":"1"}}`,
+		`{"machine":{"type":"n0","nodes":1e30},"application":{"walltime":"1:02:03","geometry":"1,920x1,080"}}`,
+		`{"identity":{"uid":0,"gid":"505","username":"a"},"machine":{"type":"\u0000"},"vault":{"objects":[1]}}`,
+		`{"machine":{"type":"\ud800"},"job_priority":-1,"user":{"username":"\\","apikey":"x"}}`, "{\"a\":\"\xff\"}",
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		sub, err := decodeSubmission(body)
+		if err != nil {
+			if berth.KindOf(err) != berth.Invalid || !strings.HasPrefix(err.Error(), submissionTexts.unreadable+": ") {
+				t.Fatalf("error %v", err)
+			}
+			return
+		}
+		if sub.Machine.Type == "" || sub.Machine.Nodes != 1 || sub.Vault.Name == "" || sub.Walltime < 0 {
+			t.Fatalf("accepted %+v", sub)
+		}
+		for _, text := range []string{sub.Label, sub.Project, sub.Container.Image, sub.Machine.Type, sub.Vault.Name, sub.Geometry} {
+			if !utf8.ValidString(text) || strings.ContainsFunc(text, unicode.IsControl) {
+				t.Fatalf("accepted the text %q", text)
+			}
+		}
+		if id := sub.Identity; id != nil && (id.UID <= 0 || id.GID <= 0 || id.Username == "root" || id.Username == "") {
+			t.Fatalf("accepted the identity %+v", id)
+		}
+		shown, err := json.Marshal(newWireSubmission(berth.Job{Submission: sub.Submission}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := decodeSubmission(shown)
+		if err != nil {
+			t.Fatalf("%s is shown and refused: %v", shown, err)
+		}
+		again.NoSubmit = sub.NoSubmit // the one member that is not shown: nobody sees a job that asked for nothing
+		again.pullSecret = sub.pullSecret
+		first, err1 := sub.hash()
+		second, err2 := again.hash()
+		if first != second || err1 != nil || err2 != nil {
+			t.Fatalf("%+v is shown as %s", sub, shown)
+		}
+	})
+}
+
+// FuzzParameters checks that any query and body give readable text or an error, and never a panic.
+func FuzzParameters(f *testing.F) {
+	for _, seed := range [][2]string{
+		{"username=a&apikey=b", ""}, {"", "number=1;2&lines=%zz"}, {"a=%00", `{"number":1e30,"name":{"a":1}}`}, {"=&&=", "[]"},
+		{"name=%ff", `{"name":"\u0000","name":null}`}, {"number=+1", " {"}, {"", "\xff"},
+	} {
+		f.Add(seed[0], seed[1])
+	}
+	f.Fuzz(func(t *testing.T, query, body string) {
+		r := httptest.NewRequest(http.MethodPost, "/jarvice/status", strings.NewReader(body))
+		r.URL.RawQuery = query
+		c := &call{w: &responseWriter{ResponseWriter: httptest.NewRecorder()}, r: r, route: &route{texts: commonTexts}}
+		p, err := c.parameters()
+		if err != nil {
+			if kind := berth.KindOf(err); kind != berth.Invalid && kind != berth.TooLarge {
+				t.Fatalf("error %v", err)
+			}
+			return
+		}
+		for _, name := range parameterNames() {
+			if text := p.text(name); !utf8.ValidString(text) || strings.Contains(text, "\x00") {
+				t.Fatalf("%s is %q", name, text)
+			}
+		}
+		if n, err := p.integer("number", 0); err == nil && n < 0 {
+			t.Fatalf("number is %d", n)
+		}
+		_ = p.flag("completed")
+		_, _ = p.patience()
+	})
+}

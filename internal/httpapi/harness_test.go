@@ -1,0 +1,196 @@
+package httpapi
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/berth-hpc/berth/api"
+)
+
+// testAPI is a server with a scripted control. Every answer that it gives in a test is checked against the contract.
+type testAPI struct {
+	*scripted
+	t        *testing.T
+	url      string
+	contract *openapi3.T
+	log      *safeBuffer
+}
+
+// safeBuffer is a log that can be read while it is written.
+type safeBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *safeBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *safeBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}
+
+func newTestAPI(t *testing.T) *testAPI {
+	t.Helper()
+	a := &testAPI{scripted: newScripted(), t: t, contract: loadContract(t), log: &safeBuffer{}}
+	handler, err := New(Config{
+		Control: a.scripted, Metrics: prometheus.NewRegistry(), Version: "1.2.3",
+		Log: slog.New(slog.NewTextHandler(a.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Now: func() time.Time { return submittedAt().Add(time.Minute) },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := httptest.NewServer(handler)
+	t.Cleanup(srv.Close)
+	a.url = srv.URL
+	return a
+}
+
+func loadContract(t testing.TB) *openapi3.T {
+	t.Helper()
+	text, err := api.JSON()
+	if err != nil {
+		t.Fatal(err)
+	}
+	contract, err := openapi3.NewLoader().LoadFromData(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return contract
+}
+
+// answer is a whole answer.
+type answer struct {
+	status int
+	header http.Header
+	body   string
+}
+
+// errorText returns the text of an error answer.
+func (a answer) errorText(t *testing.T) string {
+	t.Helper()
+	var flat map[string]string
+	if err := json.Unmarshal([]byte(a.body), &flat); err != nil || len(flat) != 1 || a.header.Get("Content-Type") != "application/json" {
+		t.Fatalf("error is no flat object of one string: status %d, %s: %s", a.status, a.header.Get("Content-Type"), a.body)
+	}
+	return flat["error"]
+}
+
+func (a *testAPI) get(path string) answer  { return a.send(http.MethodGet, path, "", "") }
+func (a *testAPI) post(path string) answer { return a.send(http.MethodPost, path, "", "") }
+
+// send sends a body with a label.
+func (a *testAPI) send(method, path, contentType, body string) answer {
+	a.t.Helper()
+	req := a.request(method, path, strings.NewReader(body))
+	if contentType != "" {
+		req.Header.Set("Content-Type", contentType)
+	}
+	return a.do(req)
+}
+
+func (a *testAPI) request(method, path string, body io.Reader) *http.Request {
+	a.t.Helper()
+	req, err := http.NewRequestWithContext(a.t.Context(), method, a.url+path, body)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return req
+}
+
+// do sends a request, follows no redirect, and checks the answer.
+func (a *testAPI) do(req *http.Request) answer {
+	a.t.Helper()
+	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	defer client.CloseIdleConnections()
+	resp, err := client.Do(req)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	got := answer{resp.StatusCode, resp.Header, string(body)}
+	a.check(req, got)
+	return got
+}
+
+// check holds an answer to the rules for all answers, and to the contract.
+func (a *testAPI) check(req *http.Request, got answer) {
+	a.t.Helper()
+	contentType := got.header.Get("Content-Type")
+	switch {
+	case got.status >= 200 && got.status < 400 && got.status != http.StatusOK:
+		a.t.Errorf("%s %s: status %d, success is exactly 200", req.Method, req.URL, got.status)
+	case got.status >= 400:
+		got.errorText(a.t)
+	}
+	if contentType != contentBytes && !utf8.ValidString(got.body) {
+		a.t.Errorf("%s %s: the body is not UTF-8", req.Method, req.URL)
+	}
+	operation := findOperation(a.contract, req.Method, cleanPath(req.URL.Path))
+	if operation == nil {
+		if got.status != http.StatusNotFound && got.status != http.StatusMethodNotAllowed {
+			a.t.Errorf("%s %s: status %d of an operation that the contract does not have", req.Method, req.URL, got.status)
+		}
+		return
+	}
+	response := operation.Responses.Status(got.status)
+	if response == nil {
+		a.t.Errorf("%s %s: the contract has no status %d: %s", req.Method, req.URL, got.status, got.body)
+		return
+	}
+	content := response.Value.Content[strings.TrimSuffix(contentType, "; version=0.0.4; charset=utf-8; escaping=underscores")]
+	if content == nil {
+		a.t.Errorf("%s %s: the contract has no content type %q with status %d", req.Method, req.URL, contentType, got.status)
+		return
+	}
+	if contentType == contentJSON {
+		a.checkSchema(content.Schema.Value, got.body)
+	}
+}
+
+func (a *testAPI) checkSchema(schema *openapi3.Schema, body string) {
+	a.t.Helper()
+	var value any
+	if err := json.Unmarshal([]byte(body), &value); err != nil {
+		a.t.Errorf("answer is not JSON: %v: %s", err, body)
+		return
+	}
+	if err := schema.VisitJSON(value, openapi3.MultiErrors()); err != nil {
+		a.t.Errorf("answer is not as the contract says: %v\n%s", err, body)
+	}
+}
+
+// findOperation returns the operation of the contract for a path, nil when there is none.
+func findOperation(contract *openapi3.T, method, path string) *openapi3.Operation {
+	got := strings.Split(path, "/")
+	for pattern, item := range contract.Paths.Map() {
+		if slices.EqualFunc(strings.Split(pattern, "/"), got, func(want, got string) bool {
+			return want == got || strings.HasPrefix(want, "{")
+		}) {
+			return item.GetOperation(method)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,113 @@
+package httpapi
+
+import (
+	"bufio"
+	"cmp"
+	"context"
+	"net/http"
+	"slices"
+	"strconv"
+
+	"github.com/berth-hpc/berth"
+	"github.com/berth-hpc/berth/internal/control"
+)
+
+// status answers an object with one member: the number and what the job is.
+func (s *server) status(c *call) error {
+	p, err := c.parameters()
+	if err != nil {
+		return err
+	}
+	caller, ref, err := s.jobRequest(c, p)
+	if err != nil {
+		return err
+	}
+	job, err := s.control.Job(c.r.Context(), caller, ref)
+	if err != nil {
+		return err
+	}
+	return c.writeJSON(map[string]statusEntry{strconv.FormatInt(job.Number, 10): newStatusEntry(job)})
+}
+
+// jobs answers an object keyed by the jobs' numbers, in their order.
+func (s *server) jobs(c *call) error {
+	caller, p, err := s.parameterCaller(c)
+	if err != nil {
+		return err
+	}
+	jobs, err := s.control.Jobs(c.r.Context(), caller, control.JobsFilter{
+		Ended: p.flag("completed"), All: p.flag("all"), Label: p.text("label"), LabelExact: p.flag("exactmatch"),
+	})
+	if err != nil {
+		return err
+	}
+	slices.SortFunc(jobs, func(a, b berth.Job) int { return cmp.Compare(a.Number, b.Number) })
+	return s.writeJobs(c, jobs)
+}
+
+// writeJobs sends the listing job by job: encoding/json would order the keys as texts, and hold all of them at once.
+func (s *server) writeJobs(c *call, jobs []berth.Job) error {
+	c.w.Header().Set("Content-Type", contentJSON)
+	out := bufio.NewWriterSize(c.w, 32<<10)
+	separator, now := `{"`, s.cfg.Now()
+	for _, job := range jobs {
+		entry, err := encodeJSON(newJobEntry(job, now))
+		if err != nil {
+			return err
+		}
+		_, _ = out.WriteString(separator + strconv.FormatInt(job.Number, 10) + `":`) // an error stays until Flush
+		_, _ = out.Write(entry)
+		separator = `,"`
+	}
+	if len(jobs) == 0 {
+		_, _ = out.WriteString("{")
+	}
+	_, _ = out.WriteString("}")
+	return out.Flush()
+}
+
+func (s *server) shutdown(c *call) error {
+	return s.end(c, s.control.Shutdown, "shutdown requested")
+}
+
+func (s *server) terminate(c *call) error {
+	return s.end(c, s.control.Terminate, "terminated")
+}
+
+// end carries out a wish for a job's end. When it answers 200 the wish is on disk.
+func (s *server) end(c *call, wish func(context.Context, berth.Caller, control.JobRef) error, done string) error {
+	p, err := c.parameters()
+	if err != nil {
+		return err
+	}
+	caller, ref, err := s.jobRequest(c, p)
+	if err != nil {
+		return err
+	}
+	if err := wish(c.r.Context(), caller, ref); err != nil {
+		return err
+	}
+	return c.writeJSON(statusAnswer{Status: done})
+}
+
+// statusAnswer is the answer of operations that have nothing else to say.
+type statusAnswer struct {
+	Status  string `json:"status"`
+	Version string `json:"version,omitempty"`
+}
+
+func (s *server) live(c *call) error {
+	return c.writeJSON(statusAnswer{Status: "OK"})
+}
+
+func (s *server) ready(c *call) error {
+	if err := s.control.Ready(c.r.Context()); err != nil {
+		return err
+	}
+	return c.writeJSON(statusAnswer{Status: "OK", Version: s.cfg.Version})
+}
+
+func (s *server) openapi(c *call) error {
+	c.write(http.StatusOK, contentJSON, s.contract)
+	return nil
+}

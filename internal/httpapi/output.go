@@ -1,0 +1,120 @@
+package httpapi
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"strconv"
+	"time"
+	"unicode/utf8"
+
+	"golang.org/x/text/runes"
+	"golang.org/x/text/transform"
+
+	"github.com/berth-hpc/berth"
+	"github.com/berth-hpc/berth/internal/control"
+)
+
+// defaultLines is how many lines tail and output answer when the request names no number. One client counts on it.
+const defaultLines = 100
+
+func (s *server) tail(c *call) error   { return s.lines(c, s.control.Tail) }
+func (s *server) output(c *call) error { return s.lines(c, s.control.Output) }
+
+// lines answers the last lines of an output. All of it is streamed: it may be larger than memory.
+func (s *server) lines(c *call, read func(context.Context, berth.Caller, control.JobRef, int) ([]byte, error)) error {
+	p, err := c.parameters()
+	if err != nil {
+		return err
+	}
+	lines, err := p.integer("lines", defaultLines)
+	if err != nil {
+		return err
+	}
+	caller, ref, err := s.jobRequest(c, p)
+	if err != nil {
+		return err
+	}
+	ctx := c.r.Context()
+	if lines == 0 {
+		// One line, for its checks: the operation is only for running or only for ended jobs, which control decides.
+		if _, err := read(ctx, caller, ref, 1); err != nil {
+			return err
+		}
+		stream, err := s.control.OpenOutput(ctx, caller, ref, 0, false)
+		if err != nil {
+			return err
+		}
+		return c.stream(stream, false)
+	}
+	text, err := read(ctx, caller, ref, int(lines))
+	if err != nil {
+		return err
+	}
+	if !utf8.Valid(text) {
+		text = runes.ReplaceIllFormed().Bytes(text)
+	}
+	c.write(http.StatusOK, contentText, text)
+	return nil
+}
+
+// jobOutput streams the output of a job in any state, as valid UTF-8 or, for clients that count its bytes, as it is.
+func (s *server) jobOutput(c *call) error {
+	caller, p, number, err := s.numberRequest(c)
+	if err != nil {
+		return err
+	}
+	offset, err := p.integer("offset", 0)
+	if err != nil {
+		return err
+	}
+	stream, err := s.control.OpenOutput(c.r.Context(), caller, control.JobRef{Number: number}, offset, p.flag("follow"))
+	if err != nil {
+		return err
+	}
+	c.w.Header().Set("Berth-Offset", strconv.FormatInt(offset, 10))
+	return c.stream(stream, p.flag("raw"))
+}
+
+// stallLimit is how long a client may take to accept a piece of a stream before it counts as gone.
+const stallLimit = time.Minute
+
+// stream sends what it reads as it comes, and closes it. The status is sent before the first byte is there.
+func (c *call) stream(stream io.ReadCloser, raw bool) error {
+	defer func() { _ = stream.Close() }() // what was read is right whatever Close says
+	var source io.Reader = stream
+	contentType := contentBytes
+	if !raw {
+		contentType = contentText
+		source = transform.NewReader(stream, runes.ReplaceIllFormed())
+	}
+	c.w.Header().Set("Content-Type", contentType)
+	c.w.Header().Set("X-Content-Type-Options", "nosniff")
+	_, err := io.CopyBuffer(c.flushed(), source, make([]byte, 32<<10))
+	return err
+}
+
+// flushed returns a writer that sends every piece at once, after the header. The deadlines of the server are for answers that are
+// written in one go; here each piece has its own.
+func (c *call) flushed() io.Writer {
+	control := http.NewResponseController(c.w)
+	c.w.WriteHeader(http.StatusOK)
+	_ = control.Flush() // a client that is gone shows at the next write
+	return flushWriter{w: c.w, control: control}
+}
+
+type flushWriter struct {
+	w       io.Writer
+	control *http.ResponseController
+}
+
+func (f flushWriter) Write(p []byte) (int, error) {
+	// Connections without deadlines (in tests) are fine, too. The deadline must not stay: the connection may serve more requests.
+	_ = f.control.SetWriteDeadline(time.Now().Add(stallLimit))
+	defer func() { _ = f.control.SetWriteDeadline(time.Time{}) }()
+	n, err := f.w.Write(p)
+	if err != nil {
+		return n, err
+	}
+	return n, f.control.Flush()
+}

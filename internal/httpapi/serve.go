@@ -1,0 +1,168 @@
+package httpapi
+
+import (
+	"bytes"
+	"encoding/json"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// The content types of successful answers. One client compares them byte by byte, so none carries a charset.
+const (
+	contentJSON   = "application/json"
+	contentText   = "text/plain"
+	contentBytes  = "application/octet-stream"
+	contentNDJSON = "application/x-ndjson"
+)
+
+// call is one request under way.
+type call struct {
+	w     *responseWriter
+	r     *http.Request
+	route *route
+}
+
+// noRoute stands for the route of a request that has none.
+var noRoute = &route{pattern: "none", texts: commonTexts}
+
+// ServeHTTP answers every request; it never redirects, and it answers a panic of a handler with an error.
+func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	began := time.Now()
+	c := &call{w: &responseWriter{ResponseWriter: w}, r: r, route: noRoute}
+	defer s.finish(c, began)
+	rows := s.router.find(r)
+	if rows == nil {
+		c.writeError(http.StatusNotFound, msgNoRoute+": "+quote(r.URL.Path))
+		return
+	}
+	found := byMethod(rows, r.Method)
+	if found == nil {
+		c.w.Header().Set("Allow", allowed(rows))
+		c.writeError(http.StatusMethodNotAllowed, msgMethod+": "+quote(r.Method)+" was sent, allowed is "+allowed(rows))
+		return
+	}
+	c.route = found
+	if err := found.handle(c); err != nil {
+		if c.w.status != 0 {
+			s.abort(c, err)
+		}
+		s.answerError(c, err)
+	}
+}
+
+// abort ends an answer that has begun and cannot be completed: the client must not take it for a whole one.
+func (s *server) abort(c *call, err error) {
+	if c.r.Context().Err() == nil {
+		s.log.WarnContext(c.r.Context(), "answer broke off", "route", c.route.pattern, "error", err)
+	}
+	panic(http.ErrAbortHandler)
+}
+
+// finish ends every request: it answers a panic, counts and logs.
+func (s *server) finish(c *call, began time.Time) {
+	cause := recover()
+	if cause != nil && cause != http.ErrAbortHandler { //nolint:errorlint // the value that net/http compares with, also by ==
+		s.log.ErrorContext(c.r.Context(), "handler panicked",
+			"route", c.route.pattern, "panic", cause, "stack", string(debug.Stack()))
+		if c.w.status == 0 {
+			c.writeError(http.StatusInternalServerError, c.route.texts.internal)
+			cause = nil
+		}
+	}
+	took := time.Since(began)
+	s.metrics.observe(c, took)
+	if s.log.Enabled(c.r.Context(), slog.LevelDebug) {
+		s.log.DebugContext(c.r.Context(), "request", "method", c.r.Method, "url", redact(c.r.URL), "status", c.w.status,
+			"bytes", c.w.written, "took", took, "remote", c.r.RemoteAddr)
+	}
+	if cause != nil {
+		panic(http.ErrAbortHandler) // net/http closes the connection, so that the client sees a broken answer
+	}
+}
+
+// redact returns a URL without its secrets, for the log.
+func redact(u *url.URL) string {
+	if u.RawQuery == "" {
+		return u.Path
+	}
+	parts := strings.Split(u.RawQuery, "&")
+	for i, part := range parts {
+		name, _, _ := strings.Cut(part, "=")
+		if plain, err := url.QueryUnescape(name); err != nil || isSecret(plain) {
+			parts[i] = name + "=-"
+		}
+	}
+	return u.Path + "?" + strings.Join(parts, "&")
+}
+
+func isSecret(parameter string) bool {
+	switch strings.ToLower(parameter) {
+	case "apikey", "pull_secret", "pullsecret", "password":
+		return true
+	default:
+		return false
+	}
+}
+
+// responseWriter remembers what was answered.
+type responseWriter struct {
+	http.ResponseWriter
+	status  int
+	written int64
+}
+
+// WriteHeader sends the status.
+func (w *responseWriter) WriteHeader(status int) {
+	if w.status == 0 {
+		w.status = status
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// Write sends a part of the body.
+func (w *responseWriter) Write(p []byte) (int, error) {
+	if w.status == 0 {
+		w.status = http.StatusOK
+	}
+	n, err := w.ResponseWriter.Write(p)
+	w.written += int64(n)
+	return n, err
+}
+
+// Unwrap is for http.ResponseController.
+func (w *responseWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// write sends a whole answer. An error means that the client is gone, which the next read of the connection notices.
+func (c *call) write(status int, contentType string, body []byte) {
+	header := c.w.Header()
+	header.Set("Content-Type", contentType)
+	header.Set("Content-Length", strconv.Itoa(len(body)))
+	c.w.WriteHeader(status)
+	_, _ = c.w.Write(body)
+}
+
+// writeJSON answers 200 with a value.
+func (c *call) writeJSON(value any) error {
+	body, err := encodeJSON(value)
+	if err != nil {
+		return err
+	}
+	c.write(http.StatusOK, contentJSON, body)
+	return nil
+}
+
+// encodeJSON encodes a value as people like to read it: with < > & as they are.
+func encodeJSON(value any) ([]byte, error) {
+	var buf bytes.Buffer
+	enc := json.NewEncoder(&buf)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(value); err != nil {
+		return nil, err
+	}
+	return bytes.TrimSuffix(buf.Bytes(), []byte("\n")), nil
+}

@@ -1,0 +1,228 @@
+package httpapi
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"unicode/utf8"
+
+	"github.com/berth-hpc/berth"
+)
+
+// rawSubmission is a submission as it came. Every member is decoded by itself, so that a wrong one can be named. The names match
+// in any case (clients write publicIP and publicip), and unknown members cost nothing.
+type rawSubmission struct {
+	App         json.RawMessage `json:"app"`
+	Application json.RawMessage `json:"application"`
+	Container   json.RawMessage `json:"container"`
+	HPC         json.RawMessage `json:"hpc"`
+	Identity    json.RawMessage `json:"identity"`
+	Label       json.RawMessage `json:"job_label"`
+	Licenses    json.RawMessage `json:"licenses"`
+	Machine     json.RawMessage `json:"machine"`
+	Priority    json.RawMessage `json:"job_priority"`
+	Project     json.RawMessage `json:"job_project"`
+	PublicIP    json.RawMessage `json:"publicIP"`
+	Queue       json.RawMessage `json:"queue"`
+	User        json.RawMessage `json:"user"`
+	Vault       json.RawMessage `json:"vault"`
+}
+
+type rawApplication struct {
+	Geometry json.RawMessage `json:"geometry"`
+	IPAddr   json.RawMessage `json:"ipaddr"`
+	NoSubmit json.RawMessage `json:"nosubmit"`
+	Walltime json.RawMessage `json:"walltime"`
+}
+
+type rawContainer struct {
+	Image       json.RawMessage `json:"image"`
+	Interactive json.RawMessage `json:"interactive"`
+	JobScript   json.RawMessage `json:"jobscript"`
+	PullSecret  json.RawMessage `json:"pullsecret"`
+}
+
+type rawIdentity struct {
+	GID      json.RawMessage `json:"gid"`
+	Group    json.RawMessage `json:"group"`
+	UID      json.RawMessage `json:"uid"`
+	Username json.RawMessage `json:"username"`
+}
+
+type rawMachine struct {
+	Nodes json.RawMessage `json:"nodes"`
+	Type  json.RawMessage `json:"type"`
+}
+
+type rawUser struct {
+	APIKey   json.RawMessage `json:"apikey"`
+	Username json.RawMessage `json:"username"`
+}
+
+type rawVault struct {
+	Bucket   json.RawMessage `json:"bucket"`
+	Domain   json.RawMessage `json:"domain"`
+	Force    json.RawMessage `json:"force"`
+	Name     json.RawMessage `json:"name"`
+	Objects  json.RawMessage `json:"objects"`
+	Password json.RawMessage `json:"password"`
+	ReadOnly json.RawMessage `json:"readonly"`
+}
+
+// submission is a decoded one. hasContainer, hpc and app say which kind it is.
+type submission struct {
+	berth.Submission
+	pullSecret   string
+	credentials  credentials
+	app          string
+	hpc          bool
+	hasContainer bool
+}
+
+// decodeSubmission reads a submission. The error names every member that is wrong, what was sent and what is allowed.
+func decodeSubmission(body []byte) (submission, error) {
+	d := &decoder{}
+	sub := submission{}
+	body = bytes.TrimSpace(body)
+	var raw rawSubmission
+	switch {
+	case len(body) == 0:
+		d.problem("body", "is empty, a JSON object is allowed")
+	case !utf8.Valid(body):
+		d.problem("body", "is not valid UTF-8")
+	case body[0] != '{':
+		d.problem("body", "is not a JSON object")
+	default:
+		if err := json.Unmarshal(body, &raw); err != nil {
+			d.problem("body", notJSON(err))
+			break
+		}
+		d.submission(&raw, &sub)
+	}
+	return sub, d.err()
+}
+
+// hash tells two submissions apart. Two bodies that mean the same have the same.
+func (s *submission) hash() (string, error) {
+	normal, err := json.Marshal(struct {
+		Submission berth.Submission
+		PullSecret string
+	}{s.Submission, s.pullSecret})
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.Sum256(normal)
+	return hex.EncodeToString(sum[:]), nil
+}
+
+func (d *decoder) submission(raw *rawSubmission, sub *submission) {
+	d.user(raw.User, sub)
+	sub.app = d.word("app", raw.App)
+	sub.hpc = kindOf(raw.HPC) != kindNull
+	sub.Label = d.word("job_label", raw.Label)
+	sub.Project = d.word("job_project", raw.Project)
+	sub.Priority = d.wordOrNumber("job_priority", raw.Priority)
+	sub.Queue = d.word("queue", raw.Queue)
+	sub.Licenses = d.word("licenses", raw.Licenses)
+	d.application(raw.Application, sub)
+	d.container(raw.Container, sub)
+	d.machine(raw.Machine, sub)
+	d.vault(raw.Vault, sub)
+	d.identity(raw.Identity, sub)
+	if d.flag("publicIP", raw.PublicIP) {
+		d.sent("publicIP", raw.PublicIP, "only false is allowed: this server gives jobs no public address")
+	}
+}
+
+func (d *decoder) user(raw json.RawMessage, sub *submission) {
+	var user rawUser
+	if d.object("user", raw, &user) {
+		sub.credentials.username = d.word("user.username", user.Username)
+		sub.credentials.apikey = d.word("user.apikey", user.APIKey)
+	}
+}
+
+func (d *decoder) application(raw json.RawMessage, sub *submission) {
+	var app rawApplication
+	if !d.object("application", raw, &app) {
+		return
+	}
+	sub.NoSubmit = d.flag("application.nosubmit", app.NoSubmit)
+	sub.Walltime = d.walltime("application.walltime", app.Walltime)
+	sub.Geometry = d.geometry("application.geometry", app.Geometry)
+	if d.word("application.ipaddr", app.IPAddr) != "" {
+		d.sent("application.ipaddr", app.IPAddr, "nothing is allowed: this server has no addresses to give to jobs")
+	}
+}
+
+func (d *decoder) container(raw json.RawMessage, sub *submission) {
+	var container rawContainer
+	if !d.object("container", raw, &container) {
+		return
+	}
+	sub.hasContainer = true
+	sub.Container.Image = d.line("container.image", container.Image, maxImage)
+	sub.Container.JobScript = d.anyText("container.jobscript", container.JobScript)
+	sub.Container.Interactive = d.flag("container.interactive", container.Interactive)
+	sub.pullSecret = d.anyText("container.pullsecret", container.PullSecret)
+}
+
+func (d *decoder) machine(raw json.RawMessage, sub *submission) {
+	var machine rawMachine
+	if !d.object("machine", raw, &machine) {
+		if kindOf(raw) == kindNull {
+			d.sent("machine", raw, "an object with type and nodes is required")
+		}
+		return
+	}
+	sub.Machine.Type = d.word("machine.type", machine.Type)
+	if kindOf(machine.Type) == kindNull || string(machine.Type) == `""` {
+		d.sent("machine.type", machine.Type, "the name of a machine type is required")
+	}
+	// One node is all that a job can have on this server, whatever the machine type says.
+	sub.Machine.Nodes = d.whole("machine.nodes", machine.Nodes, bounds{fallback: 1, low: 1, high: 1})
+}
+
+func (d *decoder) vault(raw json.RawMessage, sub *submission) {
+	sub.Vault.Name = berth.EphemeralVault
+	var vault rawVault
+	if !d.object("vault", raw, &vault) {
+		return
+	}
+	if name := d.word("vault.name", vault.Name); name != "" {
+		sub.Vault.Name = name
+	}
+	sub.Vault.ReadOnly = d.flag("vault.readonly", vault.ReadOnly)
+	sub.Vault.Force = d.flag("vault.force", vault.Force)
+	if d.word("vault.password", vault.Password) != "" {
+		d.sent("vault.password", vault.Password, "nothing is allowed: only encrypted block vaults take one, and this server has none")
+	}
+	const objectsOnly = "nothing is allowed: it is for object vaults, and this server has none"
+	if d.word("vault.bucket", vault.Bucket) != "" {
+		d.sent("vault.bucket", vault.Bucket, objectsOnly)
+	}
+	if d.word("vault.domain", vault.Domain) != "" {
+		d.sent("vault.domain", vault.Domain, objectsOnly)
+	}
+	if d.listHolds("vault.objects", vault.Objects) {
+		d.sent("vault.objects", vault.Objects, objectsOnly)
+	}
+}
+
+// largestID is the largest user or group number that every system knows; the kernel's largest means "none".
+const largestID = 1<<31 - 1
+
+func (d *decoder) identity(raw json.RawMessage, sub *submission) {
+	var identity rawIdentity
+	if !d.object("identity", raw, &identity) {
+		return
+	}
+	def := berth.DefaultIdentity
+	sub.Identity = &berth.Identity{
+		Username: d.accountName("identity.username", identity.Username, def.Username),
+		Group:    d.accountName("identity.group", identity.Group, def.Group),
+		UID:      d.whole("identity.uid", identity.UID, bounds{fallback: def.UID, low: 1, high: largestID}),
+		GID:      d.whole("identity.gid", identity.GID, bounds{fallback: def.GID, low: 1, high: largestID}),
+	}
+}
