@@ -262,16 +262,7 @@ func loadHistory(ctx context.Context, path string, ended int) error {
 
 func openSQLite(tb testing.TB, path string) *store.Store {
 	tb.Helper()
-	s, err := store.Open(tb.Context(), store.Config{DSN: "sqlite:" + path, Log: slogDiscard()})
-	if err != nil {
-		tb.Fatal(err)
-	}
-	tb.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			tb.Error(err)
-		}
-	})
-	return s
+	return open(tb, store.Config{DSN: "sqlite:" + path})
 }
 
 // live takes a job through its life.

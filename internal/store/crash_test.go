@@ -1,0 +1,5 @@
+package store_test
+
+const childEnv = "BERTH_STORE_TEST_CHILD"
+
+func runChild(string) int { return 0 }

@@ -1,5 +1,0 @@
-package store_test
-
-import "log/slog"
-
-func slogDiscard() *slog.Logger { return slog.New(slog.DiscardHandler) }

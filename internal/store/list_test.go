@@ -1,0 +1,127 @@
+package store_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/berth-hpc/berth"
+	"github.com/berth-hpc/berth/internal/store"
+)
+
+// selects is what a filter means, in the plainest way.
+func selects(f store.Filter, jobs []berth.Job) []int64 {
+	var numbers []int64
+	for _, job := range jobs {
+		owner := f.Owner == "" || job.Owner == f.Owner
+		state := len(f.States) == 0 || slices.Contains(f.States, job.State)
+		label := strings.Contains(job.Label(), f.Label)
+		if f.LabelExact && f.Label != "" {
+			label = job.Label() == f.Label
+		}
+		after := f.After == 0 || job.Number > f.After && !f.Newest || job.Number < f.After && f.Newest
+		if owner && state && label && after {
+			numbers = append(numbers, job.Number)
+		}
+	}
+	slices.Sort(numbers)
+	if f.Newest {
+		slices.Reverse(numbers)
+	}
+	if f.Limit > 0 && len(numbers) > f.Limit {
+		numbers = numbers[:f.Limit]
+	}
+	return numbers
+}
+
+func TestJobs(t *testing.T) {
+	t.Parallel()
+	eachDatabase(t, func(t *testing.T, dsn string) {
+		s := open(t, store.Config{DSN: dsn})
+		var all []berth.Job
+		labels := []string{"", "sim", "Sim", "sim_1", "simx1", "100%"}
+		for i := range 3 * len(berth.States()) {
+			job := newJob([]string{"alice", "bob", "carol"}[i%3], fmt.Sprintf("A%04d", i))
+			job.Job.Submission.Label = labels[i%len(labels)]
+			number := create(t, s, job).Number
+			lifeTo(t, s, number, berth.States()[i%len(berth.States())])
+			stored, err := s.Job(t.Context(), number)
+			if err != nil || stored.State != berth.States()[i%len(berth.States())] {
+				t.Fatalf("job %d is %s, %v", number, stored.State, err)
+			}
+			all = append(all, stored)
+		}
+		for name, filter := range filters() {
+			t.Run(name, func(t *testing.T) {
+				jobs, err := s.Jobs(t.Context(), filter)
+				if err != nil {
+					t.Fatal(err)
+				}
+				var got []int64
+				for _, job := range jobs {
+					got = append(got, job.Number)
+					if diff := cmp.Diff(all[job.Number-1], job); diff != "" {
+						t.Errorf("job %d (-want +got):\n%s", job.Number, diff)
+					}
+				}
+				want := selects(filter, all)
+				if diff := cmp.Diff(want, got); diff != "" {
+					t.Errorf("(-want +got):\n%s", diff)
+				}
+				if len(want) == 0 && !strings.HasPrefix(name, "none") {
+					t.Error("this case selects nothing and shows nothing")
+				}
+			})
+		}
+	})
+}
+
+func filters() map[string]store.Filter {
+	queued := []berth.State{berth.StateQueued}
+	ended := []berth.State{berth.StateCompleted, berth.StateFailed, berth.StateTerminated, berth.StateCanceled}
+	active := []berth.State{berth.StateStarting, berth.StateRunning, berth.StateStopping}
+	return map[string]store.Filter{
+		"everything":          {},
+		"newest":              {Newest: true, Limit: 5},
+		"page":                {After: 4, Limit: 3},
+		"page, newest":        {After: 20, Newest: true, Limit: 3},
+		"queued":              {States: queued},
+		"active":              {States: active},
+		"active, limited":     {States: active, Limit: 2},
+		"ended, newest":       {States: ended, Newest: true, Limit: 4},
+		"owner":               {Owner: "bob"},
+		"owner, active":       {Owner: "bob", States: active},
+		"owner, ended page":   {Owner: "bob", States: ended, Newest: true, After: 20, Limit: 2},
+		"label":               {Label: "sim"},
+		"label has no wilds":  {Label: "m_1"},
+		"label has no wilds%": {Label: "0%"},
+		"label, exact":        {Label: "sim", LabelExact: true},
+		"label, owner, state": {Label: "im", Owner: "bob", States: ended},
+		"exact without label": {LabelExact: true, Limit: 3},
+		"none: label":         {Label: "absent"},
+		"none: owner":         {Owner: "dora"},
+		"none: after":         {After: 1000},
+	}
+}
+
+func TestCountByState(t *testing.T) {
+	t.Parallel()
+	eachDatabase(t, func(t *testing.T, dsn string) {
+		s := open(t, store.Config{DSN: dsn})
+		want := map[berth.State]int{}
+		for i, state := range berth.States() {
+			want[state] = i
+			for j := range i {
+				job := create(t, s, newJob("alice", fmt.Sprintf("%d%04d", i, j)))
+				lifeTo(t, s, job.Number, state)
+			}
+		}
+		got, err := s.CountByState(t.Context())
+		if diff := cmp.Diff(want, got); diff != "" || err != nil {
+			t.Errorf("%v (-want +got):\n%s", err, diff)
+		}
+	})
+}
