@@ -1,0 +1,24 @@
+// Go would read the container's CPU limit at the start and watch it. The agent needs no more than one CPU.
+//
+//go:debug containermaxprocs=0
+//go:debug updatemaxprocs=0
+
+// Command berth-init is PID 1 in every container of a job. The server mounts it there; it takes no arguments.
+package main
+
+import (
+	"os"
+	"runtime/debug"
+
+	"github.com/berth-hpc/berth/internal/agent"
+	"github.com/berth-hpc/berth/internal/agentapi"
+)
+
+// memoryLimit is where collecting garbage begins: the agent makes some while it prepares the container, and none afterwards.
+const memoryLimit = 32 << 20
+
+func main() {
+	debug.SetGCPercent(-1)
+	debug.SetMemoryLimit(memoryLimit)
+	os.Exit(agent.Run(agent.Config{Root: "/", Dir: agentapi.Dir, Environ: os.Environ(), Log: os.Stderr}))
+}

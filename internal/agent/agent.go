@@ -1,0 +1,132 @@
+// Package agent is what berth-init does: it is PID 1 of a job's container, prepares the environment that applications of the
+// platform expect, runs the job's command as the job's user, keeps its output and reports its end.
+//
+// It trusts its Dir, which belongs to the server, and nothing else. The image may hold anything, but at the time when the agent
+// prepares the container nothing of the image runs yet.
+package agent
+
+import (
+	"fmt"
+	"io"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/berth-hpc/berth/internal/agentapi"
+)
+
+// Config says where things are. Everything is required.
+type Config struct {
+	// Root is the root directory of the container, and Dir what the server and the agent share.
+	Root, Dir string
+	// Environ is the environment of the image.
+	Environ []string
+	// Log hears what cannot be said in the job's output.
+	Log io.Writer
+}
+
+const umask = 0o022
+
+// Run does the agent's work and returns its exit code. It must be called once, in a process that is PID 1.
+func Run(cfg Config) int {
+	caught := catchSignals()
+	unix.Umask(umask)
+	if err := checkDir(cfg.Dir); err != nil {
+		return giveUp(cfg, err)
+	}
+	out, syncOutput, err := openOutput(filepath.Join(cfg.Dir, agentapi.OutputFile), cfg.Log)
+	if err != nil {
+		return giveUp(cfg, err)
+	}
+	a := &agent{cfg: cfg, signals: caught, out: out}
+	report := a.run()
+	report.Ended = time.Now()
+	report.OOMKills = oomKills(cfg.Root)
+	report.OutputBlocked = out.blocked
+	if err := syncOutput(); err != nil {
+		_, _ = fmt.Fprintf(cfg.Log, "berth-init: output: %v\n", err)
+	}
+	if err := writeReport(cfg.Dir, report); err != nil {
+		_, _ = fmt.Fprintf(cfg.Log, "berth-init: %v\n", err)
+	}
+	return report.ExitCode
+}
+
+// giveUp is for when not even the output can be opened.
+func giveUp(cfg Config, err error) int {
+	_, _ = fmt.Fprintf(cfg.Log, "berth-init: %v\n", err)
+	return agentapi.ExitSetup
+}
+
+// agent is one run.
+type agent struct {
+	cfg     Config
+	signals signals
+	out     *output
+}
+
+// run returns what became of the command. Ended is the caller's.
+func (a *agent) run() agentapi.Report {
+	spec, err := readSpec(a.cfg.Dir)
+	if err != nil {
+		return a.failed(err)
+	}
+	a.out.say("Configuring user: %s %s %d...", spec.User.Name, spec.User.Group, spec.User.UID)
+	// From here on the server knows that the job has begun, even if the power fails.
+	if err := writeReport(a.cfg.Dir, agentapi.Report{}); err != nil {
+		return a.failed(err)
+	}
+	root, err := openRootfs(a.cfg.Root)
+	if err != nil {
+		return a.failed(err)
+	}
+	defer root.close()
+	prepared := &setup{spec: findAddresses(spec), root: root, out: a.out}
+	if err := prepared.run(); err != nil {
+		return a.failed(err)
+	}
+	if a.signals.ended() {
+		a.out.say("Stopped before the start of the application.")
+		return agentapi.Report{}
+	}
+	a.out.banner()
+	return a.execute(spec, prepared.commandOf(a.cfg.Environ))
+}
+
+// failed reports that the command cannot be run, to the server and to the user.
+func (a *agent) failed(err error) agentapi.Report {
+	a.out.say("ERROR: %v", err)
+	return agentapi.Report{ExitCode: agentapi.ExitSetup, Error: err.Error()}
+}
+
+// execute runs the command until nothing of it is left and all it wrote is in the output.
+func (a *agent) execute(spec agentapi.Spec, cmd command) agentapi.Report {
+	pipe, err := openStream(cmd.uid, cmd.gid)
+	if err != nil {
+		return a.failed(err)
+	}
+	started := time.Now()
+	pid, err := cmd.start(pipe.sink)
+	_ = unix.Close(pipe.sink)
+	if err != nil {
+		text, code := cmd.explain(spec.Script, err)
+		_, _ = a.out.Write([]byte(text))
+		return agentapi.Report{Started: started, ExitCode: code}
+	}
+	copied := make(chan error, 1)
+	go func() { copied <- pipe.copyTo(a.out) }()
+
+	supervisor := supervisor{signals: a.signals, pid: pid, grace: spec.Grace}
+	status := supervisor.wait()
+	if err := <-copied; err != nil {
+		_, _ = fmt.Fprintf(a.cfg.Log, "berth-init: %v\n", err)
+	}
+	report := agentapi.Report{Started: started, ExitCode: status.ExitStatus()}
+	if status.Signaled() {
+		report.Signal = int(status.Signal())
+		report.ExitCode = 128 + report.Signal
+	}
+	return report
+}
+

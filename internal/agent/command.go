@@ -1,0 +1,100 @@
+package agent
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// What a shell answers for a command that it cannot run.
+const (
+	exitCannotRun = 126
+	exitNotFound  = 127
+)
+
+// command is what runs as the job's user.
+type command struct {
+	argv     []string
+	env      []string
+	dir      string
+	uid, gid int
+}
+
+// commandOf returns the command of a job, after its setup.
+func (s *setup) commandOf(image []string) command {
+	argv := []string{scriptPath}
+	if interpreter(s.spec.Script) == "" {
+		argv = []string{"/bin/sh", scriptPath}
+	}
+	return command{argv: argv, env: s.environment(image), dir: s.home, uid: s.spec.User.UID, gid: s.spec.User.GID}
+}
+
+// interpreter returns the program that the first line of a script asks for.
+func interpreter(script string) string {
+	first, _, _ := strings.Cut(script, "\n")
+	asked, ok := strings.CutPrefix(first, "#!")
+	fields := strings.Fields(asked)
+	if !ok || len(fields) == 0 {
+		return ""
+	}
+	return fields[0]
+}
+
+// start runs the command without any capability in a session of its own, with out as stdout and stderr, and returns its process
+// id, which is that of its process group too.
+func (c command) start(out int) (int, error) {
+	null, err := unix.Open("/dev/null", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return 0, fmt.Errorf("/dev/null: %w", err)
+	}
+	defer func() { _ = unix.Close(null) }()
+	// Capabilities belong to a thread, and a child gets those of the thread that makes it.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if err := dropInheritable(); err != nil {
+		return 0, fmt.Errorf("capabilities: %w", err)
+	}
+	return syscall.ForkExec(c.argv[0], c.argv, &syscall.ProcAttr{
+		Dir:   c.dir,
+		Env:   c.env,
+		Files: []uintptr{uintptr(null), uintptr(out), uintptr(out)},
+		Sys: &syscall.SysProcAttr{
+			Setsid:     true,
+			Credential: &syscall.Credential{Uid: uint32(c.uid), Gid: uint32(c.gid)}, //nolint:gosec // checked with the spec
+		},
+	})
+}
+
+// dropInheritable gives up what would outlive the change to the user: that change itself clears the effective, permitted and
+// ambient sets. The bounding set can only be cleared with CAP_SETPCAP; without it, no-new-privileges makes it mean nothing.
+func dropInheritable() error {
+	for capability := uintptr(0); capability <= unix.CAP_LAST_CAP; capability++ {
+		if err := unix.Prctl(unix.PR_CAPBSET_DROP, capability, 0, 0, 0); err != nil {
+			break
+		}
+	}
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var sets [2]unix.CapUserData
+	if err := unix.Capget(&header, &sets[0]); err != nil {
+		return err
+	}
+	sets[0].Inheritable, sets[1].Inheritable = 0, 0
+	return unix.Capset(&header, &sets[0])
+}
+
+// explain says, as a shell would, why a command could not be run, and what its exit code is then.
+func (c command) explain(script string, err error) (text string, code int) {
+	program := c.argv[0]
+	if asked := interpreter(script); asked != "" {
+		program = fmt.Sprintf("the script asks for %q", asked)
+	}
+	code = exitCannotRun
+	if errors.Is(err, unix.ENOENT) {
+		code = exitNotFound
+	}
+	return fmt.Sprintf("berth-init: %s: %v\n", program, err), code
+}

@@ -1,0 +1,50 @@
+package agent
+
+import (
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/berth-hpc/berth/internal/agentapi"
+)
+
+const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+// environment returns the variables of the command: those of the image, over them the platform's, over them the job's.
+func (s *setup) environment(image []string) []string {
+	env := make(map[string]string, len(image)+16)
+	for _, variable := range image {
+		if name, value, ok := strings.Cut(variable, "="); ok && name != "" {
+			env[name] = value
+		}
+	}
+	if env["PATH"] == "" {
+		env["PATH"] = defaultPath
+	}
+	maps.Copy(env, platformVariables(s.spec))
+	env["HOME"], env["SHELL"] = s.home, s.shell
+	maps.Copy(env, s.spec.Env)
+
+	list := make([]string, 0, len(env))
+	for _, name := range slices.Sorted(maps.Keys(env)) {
+		list = append(list, name+"="+env[name])
+	}
+	return list
+}
+
+func platformVariables(spec agentapi.Spec) map[string]string {
+	return map[string]string{
+		"USER":             spec.User.Name,
+		"LOGNAME":          spec.User.Name,
+		"HOSTNAME":         spec.Hostname,
+		"JOB_NAME":         spec.Name,
+		"JOB_LABEL":        spec.Label,
+		"JOB_PRIVATEIP":    spec.Nodes[0].Address,
+		"JOB_PUBLICIP":     "",
+		"JARVICE_ID_USER":  spec.User.Name,
+		"JARVICE_ID_GROUP": spec.User.Group,
+		"JARVICE_ID_UID":   strconv.Itoa(spec.User.UID),
+		"JARVICE_ID_GID":   strconv.Itoa(spec.User.GID),
+	}
+}

@@ -1,0 +1,85 @@
+package agent
+
+import (
+	"fmt"
+	"os"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/berth-hpc/berth/internal/agentapi"
+)
+
+// scriptPath is where the job's script is in the container.
+const scriptPath = "/opt/JARVICE/jobscript"
+
+// setup prepares the container for the command.
+type setup struct {
+	spec agentapi.Spec
+	root *rootfs
+	out  *output
+	// home and shell are the user's, found out on the way.
+	home, shell string
+}
+
+// run prepares everything. Its error means that the command cannot be run; what a job may well do without becomes a line of
+// warning in its output.
+func (s *setup) run() error {
+	if err := s.makeHome(); err != nil {
+		return err
+	}
+	s.shell = "/bin/sh"
+	s.warn(s.configureUser())
+	s.warn(s.giveData())
+	s.out.say("Initializing networking...")
+	s.warn(s.configureNetwork())
+	s.out.say("Finalizing setup in application environment...")
+	s.warn(s.writePlatformFiles())
+	if err := s.root.write(scriptPath, s.owned([]byte(s.spec.Script), 0o500)); err != nil {
+		return fmt.Errorf("job script: %w", err)
+	}
+	hostname, err := os.Hostname()
+	s.warn(err)
+	if hostname != s.spec.Hostname {
+		s.warn(fmt.Errorf("this container's host name is not %s", s.spec.Hostname))
+	}
+	s.out.say("hostname: %s", hostname)
+	s.out.say("HOME=%s", s.home)
+	return nil
+}
+
+func (s *setup) warn(err error) {
+	if err == nil {
+		return
+	}
+	for line := range strings.SplitSeq(err.Error(), "\n") {
+		s.out.say("WARNING: %s", line)
+	}
+}
+
+// write puts a text where everybody can read it.
+func (s *setup) write(name, text string) error {
+	return s.root.write(name, file{data: []byte(text), mode: 0o644})
+}
+
+// owned is a file of the user.
+func (s *setup) owned(data []byte, mode uint32) file {
+	return file{data: data, mode: mode, uid: s.spec.User.UID, gid: s.spec.User.GID}
+}
+
+// giveData gives the mount point of the vault, and nothing in it, to the user.
+func (s *setup) giveData() error {
+	data := s.spec.Data
+	if data.Path == "" || !data.Chown {
+		return nil
+	}
+	fd, err := s.root.open(data.Path, unix.O_DIRECTORY)
+	if err != nil {
+		return &os.PathError{Op: "open", Path: data.Path, Err: err}
+	}
+	defer func() { _ = unix.Close(fd) }()
+	if err := unix.Fchown(fd, s.spec.User.UID, s.spec.User.GID); err != nil {
+		return &os.PathError{Op: "chown", Path: data.Path, Err: err}
+	}
+	return nil
+}

@@ -1,0 +1,119 @@
+package agent
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/berth-hpc/berth/internal/agentapi"
+)
+
+var errInvalidSpec = errors.New("invalid job specification")
+
+// checkDir makes sure that dir is the server's: an image or a vault mounted over it must not give orders to the agent.
+func checkDir(dir string) error {
+	how := unix.OpenHow{Flags: unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC, Resolve: unix.RESOLVE_NO_SYMLINKS}
+	fd, err := unix.Openat2(unix.AT_FDCWD, dir, &how)
+	if err != nil {
+		return &os.PathError{Op: "open", Path: dir, Err: err}
+	}
+	defer func() { _ = unix.Close(fd) }()
+	var stat unix.Stat_t
+	if err := unix.Fstat(fd, &stat); err != nil {
+		return &os.PathError{Op: "stat", Path: dir, Err: err}
+	}
+	if stat.Uid != 0 || stat.Mode&0o077 != 0 {
+		return fmt.Errorf("%s belongs to user %d with mode %#o: want root and 0700", dir, stat.Uid, stat.Mode&permissions)
+	}
+	return nil
+}
+
+// readSpec returns the specification in dir. Whatever is wrong with it wraps errInvalidSpec.
+func readSpec(dir string) (agentapi.Spec, error) {
+	var spec agentapi.Spec
+	text, err := os.ReadFile(filepath.Join(dir, agentapi.SpecFile))
+	if err != nil {
+		return spec, fmt.Errorf("%w: %w", errInvalidSpec, err)
+	}
+	if err := json.Unmarshal(text, &spec); err != nil {
+		return spec, fmt.Errorf("%w: %w", errInvalidSpec, err)
+	}
+	if err := checkSpec(spec); err != nil {
+		return spec, fmt.Errorf("%w: %w", errInvalidSpec, err)
+	}
+	return spec, nil
+}
+
+// checkSpec refuses what would let a value out of the line or the file that it is written to. The server has checked more.
+func checkSpec(spec agentapi.Spec) error {
+	if !isName(spec.User.Name) || spec.User.Name == "root" {
+		return fmt.Errorf("user name %q", spec.User.Name)
+	}
+	if !isName(spec.User.Group) || spec.User.Group == "root" {
+		return fmt.Errorf("group name %q", spec.User.Group)
+	}
+	if !isID(spec.User.UID) || !isID(spec.User.GID) {
+		return fmt.Errorf("user id %d, group id %d", spec.User.UID, spec.User.GID)
+	}
+	if spec.Script == "" || strings.ContainsRune(spec.Script, 0) {
+		return errors.New("script is empty or holds a NUL byte")
+	}
+	if spec.Data.Path != "" && !filepath.IsAbs(spec.Data.Path) {
+		return fmt.Errorf("data path %q", spec.Data.Path)
+	}
+	if strings.ContainsRune(spec.Name+spec.Label, 0) {
+		return errors.New("name or label holds a NUL byte")
+	}
+	for name, value := range spec.Env {
+		if name == "" || strings.ContainsAny(name, "=\x00") || strings.ContainsRune(value, 0) {
+			return fmt.Errorf("variable %q", name)
+		}
+	}
+	return checkNetwork(spec)
+}
+
+func checkNetwork(spec agentapi.Spec) error {
+	self := false
+	for _, node := range spec.Nodes {
+		if !isName(node.Name) {
+			return fmt.Errorf("node name %q", node.Name)
+		}
+		if _, err := netip.ParseAddr(node.Address); node.Address != "" && err != nil {
+			return fmt.Errorf("address of node %q: %w", node.Name, err)
+		}
+		self = self || node.Name == spec.Hostname
+	}
+	if !self {
+		return fmt.Errorf("host name %q is none of the nodes", spec.Hostname)
+	}
+	for _, server := range spec.Nameservers {
+		if _, err := netip.ParseAddr(server); err != nil {
+			return fmt.Errorf("name server: %w", err)
+		}
+	}
+	for _, domain := range spec.Search {
+		if domain == "" || strings.ContainsFunc(domain, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
+			return fmt.Errorf("search domain %q", domain)
+		}
+	}
+	return nil
+}
+
+// isName accepts names of users, groups and hosts: letters, digits and ._@- as long as they are no path and no option.
+func isName(name string) bool {
+	if strings.Trim(name, ".") == "" || strings.HasPrefix(name, "-") || strings.HasPrefix(name, "+") {
+		return false
+	}
+	return !strings.ContainsFunc(name, func(r rune) bool {
+		return r <= ' ' || r == 0x7f || strings.ContainsRune(`:/,\"'$`+"`", r)
+	})
+}
+
+func isID(id int) bool { return 0 < id && id < math.MaxUint32 }
