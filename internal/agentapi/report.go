@@ -2,7 +2,9 @@ package agentapi
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 )
@@ -19,4 +21,17 @@ func ReadReport(dir string) (Report, error) {
 		return report, fmt.Errorf("agent's report: %w", err)
 	}
 	return report, nil
+}
+
+// Begun says whether the agent has begun in a job's directory: whether its output file is there and not empty.
+func Begun(dir string) (bool, error) {
+	info, err := os.Stat(filepath.Join(dir, OutputFile))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return false, nil
+	case err != nil:
+		return false, fmt.Errorf("output of the attempt: %w", err)
+	default:
+		return info.Size() > 0, nil
+	}
 }

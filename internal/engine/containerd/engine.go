@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/containerd/containerd/api/services/tasks/v1"
@@ -38,7 +39,7 @@ const Namespace = "berth"
 
 // callTimeout bounds what the engine asks of containerd for one call, because every call may hang. A first unpacking of an
 // image is the longest.
-const callTimeout = 10 * time.Minute
+const callTimeout = 5 * time.Minute
 
 // Modes of a network.
 const (
@@ -92,6 +93,8 @@ type Engine struct {
 	roots    rootCache
 	started  startTimes
 	ends     endings
+	closing  sync.Once
+	closed   error
 }
 
 var (
@@ -154,6 +157,7 @@ func (e *Engine) open(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("connect to containerd at %s: %w", e.cfg.Address, err)
 	}
+	e.tasks, e.containers = e.client.TaskService(), e.client.ContainerService()
 	if err := e.Ping(ctx); err != nil {
 		return err
 	}
@@ -161,16 +165,19 @@ func (e *Engine) open(ctx context.Context) error {
 		return err
 	}
 	e.imageStore = newImageStore(e.client, e.snapshotter, e.log)
-	e.containers, e.tasks, e.snapshots = e.client.ContainerService(), e.client.TaskService(), e.client.SnapshotService(e.snapshotter)
+	e.snapshots = e.client.SnapshotService(e.snapshotter)
 	if e.profile, err = newProfile(e.cfg.AgentPath, e.private); err != nil {
 		return err
 	}
 	return e.openNetwork(ctx)
 }
 
-// Ping says whether containerd answers.
+// Ping says whether containerd answers and can run containers.
 func (e *Engine) Ping(ctx context.Context) error {
-	if _, err := e.client.Version(ctx); err != nil {
+	// A filter that matches nothing makes the answer small. The version alone would also come from a containerd whose service of
+	// tasks could not be started.
+	_, err := e.tasks.List(ctx, &tasks.ListTasksRequest{Filter: "id==none"})
+	if err = native(err); err != nil {
 		return fmt.Errorf("containerd at %s: %w", e.cfg.Address, err)
 	}
 	return nil
@@ -188,10 +195,14 @@ func (e *Engine) Run(ctx context.Context) error {
 // Close waits for what the engine still does in the background (a few seconds at most) and disconnects. Attempts go on. Safe to
 // call twice.
 func (e *Engine) Close() error {
+	e.closing.Do(func() { e.closed = e.close() })
+	return e.closed
+}
+
+func (e *Engine) close() error {
 	e.ends.close()
 	if e.network != nil {
 		e.network.Close()
-		e.network = nil
 	}
 	if e.client == nil {
 		return nil

@@ -12,6 +12,7 @@ import (
 	"github.com/containerd/errdefs"
 	"golang.org/x/sys/unix"
 
+	"github.com/berth-hpc/berth/internal/engine"
 	"github.com/berth-hpc/berth/internal/engine/containerd/cgroup"
 )
 
@@ -32,7 +33,7 @@ func (e *Engine) Remove(ctx context.Context, id string) error {
 
 // remove is Remove with the lock of the id held. The record goes last, so that what fails is found and done again.
 func (e *Engine) remove(ctx context.Context, id string) error {
-	if !validID(id) {
+	if !engine.ValidID(id) {
 		return nil // it was never there
 	}
 	record, err := e.containers.Get(ctx, id)

@@ -3,9 +3,7 @@ package containerd
 import (
 	"errors"
 	"fmt"
-	"math"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -106,31 +104,6 @@ func environment(image []string) []string {
 		return slices.Clip(image)
 	}
 	return append([]string{defaultPath}, image...)
-}
-
-// validID says whether id can name an attempt.
-func validID(id string) bool {
-	return id != "" && len(id) <= 60 && strings.Trim(id, "abcdefghijklmnopqrstuvwxyz0123456789-") == ""
-}
-
-// check refuses attempts that could do harm or never work.
-func check(a engine.Attempt) error {
-	switch {
-	case !validID(a.ID):
-		return fmt.Errorf("%w: attempt id %q is not 1 to 60 of a-z, 0-9 and -", engine.ErrRefused, a.ID)
-	case a.Cores < 1 || a.Cores > math.MaxInt32:
-		return fmt.Errorf("%w: %d cores", engine.ErrRefused, a.Cores)
-	case a.RAM < 1:
-		return fmt.Errorf("%w: %d bytes of memory", engine.ErrRefused, a.RAM)
-	case !filepath.IsAbs(a.Dir):
-		return fmt.Errorf("%w: directory %q is not absolute", engine.ErrRefused, a.Dir)
-	}
-	for _, m := range a.Mounts {
-		if !filepath.IsAbs(m.Source) || !filepath.IsAbs(m.Target) {
-			return fmt.Errorf("%w: mount of %q at %q is not absolute", engine.ErrRefused, m.Source, m.Target)
-		}
-	}
-	return nil
 }
 
 // spec is the runtime's description of an attempt.

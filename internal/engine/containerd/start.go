@@ -13,6 +13,7 @@ import (
 	"github.com/containerd/errdefs"
 	"github.com/containerd/typeurl/v2"
 
+	"github.com/berth-hpc/berth/internal/agentapi"
 	"github.com/berth-hpc/berth/internal/engine"
 )
 
@@ -27,7 +28,7 @@ const (
 // Start is engine.Engine. The image is looked for first: ErrNotFound when it is not in the store and the attempt is not there
 // either.
 func (e *Engine) Start(ctx context.Context, a engine.Attempt) error {
-	if err := check(a); err != nil {
+	if err := a.Check(); err != nil {
 		return err
 	}
 	ctx, cancel := e.bounded(ctx)
@@ -92,7 +93,7 @@ func (e *Engine) create(ctx context.Context, a engine.Attempt, r root) (address 
 
 // run makes the record's task and starts it. What fails before the start leaves nothing behind.
 func (e *Engine) run(ctx context.Context, a engine.Attempt, r root, address string) error {
-	ran, err := begun(a.Dir)
+	ran, err := agentapi.Begun(a.Dir)
 	if err != nil {
 		return e.discard(ctx, a.ID, err)
 	}

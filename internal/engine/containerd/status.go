@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
-	"path/filepath"
 	"strconv"
 	"time"
 
@@ -147,7 +145,7 @@ type files struct {
 }
 
 func look(dir string) (files, error) {
-	ran, err := begun(dir)
+	ran, err := agentapi.Begun(dir)
 	if err != nil {
 		return files{}, err
 	}
@@ -156,19 +154,6 @@ func look(dir string) (files, error) {
 		return files{}, err
 	}
 	return files{begun: ran || !report.Started.IsZero() || !report.Ended.IsZero(), report: report}, nil
-}
-
-// begun says whether the agent has begun in an attempt's directory.
-func begun(dir string) (bool, error) {
-	info, err := os.Stat(filepath.Join(dir, agentapi.OutputFile))
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return false, nil
-	case err != nil:
-		return false, fmt.Errorf("output of the attempt: %w", err)
-	default:
-		return info.Size() > 0, nil
-	}
 }
 
 func (f files) phase(id string, process *task.Process) (engine.Phase, error) {

@@ -1,0 +1,69 @@
+package containerd_test
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"testing"
+
+	"github.com/berth-hpc/berth/internal/engine"
+	"github.com/berth-hpc/berth/internal/engine/containerd"
+	"github.com/berth-hpc/berth/internal/engine/enginetest"
+)
+
+func TestConformance(t *testing.T) {
+	enginetest.Run(t, func(t *testing.T) enginetest.Subject {
+		machine := newMachine(t)
+		e := machine.open(t)
+		return enginetest.Subject{Engine: e, Restart: func(t *testing.T) engine.Engine {
+			if err := e.Close(); err != nil {
+				t.Fatal(err)
+			}
+			return machine.open(t)
+		}}
+	})
+}
+
+// machine is a data directory with the image of the suite, and a private containerd that ends with the test.
+type machine struct {
+	dataDir, agent string
+	network        string
+}
+
+func newMachine(t testing.TB) *machine {
+	t.Helper()
+	m := &machine{dataDir: t.TempDir(), agent: enginetest.BuildAgent(t)}
+	t.Cleanup(func() {
+		if err := containerd.Shutdown(context.WithoutCancel(t.Context()), m.dataDir); err != nil {
+			t.Error(err)
+		}
+	})
+	e := m.open(t)
+	rootfs, err := os.Open(enginetest.BusyboxRootfs(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rootfs.Close()
+	if _, err := e.ImportRootfs(t.Context(), rootfs, enginetest.Image, nil); err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// open returns the engine of a server that starts on the machine. It is closed with the test.
+func (m *machine) open(t testing.TB) *containerd.Engine {
+	t.Helper()
+	e, err := containerd.Open(t.Context(), containerd.Config{
+		DataDir: m.dataDir, AgentPath: m.agent, Network: containerd.NetworkConfig{Mode: m.network},
+		Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := e.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return e
+}

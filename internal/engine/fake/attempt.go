@@ -1,0 +1,191 @@
+package fake
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/berth-hpc/berth"
+	"github.com/berth-hpc/berth/internal/agentapi"
+	"github.com/berth-hpc/berth/internal/engine"
+)
+
+// attempt is one attempt. Its lock is taken inside the engine's, never the other way round.
+type attempt struct {
+	what    engine.Attempt
+	program program
+	// term and now are closed when it is asked to end with a grace, and at once.
+	term, now         chan struct{}
+	termOnce, nowOnce sync.Once
+	// done is closed when it has ended; at once for one that was never started.
+	done chan struct{}
+
+	mu      sync.Mutex
+	at      engine.Phase
+	started time.Time
+	ended   time.Time
+	exit    berth.Exit
+	// grace is how long after term everything is killed.
+	grace time.Duration
+}
+
+func newAttempt(what engine.Attempt, p program) *attempt {
+	a := &attempt{
+		what: what, program: p, at: engine.PhaseCreated,
+		term: make(chan struct{}), now: make(chan struct{}), done: make(chan struct{}),
+	}
+	return a
+}
+
+// lost is an attempt that ran once, and nobody knows how it ended.
+func lost(what engine.Attempt) *attempt {
+	a := newAttempt(what, program{})
+	a.at = engine.PhaseExited
+	return a
+}
+
+func readSpec(dir string) (agentapi.Spec, error) {
+	var spec agentapi.Spec
+	text, err := os.ReadFile(filepath.Join(dir, agentapi.SpecFile)) //nolint:gosec // a test's directory
+	if err != nil {
+		return spec, fmt.Errorf("fake engine: %w", err)
+	}
+	if err := json.Unmarshal(text, &spec); err != nil {
+		return spec, fmt.Errorf("fake engine: %w", err)
+	}
+	return spec, nil
+}
+
+// start begins the attempt. ended is called after its end.
+func (a *attempt) start(ended func()) error {
+	if err := a.print("INIT[1]: fake engine\n"); err != nil {
+		return err
+	}
+	a.mu.Lock()
+	a.at, a.started = engine.PhaseRunning, time.Now().UTC()
+	report := agentapi.Report{Started: a.started}
+	a.mu.Unlock()
+	if err := a.report(report); err != nil {
+		return err
+	}
+	go func() {
+		defer close(a.done)
+		exit := a.program.run(a)
+		if err := a.finish(exit); err != nil {
+			exit = berth.Exit{} // as when an agent cannot report
+		}
+		a.mu.Lock()
+		a.at, a.exit, a.ended = engine.PhaseExited, exit, time.Now().UTC()
+		a.mu.Unlock()
+		ended()
+	}()
+	return nil
+}
+
+// finish writes the report of the end, unless nobody is to learn of it.
+func (a *attempt) finish(exit berth.Exit) error {
+	if !exit.Known {
+		return nil
+	}
+	report := agentapi.Report{Started: a.started, Ended: time.Now().UTC(), ExitCode: exit.Code, Signal: exit.Signal}
+	if exit.OutOfMemory {
+		report.OOMKills = 1
+	}
+	return a.report(report)
+}
+
+func (a *attempt) report(report agentapi.Report) error {
+	text, err := json.Marshal(report)
+	if err != nil {
+		return fmt.Errorf("fake engine: %w", err)
+	}
+	return write(a.what.Dir, agentapi.ReportFile, text)
+}
+
+// print appends to the output.
+func (a *attempt) print(text string) error {
+	file, err := os.OpenFile(filepath.Join(a.what.Dir, agentapi.OutputFile), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		return fmt.Errorf("fake engine: %w", err)
+	}
+	defer func() { _ = file.Close() }()
+	if _, err := file.WriteString(text); err != nil {
+		return fmt.Errorf("fake engine: %w", err)
+	}
+	return nil
+}
+
+func (a *attempt) phase() engine.Phase {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.at
+}
+
+func (a *attempt) status() engine.Status {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return engine.Status{ID: a.what.ID, Job: a.what.Job, Phase: a.at, Started: a.started, Exit: a.exit, Ended: a.ended}
+}
+
+// stop asks it to end.
+func (a *attempt) stop(grace time.Duration) {
+	if grace <= 0 {
+		a.nowOnce.Do(func() { close(a.now) })
+		return
+	}
+	a.termOnce.Do(func() {
+		a.mu.Lock()
+		a.grace = grace
+		a.mu.Unlock()
+		close(a.term)
+	})
+}
+
+// kill ends it and waits for its end.
+func (a *attempt) kill() {
+	a.stop(0)
+	a.mu.Lock()
+	began := !a.started.IsZero()
+	a.mu.Unlock()
+	if began {
+		<-a.done
+	}
+}
+
+// sleep waits, and says how the attempt ends when it is asked to end meanwhile.
+func (a *attempt) sleep(d time.Duration, onTerm trap) (exit berth.Exit, ended bool) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	term := a.term
+	var kill <-chan time.Time
+	for {
+		select {
+		case <-timer.C:
+			return berth.Exit{}, false
+		case <-a.now:
+			return killedBy(unix.SIGKILL), true
+		case <-kill:
+			return killedBy(unix.SIGKILL), true
+		case <-term:
+			if exit, ended := onTerm.signaled(); ended {
+				return exit, true
+			}
+			term = nil
+			a.mu.Lock()
+			kill = time.After(a.grace)
+			a.mu.Unlock()
+		}
+	}
+}
+
+func exited(code int) berth.Exit { return berth.Exit{Known: true, Ran: true, Code: code} }
+
+func killedBy(signal unix.Signal) berth.Exit {
+	const base = 128
+	return berth.Exit{Known: true, Ran: true, Code: base + int(signal), Signal: int(signal)}
+}

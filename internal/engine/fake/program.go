@@ -1,0 +1,132 @@
+package fake
+
+import (
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/berth-hpc/berth"
+)
+
+// program is a job script as far as the fake understands shell: lines with one command each, which is one of
+//
+//	echo WORDS      sleep SECONDS [& wait]      exit CODE      kill -KILL $$      true      false
+//	trap 'exit CODE' TERM      trap '' TERM      tail /dev/zero (with "# fake: oom")
+//
+// Anything else ends it with code 127, as a shell does with a command that it does not find.
+type program struct {
+	lines []string
+	// asked are the words of its "# fake:" comments.
+	asked map[string]bool
+}
+
+func parse(script string) program {
+	p := program{asked: make(map[string]bool)}
+	for line := range strings.Lines(script) {
+		line, comment, _ := strings.Cut(strings.TrimSpace(line), "#")
+		if words, ok := strings.CutPrefix(strings.TrimSpace(comment), "fake:"); ok {
+			for word := range strings.FieldsSeq(words) {
+				p.asked[word] = true
+			}
+		}
+		if line = strings.TrimSpace(line); line != "" {
+			p.lines = append(p.lines, line)
+		}
+	}
+	return p
+}
+
+func (p program) wants(word string) bool { return p.asked[word] }
+
+// run follows the program and returns how it ended.
+func (p program) run(a *attempt) berth.Exit {
+	exit := p.follow(a)
+	switch {
+	case p.wants("unknown-exit"):
+		return berth.Exit{}
+	case p.wants("oom"):
+		exit = killedBy(unix.SIGKILL)
+		exit.OutOfMemory = true
+	}
+	return exit
+}
+
+func (p program) follow(a *attempt) berth.Exit {
+	var onTerm trap
+	code := 0
+	for _, line := range p.lines {
+		if exit, ended := a.sleep(0, onTerm); ended {
+			return exit
+		}
+		command, rest, _ := strings.Cut(line, " ")
+		switch command {
+		case "echo":
+			if err := a.print(rest + "\n"); err != nil {
+				return berth.Exit{}
+			}
+		case "sleep":
+			if exit, ended := a.sleep(seconds(rest), onTerm); ended {
+				return exit
+			}
+		case "exit":
+			return exited(number(rest))
+		case "kill":
+			return killedBy(unix.SIGKILL)
+		case "trap":
+			onTerm = parseTrap(rest)
+		case "true", "tail":
+			code = 0
+		case "false":
+			code = 1
+		default:
+			return exited(notFound)
+		}
+	}
+	return exited(code)
+}
+
+// notFound is a shell's exit code when there is no such command.
+const notFound = 127
+
+// seconds reads the argument of sleep, which may be followed by "& wait".
+func seconds(text string) time.Duration {
+	text, _, _ = strings.Cut(text, "&")
+	n, err := strconv.ParseFloat(strings.TrimSpace(text), 64)
+	if err != nil {
+		return 0
+	}
+	return time.Duration(n * float64(time.Second))
+}
+
+func number(text string) int {
+	n, err := strconv.Atoi(strings.TrimSpace(text))
+	if err != nil {
+		return notFound
+	}
+	return n
+}
+
+// trap is what a program does when it is asked to end. The zero value ends it by the signal.
+type trap struct {
+	set    bool
+	action string
+}
+
+func parseTrap(text string) trap {
+	action, _, _ := strings.Cut(strings.TrimPrefix(text, "'"), "'")
+	return trap{set: true, action: action}
+}
+
+// signaled says how SIGTERM ends the program, if it does.
+func (t trap) signaled() (exit berth.Exit, ended bool) {
+	switch {
+	case !t.set:
+		return killedBy(unix.SIGTERM), true
+	case t.action == "":
+		return berth.Exit{}, false
+	default:
+		return exited(number(strings.TrimPrefix(t.action, "exit"))), true
+	}
+}
