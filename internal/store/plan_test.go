@@ -1,0 +1,95 @@
+package store
+
+import (
+	"database/sql"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/berth-hpc/berth"
+)
+
+func openInternal(t *testing.T) *Store {
+	t.Helper()
+	s, err := Open(t.Context(), Config{DSN: "sqlite:" + filepath.Join(t.TempDir(), "berth.db"), Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+// plan returns the lines of EXPLAIN QUERY PLAN.
+func plan(t *testing.T, db *sql.DB, text string, args ...any) []string {
+	t.Helper()
+	rows, err := db.QueryContext(t.Context(), "EXPLAIN QUERY PLAN "+text, args...)
+	lines, err := scanAll(rows, err, func(row scanner) (line string, err error) {
+		var id, parent, unused int
+		err = row.Scan(&id, &parent, &unused, &line)
+		return line, err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return lines
+}
+
+// TestListingsUseIndexes holds that no listing reads the whole table or sorts it: its cost must not grow with the history.
+func TestListingsUseIndexes(t *testing.T) {
+	t.Parallel()
+	s := openInternal(t)
+	states := map[string][]berth.State{
+		"every state":    nil,
+		"one state":      {berth.StateQueued},
+		"several states": {berth.StateStarting, berth.StateRunning, berth.StateStopping},
+	}
+	for name, states := range states {
+		for bits := range 1 << 5 {
+			set := func(i int) bool { return bits>>i&1 == 1 }
+			filter := Filter{States: states, Newest: set(0), LabelExact: set(1)}
+			if set(2) {
+				filter.Owner = "alice"
+			}
+			if set(3) {
+				filter.Label = "l"
+			}
+			if set(4) {
+				filter.After, filter.Limit = 5, 5
+			}
+			text, args := filter.sql()
+			t.Run(fmt.Sprintf("%s/%05b", name, bits), func(t *testing.T) {
+				lines := plan(t, s.readDB, text, args...)
+				for _, line := range lines {
+					if strings.HasPrefix(line, "SCAN") || strings.Contains(line, "TEMP B-TREE") {
+						t.Errorf("%s: %s\n%s", line, text, strings.Join(lines, "\n"))
+					}
+				}
+			})
+		}
+	}
+}
+
+// TestStatementsUseIndexes holds the same for the prepared statements.
+func TestStatementsUseIndexes(t *testing.T) {
+	t.Parallel()
+	s := openInternal(t)
+	for _, text := range append(append(readStatements(), writeStatements()...), selectEvents, deleteOld) {
+		if strings.HasPrefix(text, "INSERT") || text == takeNumber || text == addTotals || text == selectMachines {
+			continue // no search, or a table of one row, or all of a table that stays small
+		}
+		args := make([]any, strings.Count(text, "$"))
+		for i := range args {
+			args[i] = 1
+		}
+		lines := plan(t, s.readDB, text, args...)
+		if len(lines) == 0 || !strings.HasPrefix(lines[0], "SEARCH") {
+			t.Errorf("%s: %s", text, lines)
+		}
+	}
+}
