@@ -1,0 +1,143 @@
+package store_test
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/berth-hpc/berth"
+	"github.com/berth-hpc/berth/internal/store"
+)
+
+// witness collects what OnChange is told.
+type witness struct {
+	mu      sync.Mutex
+	events  map[int64][]berth.Event
+	jobs    map[int64]berth.Job
+	numbers []int64 // of new jobs
+	wrong   []string
+}
+
+func (w *witness) onChange(job berth.Job, ev berth.Event) {
+	if !w.mu.TryLock() {
+		panic("OnChange was called twice at a time")
+	}
+	defer w.mu.Unlock()
+	if w.events == nil {
+		w.events, w.jobs = map[int64][]berth.Event{}, map[int64]berth.Job{}
+	}
+	if ev.Kind == berth.EventSubmitted {
+		w.numbers = append(w.numbers, job.Number)
+	}
+	if before := w.jobs[job.Number]; job.Version != before.Version+1 {
+		w.wrong = append(w.wrong, fmt.Sprintf("job %d: version %d came after %d", job.Number, job.Version, before.Version))
+	}
+	w.jobs[job.Number] = job
+	w.events[job.Number] = append(w.events[job.Number], ev)
+}
+
+func TestConcurrentLives(t *testing.T) {
+	t.Parallel()
+	eachDatabase(t, func(t *testing.T, dsn string) {
+		var seen witness
+		s := open(t, store.Config{DSN: dsn, OnChange: seen.onChange})
+		const callers, each = 16, 8
+		err := concurrently(callers, func(caller int) error {
+			for i := range each {
+				job, _, err := s.CreateJob(t.Context(), newJob("alice", fmt.Sprintf("%d-%d", caller, i)))
+				if err != nil {
+					return err
+				}
+				if err := live(t.Context(), s, job.Number); err != nil {
+					return err
+				}
+				// Somebody else's job, in whatever state it is: refused or not, it must not disturb.
+				_, err = s.Apply(t.Context(), 1+job.Number/2, berth.Event{Kind: berth.EventTerminateRequested, At: submitted, By: "bob"})
+				var refused *berth.StateError
+				if err != nil && !errors.As(err, &refused) {
+					return err
+				}
+			}
+			return nil
+		})
+		// A job that somebody canceled refuses the rest of its life; that is the only error.
+		for _, err := range unjoin(err) {
+			var refused *berth.StateError
+			if !errors.As(err, &refused) {
+				t.Error(err)
+			}
+		}
+		for _, wrong := range seen.wrong {
+			t.Error(wrong)
+		}
+		if !slices.IsSorted(seen.numbers) {
+			t.Errorf("new jobs were told in the order %v", seen.numbers)
+		}
+		for number, job := range seen.jobs {
+			stored, err := s.Job(t.Context(), number)
+			if diff := cmp.Diff(job, stored); diff != "" || err != nil {
+				t.Errorf("job %d: %v (-last told +stored):\n%s", number, err, diff)
+			}
+			events, err := s.Events(t.Context(), number)
+			if diff := cmp.Diff(seen.events[number], events); diff != "" || err != nil {
+				t.Errorf("events of job %d: %v (-told +stored):\n%s", number, err, diff)
+			}
+		}
+	})
+}
+
+func unjoin(err error) []error {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // taken apart on purpose
+		var all []error
+		for _, e := range joined.Unwrap() {
+			all = append(all, unjoin(e)...)
+		}
+		return all
+	}
+	if err == nil {
+		return nil
+	}
+	return []error{err}
+}
+
+// TestTwoServers has two stores write to one database: the version guard and the row of totals keep them apart.
+func TestTwoServers(t *testing.T) {
+	t.Parallel()
+	eachDatabase(t, func(t *testing.T, dsn string) {
+		stores := []*store.Store{open(t, store.Config{DSN: dsn}), open(t, store.Config{DSN: dsn})}
+		shared := create(t, stores[0], newJob("alice", "shared")).Number
+		const callers, each = 8, 10
+		err := concurrently(callers, func(caller int) error {
+			s := stores[caller%2]
+			for i := range each {
+				if _, _, err := s.CreateJob(t.Context(), newJob("alice", fmt.Sprintf("%d-%d", caller, i))); err != nil {
+					return err
+				}
+				ev := berth.Event{Kind: berth.EventWaiting, At: submitted, Wait: berth.WaitResources, Detail: fmt.Sprint(caller, i)}
+				if _, err := s.Apply(t.Context(), shared, ev); err != nil && berth.KindOf(err) != berth.Unavailable {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		jobs, err := stores[0].Jobs(t.Context(), store.Filter{})
+		if err != nil || len(jobs) != 1+callers*each || jobs[len(jobs)-1].Number != int64(len(jobs)) {
+			t.Errorf("%d jobs, %v", len(jobs), err)
+		}
+		counts, err := stores[1].CountByState(t.Context())
+		if err != nil || counts[berth.StateQueued] != len(jobs) {
+			t.Errorf("counted %v, %v", counts, err)
+		}
+		events, err := stores[1].Events(t.Context(), shared)
+		if err != nil || int64(len(events)) != jobs[0].Version {
+			t.Errorf("%d events for version %d, %v", len(events), jobs[0].Version, err)
+		}
+	})
+}
