@@ -135,6 +135,7 @@ func (d *decoder) flag(path string, raw json.RawMessage) bool {
 		case "false", "":
 			return false
 		}
+	case kindObject, kindArray, kindNumber:
 	}
 	d.sent(path, raw, "true or false is allowed")
 	return false
@@ -155,7 +156,7 @@ func (d *decoder) whole(path string, raw json.RawMessage, b bounds) int {
 		if digits = decodeText(raw); digits == "" {
 			return b.fallback
 		}
-	default:
+	case kindObject, kindArray, kindBool: // no digits
 	}
 	n, err := strconv.Atoi(digits)
 	if err != nil || n < b.low || n > b.high {

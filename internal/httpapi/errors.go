@@ -44,6 +44,7 @@ const (
 	msgMissing          = "Required parameter(s) missing"
 	msgNoJob            = "No job specified"
 	msgNotFound         = "Not found"
+	msgCanceled         = "The request was canceled"
 	msgNoRoute          = "No such path"
 	msgMethod           = "Method not allowed"
 	msgTooLarge         = "Request too large"
@@ -82,14 +83,16 @@ func statusOf(kind berth.Kind) int {
 const retryAfter = "1"
 
 // answerError answers an error and logs its cause when it is the server's fault.
-func (s *server) answerError(c *call, err error) {
+func (s *server) answerError(ctx context.Context, c *call, err error) {
 	status, text := statusOf(berth.KindOf(err)), c.route.texts.internal
 	if public, ok := errors.AsType[*berth.Error](err); ok {
 		text = public.Public()
 	}
-	switch ctx := c.r.Context(); {
+	switch {
 	case ctx.Err() != nil && errors.Is(err, context.Canceled):
-		s.log.DebugContext(ctx, "client went away", "route", c.route.pattern)
+		// The client went away, or the server stops and it may ask again.
+		status, text = statusOf(berth.Unavailable), msgCanceled
+		s.log.DebugContext(ctx, "request was canceled", "route", c.route.pattern)
 	case status >= http.StatusInternalServerError:
 		s.log.ErrorContext(ctx, "request failed", "route", c.route.pattern, "status", status, "error", err)
 	}

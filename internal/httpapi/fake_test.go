@@ -264,3 +264,9 @@ func (s *scripted) RemoveImage(_ context.Context, _ berth.Caller, name string) e
 	}
 	return s.fail["RemoveImage"]
 }
+
+// The real control and the scripted one are both what the API needs.
+var (
+	_ Control = (*control.Service)(nil)
+	_ Control = (*scripted)(nil)
+)

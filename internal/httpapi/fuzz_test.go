@@ -31,40 +31,57 @@ func FuzzDecodeSubmission(f *testing.F) {
 			}
 			return
 		}
-		if sub.Machine.Type == "" || sub.Machine.Nodes != 1 || sub.Vault.Name == "" || sub.Walltime < 0 {
-			t.Fatalf("accepted %+v", sub)
-		}
-		for _, text := range []string{sub.Label, sub.Project, sub.Container.Image, sub.Machine.Type, sub.Vault.Name, sub.Geometry} {
-			if !utf8.ValidString(text) || strings.ContainsFunc(text, unicode.IsControl) {
-				t.Fatalf("accepted the text %q", text)
-			}
-		}
-		if id := sub.Identity; id != nil && (id.UID <= 0 || id.GID <= 0 || id.Username == "root" || id.Username == "") {
-			t.Fatalf("accepted the identity %+v", id)
-		}
-		shown, err := json.Marshal(newWireSubmission(berth.Job{Submission: sub.Submission}))
-		if err != nil {
-			t.Fatal(err)
-		}
-		again, err := decodeSubmission(shown)
-		if err != nil {
-			t.Fatalf("%s is shown and refused: %v", shown, err)
-		}
-		again.NoSubmit = sub.NoSubmit // the one member that is not shown: nobody sees a job that asked for nothing
-		again.pullSecret = sub.pullSecret
-		first, err1 := sub.hash()
-		second, err2 := again.hash()
-		if first != second || err1 != nil || err2 != nil {
-			t.Fatalf("%+v is shown as %s", sub, shown)
-		}
+		checkAccepted(t, sub)
+		checkShownAgain(t, sub)
 	})
+}
+
+// checkAccepted holds a submission to what the rest of the server counts on.
+func checkAccepted(t *testing.T, sub submission) {
+	t.Helper()
+	if sub.Machine.Type == "" || sub.Machine.Nodes != 1 || sub.Vault.Name == "" || sub.Walltime < 0 {
+		t.Fatalf("accepted %+v", sub)
+	}
+	for _, text := range []string{sub.Label, sub.Project, sub.Container.Image, sub.Machine.Type, sub.Vault.Name, sub.Geometry} {
+		if !utf8.ValidString(text) || strings.ContainsFunc(text, unicode.IsControl) {
+			t.Fatalf("accepted the text %q", text)
+		}
+	}
+	if id := sub.Identity; id != nil && (id.UID <= 0 || id.GID <= 0 || id.Username == "root" || id.Username == "") {
+		t.Fatalf("accepted the identity %+v", id)
+	}
+}
+
+// checkShownAgain checks that what a listing shows is the same submission.
+func checkShownAgain(t *testing.T, sub submission) {
+	t.Helper()
+	shown, err := json.Marshal(newWireSubmission(berth.Job{Submission: sub.Submission}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := decodeSubmission(shown)
+	if err != nil {
+		t.Fatalf("%s is shown and refused: %v", shown, err)
+	}
+	// Not shown, on purpose: the secret, and what no stored job has.
+	again.NoSubmit, again.pullSecret = sub.NoSubmit, sub.pullSecret
+	first, err1 := sub.hash()
+	second, err2 := again.hash()
+	if first != second || err1 != nil || err2 != nil {
+		t.Fatalf("%+v is shown as %s", sub, shown)
+	}
 }
 
 // FuzzParameters checks that any query and body give readable text or an error, and never a panic.
 func FuzzParameters(f *testing.F) {
 	for _, seed := range [][2]string{
-		{"username=a&apikey=b", ""}, {"", "number=1;2&lines=%zz"}, {"a=%00", `{"number":1e30,"name":{"a":1}}`}, {"=&&=", "[]"},
-		{"name=%ff", `{"name":"\u0000","name":null}`}, {"number=+1", " {"}, {"", "\xff"},
+		{"username=a&apikey=b", ""},
+		{"", "number=1;2&lines=%zz"},
+		{"a=%00", `{"number":1e30,"name":{"a":1}}`},
+		{"=&&=", "[]"},
+		{"name=%ff", `{"name":"\u0000","name":null}`},
+		{"number=+1", " {"},
+		{"", "\xff"},
 	} {
 		f.Add(seed[0], seed[1])
 	}

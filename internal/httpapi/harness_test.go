@@ -26,6 +26,7 @@ type testAPI struct {
 	t        *testing.T
 	url      string
 	contract *openapi3.T
+	handler  http.Handler
 	log      *safeBuffer
 }
 
@@ -60,17 +61,22 @@ func newTestAPI(t *testing.T) *testAPI {
 	}
 	srv := httptest.NewServer(handler)
 	t.Cleanup(srv.Close)
-	a.url = srv.URL
+	a.url, a.handler = srv.URL, handler
 	return a
 }
 
-func loadContract(t testing.TB) *openapi3.T {
-	t.Helper()
+// readContract reads the contract once for all tests: it takes longer than most of them.
+var readContract = sync.OnceValues(func() (*openapi3.T, error) {
 	text, err := api.JSON()
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
-	contract, err := openapi3.NewLoader().LoadFromData(text)
+	return openapi3.NewLoader().LoadFromData(text)
+})
+
+func loadContract(t testing.TB) *openapi3.T {
+	t.Helper()
+	contract, err := readContract()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,8 +100,7 @@ func (a answer) errorText(t *testing.T) string {
 	return flat["error"]
 }
 
-func (a *testAPI) get(path string) answer  { return a.send(http.MethodGet, path, "", "") }
-func (a *testAPI) post(path string) answer { return a.send(http.MethodPost, path, "", "") }
+func (a *testAPI) get(path string) answer { return a.send(http.MethodGet, path, "", "") }
 
 // send sends a body with a label.
 func (a *testAPI) send(method, path, contentType, body string) answer {

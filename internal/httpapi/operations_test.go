@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -67,7 +69,7 @@ func with(pairs ...string) map[string]string {
 	return p
 }
 
-func number(n int) string { return fmt.Sprint(n) }
+func number(n int) string { return strconv.Itoa(n) }
 
 // TestJobOperationErrors checks every documented refusal, in the order of the checks, in every way to send parameters.
 func TestJobOperationErrors(t *testing.T) {
@@ -352,5 +354,18 @@ func TestMetricsByRoute(t *testing.T) {
 		if !strings.Contains(got, line) {
 			t.Errorf("/metrics has no line %s", line)
 		}
+	}
+}
+
+func TestCanceledRequestIsNoFailure(t *testing.T) {
+	a := newTestAPI(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	r := httptest.NewRequest(http.MethodGet, "/v1/jobs/8?wait=1s&"+asAda, nil).WithContext(ctx)
+	a.waiting = func(context.Context) { cancel() }
+	a.fail["Job"] = fmt.Errorf("query: %w", context.Canceled)
+	w := httptest.NewRecorder()
+	a.handler.ServeHTTP(w, r)
+	if w.Code != http.StatusServiceUnavailable || strings.Contains(a.log.String(), "level=ERROR") {
+		t.Errorf("status %d: %s; log: %s", w.Code, w.Body, a.log)
 	}
 }

@@ -3,7 +3,6 @@ package httpapi
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
 	"net/url"
 	"slices"
 	"strconv"
@@ -154,7 +153,7 @@ func (p *params) integer(name string, fallback int64) (int64, error) {
 	}
 	n, err := strconv.ParseInt(text, 10, 64)
 	if err != nil || n < 0 {
-		return 0, p.refuse(name, fmt.Sprintf("%s was sent, a whole number from 0 on is allowed", quote(text)))
+		return 0, p.refuse(name, quote(text)+" was sent, a whole number from 0 on is allowed")
 	}
 	return n, nil
 }

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"log/slog"
 	"net/http"
@@ -33,8 +34,8 @@ var noRoute = &route{pattern: "none", texts: commonTexts}
 // ServeHTTP answers every request; it never redirects, and it answers a panic of a handler with an error.
 func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	began := time.Now()
-	c := &call{w: &responseWriter{ResponseWriter: w}, r: r, route: noRoute}
-	defer s.finish(c, began)
+	ctx, c := r.Context(), &call{w: &responseWriter{ResponseWriter: w}, r: r, route: noRoute}
+	defer s.finish(ctx, c, began)
 	rows := s.router.find(r)
 	if rows == nil {
 		c.writeError(http.StatusNotFound, msgNoRoute+": "+quote(r.URL.Path))
@@ -49,25 +50,25 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c.route = found
 	if err := found.handle(c); err != nil {
 		if c.w.status != 0 {
-			s.abort(c, err)
+			s.abort(ctx, c, err)
 		}
-		s.answerError(c, err)
+		s.answerError(ctx, c, err)
 	}
 }
 
 // abort ends an answer that has begun and cannot be completed: the client must not take it for a whole one.
-func (s *server) abort(c *call, err error) {
-	if c.r.Context().Err() == nil {
-		s.log.WarnContext(c.r.Context(), "answer broke off", "route", c.route.pattern, "error", err)
+func (s *server) abort(ctx context.Context, c *call, err error) {
+	if ctx.Err() == nil {
+		s.log.WarnContext(ctx, "answer broke off", "route", c.route.pattern, "error", err)
 	}
 	panic(http.ErrAbortHandler)
 }
 
 // finish ends every request: it answers a panic, counts and logs.
-func (s *server) finish(c *call, began time.Time) {
+func (s *server) finish(ctx context.Context, c *call, began time.Time) {
 	cause := recover()
 	if cause != nil && cause != http.ErrAbortHandler { //nolint:errorlint // the value that net/http compares with, also by ==
-		s.log.ErrorContext(c.r.Context(), "handler panicked",
+		s.log.ErrorContext(ctx, "handler panicked",
 			"route", c.route.pattern, "panic", cause, "stack", string(debug.Stack()))
 		if c.w.status == 0 {
 			c.writeError(http.StatusInternalServerError, c.route.texts.internal)
@@ -76,8 +77,8 @@ func (s *server) finish(c *call, began time.Time) {
 	}
 	took := time.Since(began)
 	s.metrics.observe(c, took)
-	if s.log.Enabled(c.r.Context(), slog.LevelDebug) {
-		s.log.DebugContext(c.r.Context(), "request", "method", c.r.Method, "url", redact(c.r.URL), "status", c.w.status,
+	if s.log.Enabled(ctx, slog.LevelDebug) {
+		s.log.DebugContext(ctx, "request", "method", c.r.Method, "url", redact(c.r.URL), "status", c.w.status,
 			"bytes", c.w.written, "took", took, "remote", c.r.RemoteAddr)
 	}
 	if cause != nil {

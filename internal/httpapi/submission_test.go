@@ -63,28 +63,37 @@ func TestSubmissionsOfClients(t *testing.T) {
 		path, contentType, body string
 		want                    berth.Submission
 	}{
-		"curl of the documentation, newlines stripped": {"/jarvice/batch", "application/x-www-form-urlencoded",
+		"curl of the documentation, newlines stripped": {
+			"/jarvice/batch", "application/x-www-form-urlencoded",
 			`{ "vault": { "name": "ephemeral", "readonly": false, "force": false }, "machine": { "type": "n0", "nodes": 1 },` +
 				` "container": { "image": "library/debian:12", "jobscript": "echo hi && ls $HOME" },` +
 				` "user": { "username": "ada", "apikey": "adaskey1" } }`,
-			with(func(s *berth.Submission) { s.Container.JobScript = "echo hi && ls $HOME" })},
-		"Nextflow: base64 script, null vault": {"/jarvice/batch", "application/json",
+			with(func(s *berth.Submission) { s.Container.JobScript = "echo hi && ls $HOME" }),
+		},
+		"Nextflow: base64 script, null vault": {
+			"/jarvice/batch", "application/json",
 			`{"container":{"jobscript":"IyEvYmluL2Jhc2gKZWNobyBoaQo=","image":"library/debian:12"},"vault":null,` +
 				`"machine":{"type":"n0","nodes":1},"job_label":"nf-hello","user":{"username":"ada","apikey":"adaskey1"}}`,
-			with(func(s *berth.Submission) { s.Container.JobScript, s.Label = "IyEvYmluL2Jhc2gKZWNobyBoaQo=", "nf-hello" })},
-		"patched Nextflow: lines with doubled newlines": {"/jarvice/batch", "application/json",
+			with(func(s *berth.Submission) { s.Container.JobScript, s.Label = "IyEvYmluL2Jhc2gKZWNobyBoaQo=", "nf-hello" }),
+		},
+		"patched Nextflow: lines with doubled newlines": {
+			"/jarvice/batch", "application/json",
 			`{"checkedout":false,"container":{"image":"library/debian:12","jobscript":"#!/bin/bash\n\necho hi\n\n","pullsecret":"e30="},` +
 				`"machine":{"type":"n0","nodes":1},"vault":{"name":"data","readonly":false,"force":false},"publicip":false,` +
 				`"user":{"username":"ada","apikey":"adaskey1"},"job_priority":"normal"}`,
 			with(func(s *berth.Submission) {
 				s.Container.JobScript, s.Vault.Name, s.Priority = "#!/bin/bash\n\necho hi\n\n", "data", "normal"
-			})},
-		"a client that knows only submit": {"/api//jarvice/submit", "application/json",
+			}),
+		},
+		"a client that knows only submit": {
+			"/api//jarvice/submit", "application/json",
 			`{"app":"","staging":false,"container":{"image":"library/debian:12","jobscript":"echo hi"},"machine":{"type":"n0"},` +
 				`"application":{"command":"Batch","geometry":"1,920x1,080","walltime":"0:20:00","parameters":{"a":1}},` +
 				`"user":{"username":"ada","apikey":"adaskey1"}}`,
-			with(func(s *berth.Submission) { s.Geometry, s.Walltime = "1,920x1,080", 20*time.Minute })},
-		"numbers and booleans as text": {"/jarvice/batch", "application/json",
+			with(func(s *berth.Submission) { s.Geometry, s.Walltime = "1,920x1,080", 20*time.Minute }),
+		},
+		"numbers and booleans as text": {
+			"/jarvice/batch", "application/json",
 			`{"container":{"image":"library/debian:12","jobscript":"echo hi","interactive":"true"},"machine":{"type":"n0","nodes":"1"},` +
 				`"vault":{"name":"data","readonly":"True","force":"","objects":[ ],"password":""},"job_priority":10,` +
 				`"user":{"username":"ada","apikey":"adaskey1"},"identity":{"username":"flo","uid":"1000","gid":1000}}`,
@@ -92,8 +101,10 @@ func TestSubmissionsOfClients(t *testing.T) {
 				s.Container.Interactive, s.Priority = true, "10"
 				s.Vault = berth.VaultRequest{Name: "data", ReadOnly: true}
 				s.Identity = &berth.Identity{Username: "flo", Group: "nimbix", UID: 1000, GID: 1000}
-			})},
-		"everything": {"/jarvice/batch", "application/json",
+			}),
+		},
+		"everything": {
+			"/jarvice/batch", "application/json",
 			`{"container":{"image":"library/debian:12","jobscript":"echo hi"},"machine":{"type":"n0","nodes":1},"vault":{},` +
 				`"application":{"walltime":"100:00:01","geometry":""},"job_label":"ä <b>","job_project":"p-1","queue":"q","licenses":"a:1",` +
 				`"identity":{},"unknown":{"deep":[1,{"x":null}]},"hpc":null,"user":{"username":"ada","apikey":"adaskey1"}}`,
@@ -101,9 +112,12 @@ func TestSubmissionsOfClients(t *testing.T) {
 				s.Walltime = 100*time.Hour + time.Second
 				s.Label, s.Project, s.Queue, s.Licenses = "ä <b>", "p-1", "q", "a:1"
 				s.Identity = new(berth.DefaultIdentity)
-			})},
-		"the last of two members": {"/jarvice/batch", "application/json",
-			strings.Replace(validBatch, `"machine":`, `"machine":{"type":"zz","nodes":9},"machine":`, 1), base},
+			}),
+		},
+		"the last of two members": {
+			"/jarvice/batch", "application/json",
+			strings.Replace(validBatch, `"machine":`, `"machine":{"type":"zz","nodes":9},"machine":`, 1), base,
+		},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -157,8 +171,10 @@ func TestSubmissionRefusals(t *testing.T) {
 		"no machine":        {batchWith(t, "machine", nil), 400, malformed + "machine: nothing was sent, an object with type and nodes is required"},
 		"machine is a list": {batchWith(t, "machine", []int{}), 400, malformed + "machine: a list was sent, an object is allowed"},
 		"no type":           {batchWith(t, "machine.type", nil), 400, malformed + "machine.type: nothing was sent, the name of a machine type is required"},
-		"type null": {strings.Replace(validBatch, `"n0"`, "null", 1), 400,
-			malformed + "machine.type: null was sent, the name of a machine type is required"},
+		"type null": {
+			strings.Replace(validBatch, `"n0"`, "null", 1), 400,
+			malformed + "machine.type: null was sent, the name of a machine type is required",
+		},
 		"type empty":         {batchWith(t, "machine.type", ""), 400, malformed + `machine.type: "" was sent, the name of a machine type is required`},
 		"type is a number":   {batchWith(t, "machine.type", 5), 400, malformed + "machine.type: 5 was sent, a text is allowed"},
 		"nodes 2":            {batchWith(t, "machine.nodes", 2), 400, malformed + "machine.nodes: 2 was sent, only 1 is allowed"},
@@ -167,11 +183,15 @@ func TestSubmissionRefusals(t *testing.T) {
 		"nodes as text":      {batchWith(t, "machine.nodes", "two"), 400, malformed + `machine.nodes: "two" was sent, only 1 is allowed`},
 		"nodes true":         {batchWith(t, "machine.nodes", true), 400, malformed + "machine.nodes: true was sent, only 1 is allowed"},
 		"image is an object": {batchWith(t, "container.image.x", 1), 400, ""},
-		"script NUL": {batchWith(t, "container.jobscript", "a\x00b"), 400,
-			malformed + "container.jobscript: a text with a NUL byte was sent, a text without one is allowed"},
+		"script NUL": {
+			batchWith(t, "container.jobscript", "a\x00b"), 400,
+			malformed + "container.jobscript: a text with a NUL byte was sent, a text without one is allowed",
+		},
 		"script is a list": {batchWith(t, "container.jobscript", []string{"a"}), 400, malformed + "container.jobscript: a list was sent, a text is allowed"},
-		"secret is a number": {batchWith(t, "container.pullsecret", 12345), 400,
-			malformed + "container.pullsecret: a number was sent, a text is allowed"},
+		"secret is a number": {
+			batchWith(t, "container.pullsecret", 12345), 400,
+			malformed + "container.pullsecret: a number was sent, a text is allowed",
+		},
 		"interactive":         {batchWith(t, "container.interactive", "maybe"), 400, malformed + `container.interactive: "maybe" was sent, true or false is allowed`},
 		"container is a text": {batchWith(t, "container", "x"), 400, malformed + `container: "x" was sent, an object is allowed`},
 		"image with newline":  {batchWith(t, "container.image", "a\nb"), 400, malformed + `container.image: "a\nb" was sent, a text without control characters is allowed`},
@@ -188,8 +208,10 @@ func TestSubmissionRefusals(t *testing.T) {
 		"walltime number":     {batchWith(t, "application.walltime", 60), 400, malformed + "application.walltime: 60 was sent, a text is allowed"},
 		"geometry":            {batchWith(t, "application.geometry", "big"), 400, malformed + `application.geometry: "big" was sent, WIDTHxHEIGHT in pixels is allowed, for example 1920x1080`},
 		"geometry 0":          {batchWith(t, "application.geometry", "0x5"), 400, malformed + "application.geometry: "},
-		"ipaddr": {batchWith(t, "application.ipaddr", "10.0.0.1"), 400,
-			malformed + `application.ipaddr: "10.0.0.1" was sent, nothing is allowed: this server has no addresses to give to jobs`},
+		"ipaddr": {
+			batchWith(t, "application.ipaddr", "10.0.0.1"), 400,
+			malformed + `application.ipaddr: "10.0.0.1" was sent, nothing is allowed: this server has no addresses to give to jobs`,
+		},
 		"publicIP":        {batchWith(t, "publicip", true), 400, malformed + "publicIP: true was sent, only false is allowed: this server gives jobs no public address"},
 		"vault password":  {batchWith(t, "vault.password", "hunter2"), 400, malformed + "vault.password: a text was sent, nothing is allowed: only encrypted block vaults take one, and this server has none"},
 		"vault objects":   {batchWith(t, "vault.objects", []string{"a"}), 400, malformed + "vault.objects: a list was sent, nothing is allowed: it is for object vaults, and this server has none"},
@@ -253,8 +275,10 @@ func TestSubmissionFailures(t *testing.T) {
 		status    int
 		text      string
 	}{
-		"unknown machine type": {"Batch", &berth.Error{Kind: berth.Invalid, Msg: "Missing or Malformed API Syntax", Detail: `machine.type: "zz" is not one of n0`}, 400,
-			`Missing or Malformed API Syntax: machine.type: "zz" is not one of n0`},
+		"unknown machine type": {
+			"Batch", &berth.Error{Kind: berth.Invalid, Msg: "Missing or Malformed API Syntax", Detail: `machine.type: "zz" is not one of n0`}, 400,
+			`Missing or Malformed API Syntax: machine.type: "zz" is not one of n0`,
+		},
 		"no such image":   {"Batch", berth.Errorf(berth.Invalid, "Container cannot create Application"), 400, "Container cannot create Application"},
 		"billing":         {"Batch", berth.Errorf(berth.Unauthenticated, "Account billing not active"), 401, "Account billing not active"},
 		"personal":        {"Batch", berth.Errorf(berth.LimitReached, "Only one active job allowed per VM"), 429, "Only one active job allowed per VM"},
