@@ -87,11 +87,14 @@ func (e *Engine) deleteTask(ctx context.Context, id string) error {
 	return nil
 }
 
-// removeRemains removes what a shim that was killed may have left: processes, and runc's state, which would be in the way of
-// another start.
+// removeRemains removes what a killed shim, or a task that was only half made, may have left: processes, the bundle, and runc's
+// state. They would be in the way of another start.
 func (e *Engine) removeRemains(ctx context.Context, id string) error {
 	if err := cgroup.Of(id).Remove(ctx); err != nil {
 		return fmt.Errorf("remove %s: %w", id, err)
+	}
+	if err := e.removeShim(id); err != nil {
+		return err
 	}
 	if e.private == nil {
 		return nil

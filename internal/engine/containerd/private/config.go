@@ -47,7 +47,7 @@ disabled_plugins = [
 func (d *Daemon) writeConfig() (path string, err error) {
 	var text bytes.Buffer
 	err = configText.Execute(&text, map[string]string{
-		"Root": strconv.Quote(d.root), "State": strconv.Quote(filepath.Join(d.state, "state")), "Address": strconv.Quote(d.Address()),
+		"Root": strconv.Quote(d.root), "State": strconv.Quote(d.ContainerdState()), "Address": strconv.Quote(d.Address()),
 	})
 	if err != nil {
 		return "", fmt.Errorf("configuration of the private containerd: %w", err)

@@ -73,6 +73,9 @@ func (d *Daemon) Address() string { return filepath.Join(d.state, "containerd.so
 // RuncRoot is where runc keeps the state of the daemon's containers.
 func (d *Daemon) RuncRoot() string { return filepath.Join(d.state, "runc") }
 
+// ContainerdState is where the daemon itself keeps what a boot may forget, the bundles of its containers among it.
+func (d *Daemon) ContainerdState() string { return filepath.Join(d.state, "state") }
+
 // LogPath is where the daemon's own log is.
 func (d *Daemon) LogPath() string { return filepath.Join(d.root, "containerd.log") }
 
@@ -179,12 +182,16 @@ func (d *Daemon) lastWords() string {
 // Run restarts the daemon whenever it has ended, until ctx ends. The daemon goes on then.
 func (d *Daemon) Run(ctx context.Context) error {
 	for ctx.Err() == nil {
+		began := time.Now()
 		if err := d.runOnce(ctx); err != nil && ctx.Err() == nil {
 			d.log.Error("private containerd", "error", err)
 		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(restartPause):
+		// Attempts cannot start and end without it, so it comes back at once; but one that keeps failing may not spin.
+		if time.Since(began) < restartPause {
+			select {
+			case <-ctx.Done():
+			case <-time.After(restartPause):
+			}
 		}
 	}
 	return nil

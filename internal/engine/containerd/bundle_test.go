@@ -1,0 +1,77 @@
+package containerd
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/berth-hpc/berth/internal/engine/containerd/private"
+)
+
+// TestAHalfMadeTaskIsRemoved: a server killed while containerd makes a task leaves a shim that containerd has forgotten and a
+// bundle with a mounted root; both were in the way of every further try.
+func TestAHalfMadeTaskIsRemoved(t *testing.T) {
+	e := &Engine{private: private.New(private.Config{DataDir: t.TempDir()})}
+	e.cfg.Address = "/run/berth/test/containerd.sock"
+	t.Cleanup(func() { _ = os.RemoveAll(filepath.Dir(e.private.ContainerdState())) })
+	bundle := e.bundle("berth-1-x")
+	root := filepath.Join(bundle, "rootfs")
+	work := t.TempDir()
+	upper := t.TempDir()
+	for _, dir := range []string{root, filepath.Join(work, "inner")} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink(work, filepath.Join(bundle, "work")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(upper, "file"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mount(upper, root, "", unix.MS_BIND, ""); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = unix.Unmount(root, unix.MNT_DETACH) })
+	shim := startShim(t, "berth-1-x", e.cfg.Address)
+	other := startShim(t, "berth-2-x", e.cfg.Address)
+	for range 2 {
+		if err := e.removeShim("berth-1-x"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := shim.Wait(); err == nil || shim.ProcessState.Sys().(syscall.WaitStatus).Signal() != unix.SIGKILL {
+		t.Errorf("the shim ended with %v, want SIGKILL", err)
+	}
+	if err := other.Process.Signal(syscall.Signal(0)); err != nil {
+		t.Errorf("another attempt's shim: %v", err)
+	}
+	for _, gone := range []string{bundle, work} {
+		if _, err := os.Lstat(gone); !os.IsNotExist(err) {
+			t.Errorf("%s is still there: %v", gone, err)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(upper, "file")); err != nil {
+		t.Errorf("what was mounted must stay: %v", err)
+	}
+}
+
+// startShim starts a process with the command line of a shim.
+func startShim(t *testing.T, id, address string) *exec.Cmd {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "/bin/sh", "-c", "sleep 1000 & wait", "-namespace", Namespace, "-id", id, "-address", address)
+	cmd.Args[0] = "containerd-shim-runc-v2"
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = unix.Kill(-cmd.Process.Pid, unix.SIGKILL)
+		_ = cmd.Wait()
+	})
+	return cmd
+}
