@@ -16,6 +16,7 @@ import (
 
 	"github.com/berth-hpc/berth/client"
 	"github.com/berth-hpc/berth/internal/berthdtest"
+	"github.com/berth-hpc/berth/internal/engine/containerd/private"
 	"github.com/berth-hpc/berth/internal/engine/enginetest"
 )
 
@@ -275,7 +276,7 @@ func (r *crashRun) left(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	out, err := exec.Command("pgrep", "-af", "containerd-shim-runc-v2 .* -id berth-.* -address .*"+r.server.socketFolder()).CombinedOutput()
+	out, err := exec.CommandContext(t.Context(), "pgrep", "-af", "containerd-shim-runc-v2 .* -id berth-.* -address "+private.StateDir(r.server.Data)).Output()
 	if err != nil {
 		out = nil // pgrep found none
 	}

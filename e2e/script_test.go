@@ -64,6 +64,7 @@ func TestStories(t *testing.T) {
 			"server": serverCmd,
 			"http":   httpCmd,
 			"await":  awaitCmd,
+			"gone":   goneCmd,
 		},
 	})
 }
@@ -136,7 +137,7 @@ func httpCmd(ts *testscript.TestScript, neg bool, args []string) {
 	fmt.Fprintf(ts.Stdout(), "%d %s\n%s\n", resp.StatusCode, resp.Header.Get("Content-Type"), answer)
 }
 
-// awaitCmd: await TEXT COMMAND… repeats a command until its output holds a text.
+// awaitCmd: await TEXT berth ARG… repeats a command of ours until its output holds a text.
 func awaitCmd(ts *testscript.TestScript, neg bool, args []string) {
 	if len(args) < 2 || neg {
 		ts.Fatalf("usage: await TEXT COMMAND…")
@@ -145,9 +146,9 @@ func awaitCmd(ts *testscript.TestScript, neg bool, args []string) {
 	defer cancel()
 	var last []byte
 	for ctx.Err() == nil {
-		cmd := exec.CommandContext(ctx, args[1], args[2:]...)
+		cmd := exec.CommandContext(ctx, filepath.Join(bin, args[1]), args[2:]...)
 		cmd.Dir = ts.MkAbs(".")
-		cmd.Env = append(os.Environ(), "PATH="+ts.Getenv("PATH"), "HOME="+ts.Getenv("HOME"))
+		cmd.Env = append(os.Environ(), "HOME="+ts.Getenv("HOME"))
 		for name, value := range serverOf(ts).Vars {
 			cmd.Env = append(cmd.Env, name+"="+value)
 		}
@@ -159,4 +160,21 @@ func awaitCmd(ts *testscript.TestScript, neg bool, args []string) {
 		time.Sleep(50 * time.Millisecond) // the story of somebody who polls
 	}
 	ts.Fatalf("no %q in the output of %s:\n%s\n%s", args[0], strings.Join(args[1:], " "), last, serverOf(ts).Log())
+}
+
+// goneCmd: gone PATTERN waits until no file matches.
+func goneCmd(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 1 || neg {
+		ts.Fatalf("usage: gone PATTERN")
+	}
+	var left []string
+	for deadline := time.Now().Add(berthdtest.ReadyWithin); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		var err error
+		left, err = filepath.Glob(args[0])
+		ts.Check(err)
+		if len(left) == 0 {
+			return
+		}
+	}
+	ts.Fatalf("still there: %v", left)
 }
