@@ -15,24 +15,8 @@ func TestUsers(t *testing.T) {
 		s := open(t, store.Config{DSN: dsn})
 		alice := berth.User{Name: "alice", Admin: true, Billing: true}
 		bob := berth.User{Name: "bob", Disabled: true}
-		vaults := []berth.Vault{
-			{Name: "ephemeral", Owner: "alice", Kind: berth.VaultEphemeral},
-			{Name: "home", Owner: "alice", Kind: berth.VaultFile, Path: "/srv/alice"},
-		}
-		if err := s.CreateUser(t.Context(), bob, "hash-b", nil); err != nil {
-			t.Fatal(err)
-		}
-		if err := s.CreateUser(t.Context(), alice, "hash-a", vaults); err != nil {
-			t.Fatal(err)
-		}
-		for what, err := range map[string]error{
-			"same name": s.CreateUser(t.Context(), alice, "hash-c", nil),
-			"same key":  s.CreateUser(t.Context(), berth.User{Name: "carol"}, "hash-a", nil),
-		} {
-			if berth.KindOf(err) != berth.Conflict {
-				t.Errorf("%s: %v, want Conflict", what, err)
-			}
-		}
+		createUser(t, s, bob, "hash-b", nil)
+		createUser(t, s, alice, "hash-a", nil)
 		byName, err := s.User(t.Context(), "alice")
 		if diff := cmp.Diff(alice, byName); diff != "" || err != nil {
 			t.Errorf("user: %v\n%s", err, diff)
@@ -45,13 +29,49 @@ func TestUsers(t *testing.T) {
 		if diff := cmp.Diff([]berth.User{alice, bob}, users); diff != "" || err != nil {
 			t.Errorf("users: %v\n%s", err, diff)
 		}
+	})
+}
+
+func createUser(t *testing.T, s *store.Store, u berth.User, keyHash string, vaults []berth.Vault) {
+	t.Helper()
+	if err := s.CreateUser(t.Context(), u, keyHash, vaults); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestUserConflict holds that a user is stored with everything or not at all.
+func TestUserConflict(t *testing.T) {
+	t.Parallel()
+	eachDatabase(t, func(t *testing.T, dsn string) {
+		s := open(t, store.Config{DSN: dsn})
+		createUser(t, s, berth.User{Name: "alice"}, "hash-a", nil)
+		for what, err := range map[string]error{
+			"same name": s.CreateUser(t.Context(), berth.User{Name: "alice"}, "hash-c", nil),
+			"same key":  s.CreateUser(t.Context(), berth.User{Name: "carol"}, "hash-a", nil),
+		} {
+			if berth.KindOf(err) != berth.Conflict {
+				t.Errorf("%s: %v, want Conflict", what, err)
+			}
+		}
 		if _, err := s.User(t.Context(), "carol"); berth.KindOf(err) != berth.NotFound {
 			t.Errorf("the user of a refused key: %v, want NotFound", err)
 		}
 		if _, err := s.UserByKey(t.Context(), "hash-c"); berth.KindOf(err) != berth.NotFound {
 			t.Errorf("the key of a refused user: %v, want NotFound", err)
 		}
+	})
+}
 
+func TestVaults(t *testing.T) {
+	t.Parallel()
+	eachDatabase(t, func(t *testing.T, dsn string) {
+		s := open(t, store.Config{DSN: dsn})
+		vaults := []berth.Vault{
+			{Name: "ephemeral", Owner: "alice", Kind: berth.VaultEphemeral},
+			{Name: "home", Owner: "alice", Kind: berth.VaultFile, Path: "/srv/alice"},
+		}
+		createUser(t, s, berth.User{Name: "alice"}, "hash-a", vaults)
+		createUser(t, s, berth.User{Name: "bob"}, "hash-b", nil)
 		got, err := s.Vaults(t.Context(), "alice")
 		if diff := cmp.Diff(vaults, got); diff != "" || err != nil {
 			t.Errorf("vaults: %v\n%s", err, diff)

@@ -71,7 +71,7 @@ func (b *batch) bind(text string) *sql.Stmt {
 func (b *batch) exec(text string, args ...any) (int64, error) {
 	var result sql.Result
 	var err error
-	if stmt := b.bind(text); stmt != nil {
+	if stmt := b.bind(text); stmt != nil { //nolint:sqlclosecheck // the transaction closes it, others of the batch use it
 		result, err = stmt.ExecContext(b.ctx, args...)
 	} else {
 		result, err = b.tx.ExecContext(b.ctx, text, args...)
@@ -83,7 +83,7 @@ func (b *batch) exec(text string, args ...any) (int64, error) {
 }
 
 func (b *batch) queryRow(text string, args ...any) *sql.Row {
-	if stmt := b.bind(text); stmt != nil {
+	if stmt := b.bind(text); stmt != nil { //nolint:sqlclosecheck // the transaction closes it, others of the batch use it
 		return stmt.QueryRowContext(b.ctx, args...)
 	}
 	return b.tx.QueryRowContext(b.ctx, text, args...)

@@ -238,11 +238,13 @@ func loadHistory(ctx context.Context, path string, ended int) error {
 	if err != nil {
 		return err
 	}
+	defer func() { _ = job.Close() }()
 	event, err := tx.PrepareContext(ctx, `INSERT INTO events (number, seq, kind, at, data) VALUES ($1, 1, 'submitted', $2, '{"By":"alice"}'),
 		($1, 2, 'placed', $2, '{"Attempt":"a","Host":"h"}'), ($1, 3, 'started', $2, '{}'), ($1, 4, 'ended', $2, '{"Exit":{"Known":true}}')`)
 	if err != nil {
 		return err
 	}
+	defer func() { _ = event.Close() }()
 	const submission = `{"Container":{"Image":"local/ffmpeg:latest","JobScript":"ffmpeg -i /data/in.mp4 -c:v libx265 /data/out.mp4"},` +
 		`"Machine":{"Type":"n0","Nodes":1},"Vault":{"Name":"ephemeral"},"Walltime":0}`
 	for n := 1; n <= ended; n++ {

@@ -45,53 +45,59 @@ func TestConcurrentLives(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, dsn string) {
 		var seen witness
 		s := open(t, store.Config{DSN: dsn, OnChange: seen.onChange})
-		const callers, each = 16, 8
-		err := concurrently(callers, func(caller int) error {
-			for i := range each {
-				job, _, err := s.CreateJob(t.Context(), newJob("alice", fmt.Sprintf("%d-%d", caller, i)))
-				if err != nil {
-					return err
-				}
-				if err := live(t.Context(), s, job.Number); err != nil {
-					return err
-				}
-				// Somebody else's job, in whatever state it is: refused or not, it must not disturb.
-				_, err = s.Apply(t.Context(), 1+job.Number/2, berth.Event{Kind: berth.EventTerminateRequested, At: submitted, By: "bob"})
-				var refused *berth.StateError
-				if err != nil && !errors.As(err, &refused) {
-					return err
-				}
-			}
-			return nil
-		})
+		err := concurrently(16, func(caller int) error { return disturbedLives(t, s, caller) })
 		// A job that somebody canceled refuses the rest of its life; that is the only error.
 		for _, err := range unjoin(err) {
-			var refused *berth.StateError
-			if !errors.As(err, &refused) {
+			if _, refused := errors.AsType[*berth.StateError](err); !refused {
 				t.Error(err)
 			}
 		}
-		for _, wrong := range seen.wrong {
-			t.Error(wrong)
-		}
-		if !slices.IsSorted(seen.numbers) {
-			t.Errorf("new jobs were told in the order %v", seen.numbers)
-		}
-		for number, job := range seen.jobs {
-			stored, err := s.Job(t.Context(), number)
-			if diff := cmp.Diff(job, stored); diff != "" || err != nil {
-				t.Errorf("job %d: %v (-last told +stored):\n%s", number, err, diff)
-			}
-			events, err := s.Events(t.Context(), number)
-			if diff := cmp.Diff(seen.events[number], events); diff != "" || err != nil {
-				t.Errorf("events of job %d: %v (-told +stored):\n%s", number, err, diff)
-			}
-		}
+		seen.compare(t, s)
 	})
 }
 
+// disturbedLives takes jobs through their lives and terminates those of others.
+func disturbedLives(t *testing.T, s *store.Store, caller int) error {
+	for i := range 8 {
+		job, _, err := s.CreateJob(t.Context(), newJob("alice", fmt.Sprintf("%d-%d", caller, i)))
+		if err != nil {
+			return err
+		}
+		if err := live(t.Context(), s, job.Number); err != nil {
+			return err
+		}
+		// Somebody else's job, in whatever state it is: refused or not, it must not disturb.
+		_, err = s.Apply(t.Context(), 1+job.Number/2, berth.Event{Kind: berth.EventTerminateRequested, At: submitted, By: "bob"})
+		if _, refused := errors.AsType[*berth.StateError](err); err != nil && !refused {
+			return err
+		}
+	}
+	return nil
+}
+
+// compare holds that what OnChange was told is what is stored.
+func (w *witness) compare(t *testing.T, s *store.Store) {
+	t.Helper()
+	for _, wrong := range w.wrong {
+		t.Error(wrong)
+	}
+	if !slices.IsSorted(w.numbers) {
+		t.Errorf("new jobs were told in the order %v", w.numbers)
+	}
+	for number, job := range w.jobs {
+		stored, err := s.Job(t.Context(), number)
+		if diff := cmp.Diff(job, stored); diff != "" || err != nil {
+			t.Errorf("job %d: %v (-last told +stored):\n%s", number, err, diff)
+		}
+		events, err := s.Events(t.Context(), number)
+		if diff := cmp.Diff(w.events[number], events); diff != "" || err != nil {
+			t.Errorf("events of job %d: %v (-told +stored):\n%s", number, err, diff)
+		}
+	}
+}
+
 func unjoin(err error) []error {
-	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // taken apart on purpose
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		var all []error
 		for _, e := range joined.Unwrap() {
 			all = append(all, unjoin(e)...)
@@ -109,16 +115,11 @@ func TestTwoServers(t *testing.T) {
 	t.Parallel()
 	eachDatabase(t, func(t *testing.T, dsn string) {
 		stores := []*store.Store{open(t, store.Config{DSN: dsn}), open(t, store.Config{DSN: dsn})}
-		shared := create(t, stores[0], newJob("alice", "shared")).Number
+		create(t, stores[0], newJob("alice", "shared"))
 		const callers, each = 8, 10
 		err := concurrently(callers, func(caller int) error {
-			s := stores[caller%2]
 			for i := range each {
-				if _, _, err := s.CreateJob(t.Context(), newJob("alice", fmt.Sprintf("%d-%d", caller, i))); err != nil {
-					return err
-				}
-				ev := berth.Event{Kind: berth.EventWaiting, At: submitted, Wait: berth.WaitResources, Detail: fmt.Sprint(caller, i)}
-				if _, err := s.Apply(t.Context(), shared, ev); err != nil && berth.KindOf(err) != berth.Unavailable {
+				if err := createAndChange(t, stores[caller%2], fmt.Sprintf("%d-%d", caller, i)); err != nil {
 					return err
 				}
 			}
@@ -129,15 +130,24 @@ func TestTwoServers(t *testing.T) {
 		}
 		jobs, err := stores[0].Jobs(t.Context(), store.Filter{})
 		if err != nil || len(jobs) != 1+callers*each || jobs[len(jobs)-1].Number != int64(len(jobs)) {
-			t.Errorf("%d jobs, %v", len(jobs), err)
+			t.Fatalf("%d jobs, %v", len(jobs), err)
 		}
 		counts, err := stores[1].CountByState(t.Context())
 		if err != nil || counts[berth.StateQueued] != len(jobs) {
 			t.Errorf("counted %v, %v", counts, err)
 		}
-		events, err := stores[1].Events(t.Context(), shared)
-		if err != nil || int64(len(events)) != jobs[0].Version {
-			t.Errorf("%d events for version %d, %v", len(events), jobs[0].Version, err)
+		events, err := stores[1].Events(t.Context(), 1)
+		if err != nil || len(events) != 1+callers*each || jobs[0].Version != int64(len(events)) {
+			t.Errorf("%d events, version %d, %v", len(events), jobs[0].Version, err)
 		}
 	})
+}
+
+// createAndChange creates a job and changes job 1.
+func createAndChange(t *testing.T, s *store.Store, unique string) error {
+	if _, _, err := s.CreateJob(t.Context(), newJob("alice", unique)); err != nil {
+		return err
+	}
+	_, err := s.Apply(t.Context(), 1, berth.Event{Kind: berth.EventWaiting, At: submitted, Wait: berth.WaitResources, Detail: unique})
+	return err
 }

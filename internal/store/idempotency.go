@@ -51,8 +51,7 @@ func jobByKey(queryRow func(string, ...any) *sql.Row, owner string, key Idempote
 // another hash is a Conflict.
 func (s *Store) JobByIdempotencyKey(ctx context.Context, owner string, key Idempotency) (job berth.Job, found bool, err error) {
 	job, found, err = jobByKey(func(text string, args ...any) *sql.Row { return s.reads.queryRow(ctx, text, args...) }, owner, key)
-	var refused *refusal
-	if errors.As(err, &refused) {
+	if refused, ok := errors.AsType[*refusal](err); ok {
 		err = refused.err
 	}
 	return job, found, wrap(ctx, "find a job by its idempotency key", err)

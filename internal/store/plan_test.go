@@ -51,19 +51,8 @@ func TestListingsUseIndexes(t *testing.T) {
 	}
 	for name, states := range states {
 		for bits := range 1 << 5 {
-			set := func(i int) bool { return bits>>i&1 == 1 }
-			filter := Filter{States: states, Newest: set(0), LabelExact: set(1)}
-			if set(2) {
-				filter.Owner = "alice"
-			}
-			if set(3) {
-				filter.Label = "l"
-			}
-			if set(4) {
-				filter.After, filter.Limit = 5, 5
-			}
-			text, args := filter.sql()
 			t.Run(fmt.Sprintf("%s/%05b", name, bits), func(t *testing.T) {
+				text, args := filterOf(states, bits).sql()
 				lines := plan(t, s.readDB, text, args...)
 				for _, line := range lines {
 					if strings.HasPrefix(line, "SCAN") || strings.Contains(line, "TEMP B-TREE") {
@@ -73,6 +62,22 @@ func TestListingsUseIndexes(t *testing.T) {
 			})
 		}
 	}
+}
+
+// filterOf makes a filter whose fields are set as the bits say.
+func filterOf(states []berth.State, bits int) Filter {
+	set := func(i int) bool { return bits>>i&1 == 1 }
+	filter := Filter{States: states, Newest: set(0), LabelExact: set(1)}
+	if set(2) {
+		filter.Owner = "alice"
+	}
+	if set(3) {
+		filter.Label = "l"
+	}
+	if set(4) {
+		filter.After, filter.Limit = 5, 5
+	}
+	return filter
 }
 
 // TestStatementsUseIndexes holds the same for the prepared statements.

@@ -59,7 +59,7 @@ func (p *postgresServer) launch() (err error) {
 		return fmt.Errorf("initdb: %w: %s", err, out)
 	}
 	p.server, err = p.command(credential, "postgres", "-D", data, "-k", p.dir, "-c", "listen_addresses=", "-c", "fsync=off",
-		"-c", "shared_buffers=16MB", "-c", "max_connections=200", "-c", "lc_messages=C")
+		"-c", "shared_buffers=16MB", "-c", "max_connections=200", "-c", "lc_messages=C", "-c", "deadlock_timeout=50ms")
 	if err != nil {
 		return err
 	}

@@ -192,11 +192,9 @@ func (w *writer) commit(ctx context.Context, ops []*operation) {
 // because of what another one wrote in it.
 func settle(ops []*operation, err error) {
 	for _, op := range ops {
-		var refused *refusal
-		switch {
-		case err != nil:
+		if err != nil {
 			op.err = err
-		case errors.As(op.err, &refused):
+		} else if refused, ok := errors.AsType[*refusal](op.err); ok {
 			op.err = refused.err
 		}
 	}
@@ -220,8 +218,10 @@ func (w *writer) transact(ctx context.Context, ops []*operation) (err error) {
 	}()
 	for _, op := range ops {
 		op.err = op.run(b)
-		var refused *refusal
-		if op.err != nil && !errors.As(op.err, &refused) {
+		if op.err == nil {
+			continue
+		}
+		if _, refused := errors.AsType[*refusal](op.err); !refused {
 			return op.err
 		}
 	}
@@ -265,22 +265,21 @@ func (e *beginError) Error() string { return e.err.Error() }
 func (e *beginError) Unwrap() error { return e.err }
 
 func isBegin(err error) bool {
-	var e *beginError
-	return errors.As(err, &e)
+	_, ok := errors.AsType[*beginError](err)
+	return ok
 }
 
 // worthRepeating says whether a failed transaction may be repeated one operation at a time: it certainly did not happen, and the
 // database is there.
 func worthRepeating(err error) bool {
-	var atCommit *commitError
-	return !isBegin(err) && !errors.As(err, &atCommit)
+	_, atCommit := errors.AsType[*commitError](err)
+	return !isBegin(err) && !atCommit
 }
 
 // write runs an operation and names the errors of the driver.
 func (s *Store) write(ctx context.Context, doing string, run func(*batch) error) error {
 	err := s.writes.do(ctx, run)
-	var atCommit *commitError
-	if errors.As(err, &atCommit) {
+	if _, ok := errors.AsType[*commitError](err); ok {
 		return unavailable(fmt.Errorf("%s: %w: %w", doing, errOutcome, err))
 	}
 	return wrap(ctx, doing, err)

@@ -3,9 +3,9 @@ package store
 import (
 	"context"
 	"errors"
-	"fmt"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -13,7 +13,7 @@ import (
 )
 
 // batches runs operations so that all but the first are in one transaction: the first holds the lead until they have queued.
-func batches(t *testing.T, s *Store, ctx context.Context, runs []func(*batch) error) []error {
+func batches(t *testing.T, s *Store, runs []func(*batch) error) []error {
 	t.Helper()
 	leads, release := make(chan struct{}), make(chan struct{})
 	first := make(chan error, 1)
@@ -29,7 +29,7 @@ func batches(t *testing.T, s *Store, ctx context.Context, runs []func(*batch) er
 	ended := make(chan struct{})
 	for i, run := range runs {
 		go func() {
-			errs[i] = s.writes.do(ctx, run)
+			errs[i] = s.writes.do(t.Context(), run)
 			ended <- struct{}{}
 		}()
 		awaitQueue(s.writes, i+1)
@@ -57,7 +57,7 @@ func awaitQueue(w *writer, n int) {
 	}
 }
 
-// insertUser is an operation that stores one row.
+// insertOne is an operation that stores one row.
 func insertOne(name string) func(*batch) error {
 	return func(b *batch) error {
 		_, err := b.exec(insertUser, name, false, false, false)
@@ -88,7 +88,7 @@ func TestBatchIsOneTransaction(t *testing.T) {
 			return insertOne(name)(b)
 		}
 	}
-	for _, err := range batches(t, s, t.Context(), []func(*batch) error{run("a"), run("b"), run("c")}) {
+	for _, err := range batches(t, s, []func(*batch) error{run("a"), run("b"), run("c")}) {
 		if err != nil {
 			t.Error(err)
 		}
@@ -105,7 +105,7 @@ func TestFailureHurtsNobodyElse(t *testing.T) {
 	t.Parallel()
 	s := openInternal(t)
 	fault := errors.New("fault")
-	errs := batches(t, s, t.Context(), []func(*batch) error{
+	errs := batches(t, s, []func(*batch) error{
 		insertOne("a"),
 		func(b *batch) error { return errors.Join(insertOne("half")(b), fault) },
 		insertOne("b"),
@@ -130,15 +130,14 @@ func TestRefusalRollsNothingBack(t *testing.T) {
 	s := openInternal(t)
 	no := &berth.StateError{Number: 1}
 	runs := 0
-	errs := batches(t, s, t.Context(), []func(*batch) error{
+	errs := batches(t, s, []func(*batch) error{
 		func(b *batch) error { runs++; return insertOne("a")(b) },
 		func(*batch) error { return refuse(no) },
 	})
 	if errs[0] != nil || !errors.Is(errs[1], error(no)) || runs != 1 {
 		t.Errorf("errors %v, the other ran %d times", errs, runs)
 	}
-	var wrapped *refusal
-	if errors.As(errs[1], &wrapped) {
+	if _, wrapped := errors.AsType[*refusal](errs[1]); wrapped {
 		t.Error("the refusal is still wrapped")
 	}
 }
@@ -270,10 +269,9 @@ func TestCommitFailure(t *testing.T) {
 		_, err = b.exec(`INSERT INTO child VALUES ('absent')`)
 		return err
 	}
-	errs := batches(t, s, t.Context(), []func(*batch) error{op, op})
+	errs := batches(t, s, []func(*batch) error{op, op})
 	for _, err := range errs {
-		var atCommit *commitError
-		if !errors.As(err, &atCommit) {
+		if _, atCommit := errors.AsType[*commitError](err); !atCommit {
 			t.Errorf("error %v, want that of the commit", err)
 		}
 	}
@@ -297,10 +295,10 @@ func TestBatchLimit(t *testing.T) {
 	for i := range runs {
 		runs[i] = func(b *batch) error {
 			sizes[b]++
-			return insertOne(fmt.Sprint(i))(b)
+			return insertOne(strconv.Itoa(i))(b)
 		}
 	}
-	for _, err := range batches(t, s, t.Context(), runs) {
+	for _, err := range batches(t, s, runs) {
 		if err != nil {
 			t.Fatal(err)
 		}
