@@ -187,14 +187,17 @@ func (r *crashRun) verify(t *testing.T) {
 		job.number = receipt.Number
 		seen[receipt.Number] = job.key
 	}
-	states := make(map[string]int)
+	states, reported := make(map[string]int), 0
 	for _, job := range r.jobs {
 		ended, err := c.Wait(t.Context(), client.Number(job.number))
 		if err != nil {
 			t.Fatal(err)
 		}
 		states[ended.State]++
-		r.check(t, job, ended)
+		if r.check(t, job, ended); t.Failed() && reported < 3 {
+			reported++
+			t.Logf("what is known of job %d (%s):\n%s", job.number, ended.Raw, r.logsOf(job.number))
+		}
 	}
 	t.Logf("%d jobs after %d crashes: %v", len(r.jobs), *crashes, states)
 	r.checkNothingLeft(t)
@@ -281,4 +284,18 @@ func (r *crashRun) left(t *testing.T) string {
 		out = nil // pgrep found none
 	}
 	return strings.Join(scratch, "\n") + string(out)
+}
+
+// logsOf returns what the server and its containerd said of a job.
+func (r *crashRun) logsOf(number int64) string {
+	var lines strings.Builder
+	for _, name := range []string{"berthd.log", "containerd/containerd.log"} {
+		text, _ := os.ReadFile(filepath.Join(r.server.Data, name))
+		for line := range strings.Lines(string(text)) {
+			if strings.Contains(line, fmt.Sprintf("berth-%d-", number)) || strings.Contains(line, fmt.Sprintf("job=%d ", number)) {
+				lines.WriteString(line)
+			}
+		}
+	}
+	return lines.String()
 }

@@ -72,8 +72,8 @@ func shims(id, address string) []int {
 			continue // it has ended
 		}
 		args := strings.Split(string(line), "\x00")
-		if strings.HasPrefix(filepath.Base(args[0]), "containerd-shim") && has(args, "-namespace", Namespace) &&
-			has(args, "-id", id) && has(args, "-address", address) {
+		daemon := strings.HasPrefix(filepath.Base(args[0]), "containerd-shim") && !slices.Contains(args, "delete") // that one is at work
+		if daemon && has(args, "-namespace", Namespace) && has(args, "-id", id) && has(args, "-address", address) {
 			pids = append(pids, pid)
 		}
 	}

@@ -169,6 +169,11 @@ func (f files) phase(id string, process *task.Process) (engine.Phase, error) {
 			return engine.PhaseRunning, nil
 		}
 	}
+	if !f.begun {
+		// Perhaps containerd is still making it, or unmaking it after the server that asked was killed. Nothing of the job has run,
+		// and a Start after the removal makes sure of that once more.
+		return engine.PhaseCreated, nil
+	}
 	// Without its shim an agent can still be running, and will report its end.
 	alive, err := cgroup.Of(id).Populated()
 	switch {
@@ -176,15 +181,11 @@ func (f files) phase(id string, process *task.Process) (engine.Phase, error) {
 		return "", err
 	case alive:
 		return engine.PhaseRunning, nil
-	case f.begun:
-		return engine.PhaseExited, nil
 	default:
-		return engine.PhaseCreated, nil
+		return engine.PhaseExited, nil
 	}
 }
 
-// exit is what is known of the end: first what the agent reported, then the exit status of a task that is still there. A task
-// that is not there any more was removed by containerd when its shim died; the status that it made up then says nothing.
 func (f files) exit(id string, process *task.Process) berth.Exit {
 	var exit berth.Exit
 	switch {
