@@ -2,6 +2,7 @@ package containerd
 
 import (
 	"context"
+	"log/slog"
 	"time"
 
 	apievents "github.com/containerd/containerd/api/events"
@@ -24,12 +25,17 @@ func (e *Engine) Exits(ctx context.Context) <-chan string {
 	exits := make(chan string, exitsBuffered)
 	go func() {
 		defer close(exits)
+		level := slog.LevelWarn
 		for ctx.Err() == nil {
-			err := e.follow(ctx, exits)
+			connected, err := e.follow(ctx, exits)
 			if ctx.Err() != nil {
 				return
 			}
-			e.log.Warn("events of containerd were interrupted", "error", err)
+			if connected {
+				level = slog.LevelWarn
+			}
+			e.log.Log(ctx, level, "events of containerd are interrupted", "error", err)
+			level = slog.LevelDebug // once is enough until it is back
 			select {
 			case <-ctx.Done():
 			case <-time.After(resubscribePause):
@@ -39,14 +45,14 @@ func (e *Engine) Exits(ctx context.Context) <-chan string {
 	return exits
 }
 
-// follow sends exits until the connection fails or ctx ends.
-func (e *Engine) follow(ctx context.Context, exits chan<- string) error {
+// follow sends exits until the connection fails or ctx ends; connected says whether there was one.
+func (e *Engine) follow(ctx context.Context, exits chan<- string) (connected bool, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	envelopes, failed := e.client.EventService().Subscribe(ctx, `topic=="/tasks/exit",namespace==`+Namespace)
 	missed, err := e.List(ctx)
 	if err != nil {
-		return err
+		return false, err
 	}
 	for _, status := range missed {
 		if status.Phase == engine.PhaseExited {
@@ -60,9 +66,9 @@ func (e *Engine) follow(ctx context.Context, exits chan<- string) error {
 				send(ctx, exits, id)
 			}
 		case err := <-failed:
-			return err
+			return true, err
 		case <-ctx.Done():
-			return context.Cause(ctx)
+			return true, context.Cause(ctx)
 		}
 	}
 }

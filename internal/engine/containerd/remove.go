@@ -45,11 +45,17 @@ func (e *Engine) remove(ctx context.Context, id string) error {
 		return nil // another server's
 	}
 	e.ends.forget(id)
-	if err := e.removeTask(ctx, id); err != nil {
+	there, err := e.removeTask(ctx, id)
+	if err != nil {
 		return err
 	}
-	if err := e.removeRemains(ctx, id); err != nil {
-		return err
+	if err := cgroup.Of(id).Remove(ctx); err != nil {
+		return fmt.Errorf("remove %s: %w", id, err)
+	}
+	if !there { // what containerd has deleted itself leaves nothing
+		if err := e.removeRemains(id); err != nil {
+			return err
+		}
 	}
 	if err := e.removeSnapshot(ctx, id); err != nil {
 		return err
@@ -62,37 +68,34 @@ func (e *Engine) remove(ctx context.Context, id string) error {
 	return nil
 }
 
-// removeTask deletes the task; one that has not ended is killed first.
-func (e *Engine) removeTask(ctx context.Context, id string) error {
-	first := e.deleteTask(ctx, id)
+// removeTask deletes the task; one that has not ended is killed first. there is false when containerd has none.
+func (e *Engine) removeTask(ctx context.Context, id string) (there bool, err error) {
+	there, first := e.deleteTask(ctx, id)
 	if first == nil {
-		return nil
+		return there, nil
 	}
 	if err := e.signal(ctx, id, unix.SIGKILL); err != nil {
-		return errors.Join(err, first)
+		return false, errors.Join(err, first)
 	}
 	waiting, cancel := context.WithTimeout(ctx, endTimeout)
 	defer cancel()
 	if _, err := e.tasks.Wait(waiting, &tasks.WaitRequest{ContainerID: id}); err != nil && !errdefs.IsNotFound(native(err)) {
-		return fmt.Errorf("wait for the end of %s: %w", id, errors.Join(native(err), first))
+		return false, fmt.Errorf("wait for the end of %s: %w", id, errors.Join(native(err), first))
 	}
 	return e.deleteTask(ctx, id)
 }
 
-func (e *Engine) deleteTask(ctx context.Context, id string) error {
-	_, err := e.tasks.Delete(ctx, &tasks.DeleteTaskRequest{ContainerID: id})
+func (e *Engine) deleteTask(ctx context.Context, id string) (there bool, err error) {
+	_, err = e.tasks.Delete(ctx, &tasks.DeleteTaskRequest{ContainerID: id})
 	if err = native(err); err != nil && !errdefs.IsNotFound(err) {
-		return fmt.Errorf("delete task of %s: %w", id, err)
+		return false, fmt.Errorf("delete task of %s: %w", id, err)
 	}
-	return nil
+	return err == nil, nil
 }
 
-// removeRemains removes what a killed shim, or a task that was only half made, may have left: processes, the bundle, and runc's
+// removeRemains removes what a killed shim, or a task that was only half made, may have left: the shim, the bundle, and runc's
 // state. They would be in the way of another start.
-func (e *Engine) removeRemains(ctx context.Context, id string) error {
-	if err := cgroup.Of(id).Remove(ctx); err != nil {
-		return fmt.Errorf("remove %s: %w", id, err)
-	}
+func (e *Engine) removeRemains(id string) error {
 	if err := e.removeShim(id); err != nil {
 		return err
 	}
