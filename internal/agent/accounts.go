@@ -80,6 +80,9 @@ func groupEntry(group string, user agentapi.User) string {
 // the image may depend on their names, but behind the new one: whoever looks for the id finds ours first. Lines that nobody
 // understands stay where they are.
 func placeEntry(text, entry string) string {
+	if text == "" {
+		return entry + "\n"
+	}
 	name, id := field(entry, 0), field(entry, 2)
 	var lines []string
 	placed := false
@@ -90,14 +93,14 @@ func placeEntry(text, entry string) string {
 			lines = append(lines, entry)
 			placed = true
 		}
-		if !same && (line != "" || len(text) > 0) {
+		if !same {
 			lines = append(lines, line)
 		}
 	}
 	if !placed {
 		lines = append(lines, entry)
 	}
-	return strings.TrimPrefix(strings.Join(lines, "\n"), "\n") + "\n"
+	return strings.Join(lines, "\n") + "\n"
 }
 
 // field returns one of the fields of a line, which colons separate; numbers without leading zeros, as getpwuid reads them.

@@ -129,4 +129,3 @@ func (a *agent) execute(spec agentapi.Spec, cmd command) agentapi.Report {
 	}
 	return report
 }
-

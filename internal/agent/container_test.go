@@ -173,7 +173,8 @@ func (b *bundle) start() *container {
 		must(b.t, os.WriteFile(filepath.Join(b.dir, agentapi.SpecFile), b.specText(), 0o600))
 	}
 	base := filepath.Dir(b.root)
-	c := &container{bundle: b, id: "berth-agent-test-" + filepath.Base(filepath.Dir(base)) + fmt.Sprint(os.Getpid()), state: filepath.Join(base, "state")}
+	id := fmt.Sprintf("berth-agent-test-%s-%d", filepath.Base(filepath.Dir(base)), os.Getpid())
+	c := &container{bundle: b, id: id, state: filepath.Join(base, "state")}
 	text, err := json.Marshal(b.config(agent, c.id))
 	must(b.t, err, os.WriteFile(filepath.Join(base, "config.json"), text, 0o600))
 

@@ -240,10 +240,12 @@ func TestSignals(t *testing.T) {
 		code   int
 		output string
 	}{
-		"SIGTERM is forwarded":   {"trap 'echo bye; exit 9' TERM\nBEGUN\nwait", time.Hour, []string{"TERM"}, 9, "bye\n"},
+		"SIGTERM is forwarded": {"trap 'echo bye; exit 9' TERM\nBEGUN\nwait", time.Hour, []string{"TERM"}, 9, "bye\n"},
 		"to the whole group": {
-			"setsid sleep 1000 &\nsh -c \"trap 'sleep 0.1; echo child; exit' TERM; echo > /data/up; sleep 1000 & wait\" &\nwait",
-			time.Hour, []string{"TERM"}, 128 + 15, "child\n",
+			"setsid sleep 1000 &\nsh -c \"trap 'sleep 0.1; echo child; exit' TERM; sh -c 'echo > /data/up; exec sleep 1000' & wait\" &\nwait",
+			time.Hour,
+			[]string{"TERM"},
+			128 + 15, "child\n",
 		},
 		"to a suspended command": {"trap 'echo bye; exit 9' TERM\nSUSPENDED\nwait", time.Hour, []string{"TERM"}, 9, "bye\n"},
 		"a stubborn command":     {"trap '' TERM\nBEGUN\nwait", time.Millisecond, []string{"TERM"}, 128 + 9, ""},
@@ -278,7 +280,9 @@ func TestSignals(t *testing.T) {
 func (b *bundle) limited(size string) (resize func(size string)) {
 	must(b.t, syscall.Mount("tmpfs", b.dir, "tmpfs", 0, "mode=700,size="+size))
 	b.t.Cleanup(func() { _ = syscall.Unmount(b.dir, syscall.MNT_DETACH) })
-	return func(size string) { must(b.t, syscall.Mount("tmpfs", b.dir, "tmpfs", syscall.MS_REMOUNT, "mode=700,size="+size)) }
+	return func(size string) {
+		must(b.t, syscall.Mount("tmpfs", b.dir, "tmpfs", syscall.MS_REMOUNT, "mode=700,size="+size))
+	}
 }
 
 func TestFullDiskLosesNothing(t *testing.T) {

@@ -58,8 +58,8 @@ func (s *setup) makeHomeAt(name string) error {
 		return &os.PathError{Op: "chown", Path: name, Err: err}
 	}
 	fd, err := s.root.open(skeleton, unix.O_DIRECTORY)
-	if err != nil {
-		return nil //nolint:nilerr // no skeleton, or one that leads astray: the home starts empty
+	if err != nil { // no skeleton, or one that leads astray: the home starts empty
+		return nil
 	}
 	skel := folder{fd}
 	defer skel.close()

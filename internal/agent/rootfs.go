@@ -115,7 +115,7 @@ func (r *rootfs) read(name string) ([]byte, error) {
 func (r *rootfs) mkdirAll(name string) (folder, error) {
 	parent := folder{r.fd}
 	done := ""
-	for part := range strings.SplitSeq(strings.Trim(name, "/"), "/") {
+	for part := range strings.SplitSeq(path.Join(".", name), "/") {
 		done = path.Join(done, part)
 		next, err := r.enter(parent, part, done)
 		if parent.fd != r.fd {

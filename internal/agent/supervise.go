@@ -46,9 +46,7 @@ type supervisor struct {
 	status *unix.WaitStatus
 }
 
-// wait returns the end of the command, when nothing else lives in the container either: what it left behind is killed. After a
-// request to stop, the processes of its group have until the end of the grace: a shell dies at once, and the program that it
-// runs may need the time.
+// wait returns the end of the command, when nothing else lives in the container either: what it left behind is killed.
 func (s *supervisor) wait() unix.WaitStatus {
 	var graceOver <-chan time.Time
 	for {
@@ -83,7 +81,7 @@ func (s *supervisor) reap() bool {
 		case pid == s.pid:
 			s.status = &status
 		case pid == 0:
-			if s.status != nil && (!s.stopping || !s.groupLives()) {
+			if s.status != nil && !s.groupMayEnd() {
 				killAll()
 			}
 			return false
@@ -91,8 +89,12 @@ func (s *supervisor) reap() bool {
 	}
 }
 
-// groupLives says whether the command's process group has a member.
-func (s *supervisor) groupLives() bool { return !errors.Is(unix.Kill(-s.pid, 0), unix.ESRCH) }
+// groupMayEnd says whether the command's process group may use the rest of the grace after the command's end. A shell dies of the
+// request to stop at once, and the program that it was running may need the time. A command that ended by its own decision could
+// have waited.
+func (s *supervisor) groupMayEnd() bool {
+	return s.stopping && s.status.Signaled() && !errors.Is(unix.Kill(-s.pid, 0), unix.ESRCH)
+}
 
 // askToEnd tells the command's process group to end, also when it is suspended.
 func (s *supervisor) askToEnd() {
