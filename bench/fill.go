@@ -19,11 +19,11 @@ func copyJobs(ctx context.Context, db *sql.DB, n int, state string) error {
 		   t AS (SELECT $2 = 'completed' AS ended)
 		 INSERT INTO jobs (number, name, version, owner, state, wait, application, command, label, submission, image,
 		   need_cores, need_ram, need_slots, submitted_at, attempt, placed_at, started_at, ended_at, end_reason)
-		 SELECT (SELECT value FROM counters WHERE name = 'number') + i,
+		 SELECT (SELECT number FROM totals) + i,
 		   printf('20200101000000-%07d-%s', i, $2), 1, owner, $2, iif(ended, '', 'resources'), application, command, label, submission, image,
 		   need_cores, need_ram, need_slots, submitted_at, iif(ended, 'berth-' || i || '-x', ''), ended, ended, ended, iif(ended, 'exited', '')
 		 FROM n, last, t`,
-		`UPDATE counters SET value = value + $1 WHERE name IN ('number', 'state:' || $2)`,
+		`UPDATE totals SET number = number + $1, queued = queued + iif($2 = 'queued', $1, 0), completed = completed + iif($2 = 'completed', $1, 0)`,
 	} {
 		if _, err := tx.ExecContext(ctx, statement, n, state); err != nil {
 			return err
