@@ -8,17 +8,11 @@ package main
 
 import (
 	"os"
-	"runtime/debug"
 
 	"github.com/berth-hpc/berth/internal/agent"
 	"github.com/berth-hpc/berth/internal/agentapi"
 )
 
-// memoryLimit is where collecting garbage begins: the agent makes some while it prepares the container, and none afterwards.
-const memoryLimit = 32 << 20
-
 func main() {
-	debug.SetGCPercent(-1)
-	debug.SetMemoryLimit(memoryLimit)
 	os.Exit(agent.Run(agent.Config{Root: "/", Dir: agentapi.Dir, Environ: os.Environ(), Log: os.Stderr}))
 }

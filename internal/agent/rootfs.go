@@ -184,24 +184,19 @@ func (d folder) letIn() error {
 	return unix.Fchmod(d.fd, stat.Mode&0o7777|enterable)
 }
 
-// write puts a file into the directory, all at once: a symlink of that name is replaced, not followed. Where the name is a mount
-// point of the engine's, what is mounted there is overwritten.
+// write puts a file into the directory: a symlink of that name is replaced, not followed. Where the name is a mount point of the
+// engine's, what is mounted there is overwritten. Nobody reads the directory meanwhile, so the old file simply goes first; to
+// rename over it would cost far more on some file systems.
 func (d folder) write(name string, f file) error {
-	temporary := "." + name + ".berth"
-	if err := unix.Unlinkat(d.fd, temporary, 0); err != nil && !errors.Is(err, unix.ENOENT) {
+	err := unix.Unlinkat(d.fd, name, 0)
+	switch {
+	case err == nil || errors.Is(err, unix.ENOENT):
+		return d.create(name, f)
+	case errors.Is(err, unix.EBUSY) || errors.Is(err, unix.EROFS):
+		return d.overwrite(name, f.data)
+	default:
 		return err
 	}
-	err := d.create(temporary, f)
-	if err == nil {
-		err = unix.Renameat(d.fd, temporary, d.fd, name)
-	}
-	if err != nil {
-		_ = unix.Unlinkat(d.fd, temporary, 0)
-	}
-	if errors.Is(err, unix.EBUSY) || errors.Is(err, unix.EROFS) {
-		return d.overwrite(name, f.data)
-	}
-	return err
 }
 
 // create makes a file that is not there yet.
