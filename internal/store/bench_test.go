@@ -3,7 +3,6 @@ package store_test
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -67,8 +66,7 @@ func BenchmarkStatus(b *testing.B) {
 					}
 					times = append(times, time.Since(begin))
 				}
-				slices.Sort(times)
-				b.ReportMetric(float64(times[len(times)*99/100].Nanoseconds()), "p99-ns")
+				reportSlowest(b, times)
 			})
 		}
 	}
@@ -87,11 +85,7 @@ func BenchmarkJobs(b *testing.B) {
 	}
 	for _, history := range []int{1_000, 1_000_000} {
 		s := openWithHistory(b, history)
-		for range 100 {
-			if _, _, err := s.CreateJob(b.Context(), benchJob()); err != nil {
-				b.Fatal(err)
-			}
-		}
+		benchmarkFill(b, s, 100)
 		for name, filter := range filters {
 			b.Run(fmt.Sprintf("history=%d/%s", history, name), func(b *testing.B) {
 				for b.Loop() {
@@ -124,58 +118,50 @@ func BenchmarkStart(b *testing.B) {
 	}
 }
 
-// benchmarkCallers runs b.N operations spread over the callers.
+// benchmarkCallers runs b.N operations spread over the callers, and reports how many there were in a second and the slowest
+// percent.
 func benchmarkCallers(b *testing.B, callers int, run func(context.Context) error) {
 	b.Helper()
-	var left atomic.Int64
-	left.Store(int64(b.N))
-	failed := make(chan error, callers)
+	times := make([]time.Duration, b.N)
+	var next atomic.Int64
 	b.ResetTimer()
-	for range callers {
-		go func() {
-			for left.Add(-1) >= 0 {
-				if err := run(b.Context()); err != nil {
-					failed <- err
-					return
-				}
+	err := concurrently(callers, func(int) error {
+		for i := next.Add(1) - 1; i < int64(b.N); i = next.Add(1) - 1 {
+			begin := time.Now()
+			if err := run(b.Context()); err != nil {
+				return err
 			}
-			failed <- nil
-		}()
-	}
-	var err error
-	for range callers {
-		err = errors.Join(err, <-failed)
-	}
+			times[i] = time.Since(begin)
+		}
+		return nil
+	})
+	b.StopTimer()
 	if err != nil {
 		b.Fatal(err)
 	}
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "op/s")
+	reportSlowest(b, times)
+}
+
+func reportSlowest(b *testing.B, times []time.Duration) {
+	b.Helper()
+	slices.Sort(times)
+	b.ReportMetric(float64(times[len(times)*99/100].Microseconds()), "p99-us")
 }
 
 func benchmarkFill(b *testing.B, s *store.Store, n int) {
 	b.Helper()
 	const callers = 64
-	failed := make(chan error, callers)
-	for range callers {
-		go func() {
-			for range n / callers {
-				if _, _, err := s.CreateJob(b.Context(), benchJob()); err != nil {
-					failed <- err
-					return
-				}
+	err := concurrently(callers, func(caller int) error {
+		for range n/callers + max(0, min(1, n%callers-caller)) {
+			if _, _, err := s.CreateJob(b.Context(), benchJob()); err != nil {
+				return err
 			}
-			failed <- nil
-		}()
-	}
-	for range callers {
-		if err := <-failed; err != nil {
-			b.Fatal(err)
 		}
-	}
-	for range n % callers {
-		if _, _, err := s.CreateJob(b.Context(), benchJob()); err != nil {
-			b.Fatal(err)
-		}
+		return nil
+	})
+	if err != nil {
+		b.Fatal(err)
 	}
 }
 
