@@ -66,7 +66,9 @@ type Config struct {
 	// AgentPath is the path of the static agent (cmd/berth-init) on this host.
 	AgentPath string
 	Network   NetworkConfig
-	Log       *slog.Logger
+	// Programs32Bit allows 32-bit programs in 64-bit images. It costs 20 ms of CPU at each start.
+	Programs32Bit bool
+	Log           *slog.Logger
 }
 
 // Engine implements engine.Engine and engine.Images. Its methods may be called concurrently.
@@ -166,7 +168,7 @@ func (e *Engine) open(ctx context.Context) error {
 	}
 	e.imageStore = newImageStore(e.client, e.snapshotter, e.log)
 	e.snapshots = e.client.SnapshotService(e.snapshotter)
-	if e.profile, err = newProfile(e.cfg.AgentPath, e.private); err != nil {
+	if e.profile, err = newProfile(e.cfg, e.private); err != nil {
 		return err
 	}
 	return e.openNetwork(ctx)

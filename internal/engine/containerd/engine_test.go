@@ -2,6 +2,7 @@ package containerd_test
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"os"
 	"testing"
@@ -10,6 +11,24 @@ import (
 	"github.com/berth-hpc/berth/internal/engine/containerd"
 	"github.com/berth-hpc/berth/internal/engine/enginetest"
 )
+
+// agent is the path of the agent that all tests use.
+var agent string
+
+func TestMain(m *testing.M) { os.Exit(run(m)) }
+
+func run(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "berth-agent-")
+	if err == nil {
+		defer os.RemoveAll(dir)
+		agent, err = enginetest.BuildAgent(context.Background(), dir)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return m.Run()
+}
 
 func TestConformance(t *testing.T) {
 	enginetest.Run(t, func(t *testing.T) enginetest.Subject {
@@ -26,13 +45,13 @@ func TestConformance(t *testing.T) {
 
 // machine is a data directory with the image of the suite, and a private containerd that ends with the test.
 type machine struct {
-	dataDir, agent string
-	network        string
+	dataDir string
+	network string
 }
 
 func newMachine(t testing.TB) *machine {
 	t.Helper()
-	m := &machine{dataDir: t.TempDir(), agent: enginetest.BuildAgent(t)}
+	m := &machine{dataDir: t.TempDir()}
 	t.Cleanup(func() {
 		if err := containerd.Shutdown(context.WithoutCancel(t.Context()), m.dataDir); err != nil {
 			t.Error(err)
@@ -54,7 +73,7 @@ func newMachine(t testing.TB) *machine {
 func (m *machine) open(t testing.TB) *containerd.Engine {
 	t.Helper()
 	e, err := containerd.Open(t.Context(), containerd.Config{
-		DataDir: m.dataDir, AgentPath: m.agent, Network: containerd.NetworkConfig{Mode: m.network},
+		DataDir: m.dataDir, AgentPath: agent, Network: containerd.NetworkConfig{Mode: m.network},
 		Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
 	})
 	if err != nil {

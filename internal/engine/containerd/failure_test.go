@@ -250,7 +250,9 @@ func remove(t *testing.T, e engine.Engine, id string) {
 }
 
 // watch runs the engine's watcher until the test ends.
-func watch(t *testing.T, e interface{ Run(ctx context.Context) error }) {
+func watch(t *testing.T, e interface {
+	Run(ctx context.Context) error
+}) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
@@ -264,7 +266,9 @@ func watch(t *testing.T, e interface{ Run(ctx context.Context) error }) {
 }
 
 // awaitPing waits until containerd is gone or answers again.
-func awaitPing(t *testing.T, e interface{ Ping(ctx context.Context) error }) {
+func awaitPing(t *testing.T, e interface {
+	Ping(ctx context.Context) error
+}) {
 	t.Helper()
 	for e.Ping(t.Context()) != nil {
 		time.Sleep(20 * time.Millisecond) // connections tell of nothing

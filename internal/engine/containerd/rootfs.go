@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"runtime"
 	"slices"
 	"sync"
 
@@ -47,6 +48,8 @@ type root struct {
 	// snapshot is the name of the unpacked image.
 	snapshot string
 	env      []string
+	// native: it is of this machine's own architecture, not of an older one that the machine can run too.
+	native bool
 }
 
 // rootCache remembers roots by the digest of the image: a digest's content never changes. The zero value is ready.
@@ -95,7 +98,7 @@ func (e *Engine) root(ctx context.Context, ref string) (root, error) {
 	}
 	r := root{
 		digest: record.Target.Digest, snapshot: identity.ChainID(config.RootFS.DiffIDs).String(),
-		env: environment(config.Config.Env),
+		env: environment(config.Config.Env), native: config.Architecture == runtime.GOARCH,
 	}
 	e.roots.add(r)
 	return r, nil

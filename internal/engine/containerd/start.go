@@ -68,7 +68,7 @@ func (e *Engine) unlessThere(ctx context.Context, id string, reason error) error
 
 // create makes the container's record, which is what a second Start collides with, and returns the attempt's address.
 func (e *Engine) create(ctx context.Context, a engine.Attempt, r root) (address string, err error) {
-	spec, err := typeurl.MarshalAny(e.profile.spec(a, r.env))
+	spec, err := typeurl.MarshalAny(e.profile.spec(a, r))
 	if err != nil {
 		return "", fmt.Errorf("specification of %s: %w", a.ID, err)
 	}

@@ -47,7 +47,7 @@ type Script struct {
 var numbers atomic.Int64
 
 // NewAttempt makes an attempt that runs a script: its directory and what is in it.
-func NewAttempt(t *testing.T, script Script) engine.Attempt {
+func NewAttempt(t testing.TB, script Script) engine.Attempt {
 	t.Helper()
 	number := numbers.Add(1)
 	dir := t.TempDir()

@@ -76,15 +76,13 @@ func writeFile(archive *tar.Writer, name string, content []byte, mode int64) err
 	return err
 }
 
-// BuildAgent compiles the agent (cmd/berth-init) as it is shipped and returns its path.
-func BuildAgent(tb testing.TB) string {
-	tb.Helper()
-	path := filepath.Join(tb.TempDir(), "berth-init")
-	build := exec.CommandContext(tb.Context(), "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", path,
-		"github.com/berth-hpc/berth/cmd/berth-init")
+// BuildAgent compiles the agent (cmd/berth-init) as it is shipped, into a directory, and returns its path.
+func BuildAgent(ctx context.Context, dir string) (string, error) {
+	path := filepath.Join(dir, "berth-init")
+	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", path, "github.com/berth-hpc/berth/cmd/berth-init")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-buildvcs=false")
 	if text, err := build.CombinedOutput(); err != nil {
-		tb.Fatalf("build the agent: %v\n%s", err, text)
+		return "", fmt.Errorf("build the agent: %w\n%s", err, text)
 	}
-	return path
+	return path, nil
 }
