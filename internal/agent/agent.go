@@ -6,6 +6,7 @@
 package agent
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -73,17 +74,18 @@ func (a *agent) run() agentapi.Report {
 		return a.failed(err)
 	}
 	a.out.say("Configuring user: %s %s %d...", spec.User.Name, spec.User.Group, spec.User.UID)
-	// From here on the server knows that the job has begun, even if the power fails.
-	if err := writeReport(a.cfg.Dir, agentapi.Report{}); err != nil {
-		return a.failed(err)
-	}
 	root, err := openRootfs(a.cfg.Root)
 	if err != nil {
 		return a.failed(err)
 	}
 	defer root.close()
+	// The server knows that the job has begun, even if the power fails, before the command is started. The disk works on that
+	// while the container is prepared.
+	begun := make(chan error, 1)
+	go func() { begun <- writeReport(a.cfg.Dir, agentapi.Report{}) }()
 	prepared := &setup{spec: findAddresses(spec), root: root, out: a.out}
-	if err := prepared.run(); err != nil {
+	err = prepared.run()
+	if err := errors.Join(err, <-begun); err != nil {
 		return a.failed(err)
 	}
 	if a.signals.ended() {

@@ -23,12 +23,11 @@ import (
 // tooLong is for tests that hang; none should come near it.
 const tooLong = 30 * time.Second
 
+// scratch is a directory for all tests of the package, made by TestMain.
+var scratch string
+
 var builtAgent = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "berth-agent-test")
-	if err != nil {
-		return "", err
-	}
-	path := filepath.Join(dir, "berth-init")
+	path := filepath.Join(scratch, "berth-init")
 	build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", path, "github.com/berth-hpc/berth/cmd/berth-init")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if text, err := build.CombinedOutput(); err != nil {
@@ -43,10 +42,13 @@ var busyboxApplets = sync.OnceValues(func() ([]string, error) {
 })
 
 func TestMain(m *testing.M) {
-	code := m.Run()
-	if path, err := builtAgent(); err == nil {
-		_ = os.RemoveAll(filepath.Dir(path))
+	dir, err := os.MkdirTemp("", "berth-agent-test")
+	if err != nil {
+		panic(err)
 	}
+	scratch = dir
+	code := m.Run()
+	_ = os.RemoveAll(dir)
 	os.Exit(code)
 }
 
