@@ -17,7 +17,7 @@ func parts(names ...string) []string {
 
 // databases and runtimes are what only the server links.
 var (
-	databases = []string{"database/sql", "modernc.org/sqlite", "github.com/jackc/pgx/v5"}
+	databases = []string{"modernc.org/sqlite", "github.com/jackc/pgx/v5", "github.com/pressly/goose/v3"}
 	runtimes  = []string{"github.com/containerd", "k8s.io", "google.golang.org/grpc"}
 	engines   = append(parts("engine/containerd", "engine/fake"), "github.com/containerd/containerd")
 	server    = parts("control", "engine", "httpapi", "reconcile", "scheduler", "store")
