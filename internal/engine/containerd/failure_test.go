@@ -252,7 +252,8 @@ func remove(t *testing.T, e engine.Engine, id string) {
 // watch runs the engine's watcher until the test ends.
 func watch(t *testing.T, e interface {
 	Run(ctx context.Context) error
-}) {
+},
+) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
@@ -268,7 +269,8 @@ func watch(t *testing.T, e interface {
 // awaitPing waits until containerd is gone or answers again.
 func awaitPing(t *testing.T, e interface {
 	Ping(ctx context.Context) error
-}) {
+},
+) {
 	t.Helper()
 	for e.Ping(t.Context()) != nil {
 		time.Sleep(20 * time.Millisecond) // connections tell of nothing

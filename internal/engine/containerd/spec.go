@@ -68,8 +68,10 @@ func newProfile(cfg Config, daemon *private.Daemon) (profile, error) {
 	if err != nil {
 		return profile{}, fmt.Errorf("options of the runtime: %w", err)
 	}
-	p := profile{agent: agent, runtime: runtime, openFiles: openFiles(), swap: swapLimited(),
-		native: syscalls(!cfg.Programs32Bit), foreign: syscalls(false)}
+	p := profile{
+		agent: agent, runtime: runtime, openFiles: openFiles(), swap: swapLimited(),
+		native: syscalls(!cfg.Programs32Bit), foreign: syscalls(false),
+	}
 	return p, nil
 }
 
@@ -152,8 +154,12 @@ func (p profile) spec(a engine.Attempt, r root) *specs.Spec {
 			Resources:   p.resources(a),
 			Seccomp:     filter,
 			Namespaces: []specs.LinuxNamespace{
-				{Type: specs.PIDNamespace}, {Type: specs.IPCNamespace}, {Type: specs.UTSNamespace},
-				{Type: specs.MountNamespace}, {Type: specs.NetworkNamespace}, {Type: specs.CgroupNamespace},
+				{Type: specs.PIDNamespace},
+				{Type: specs.IPCNamespace},
+				{Type: specs.UTSNamespace},
+				{Type: specs.MountNamespace},
+				{Type: specs.NetworkNamespace},
+				{Type: specs.CgroupNamespace},
 			},
 			MaskedPaths: []string{
 				"/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/sched_debug",

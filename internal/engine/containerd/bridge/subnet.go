@@ -30,7 +30,7 @@ type settings struct {
 // subnet returns the subnet of the state file; the first time it chooses one that this machine has no route into.
 func (b *Bridge) subnet(stateFile string) (netip.Prefix, error) {
 	var kept settings
-	text, err := os.ReadFile(stateFile) //nolint:gosec // our own path
+	text, err := os.ReadFile(stateFile)
 	if err == nil {
 		err = json.Unmarshal(text, &kept)
 	}

@@ -98,7 +98,7 @@ func (g Group) OOMKills() int {
 
 // counter reads one line "key number" of a control file.
 func counter(path, key string) (int, bool) {
-	text, err := os.ReadFile(path) //nolint:gosec // a path of the kernel
+	text, err := os.ReadFile(path)
 	if err != nil {
 		return 0, false
 	}
@@ -155,7 +155,7 @@ func (g Group) removeOnce() (left bool, err error) {
 
 // processes lists those of a group's directory.
 func processes(dir string) ([]int, error) {
-	text, err := os.ReadFile(filepath.Join(dir, "cgroup.procs")) //nolint:gosec // a path of the kernel
+	text, err := os.ReadFile(filepath.Join(dir, "cgroup.procs"))
 	if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ENODEV) {
 		return nil, nil // it was removed meanwhile
 	}

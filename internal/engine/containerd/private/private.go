@@ -131,7 +131,7 @@ func (d *Daemon) start(ctx context.Context) (pid int, err error) {
 	}
 	defer func() { _ = log.Close() }() // the child has its own
 	// Not ended with ctx: it outlives this process on purpose.
-	cmd := exec.CommandContext(context.WithoutCancel(ctx), "containerd", "--config", path) //nolint:gosec // our own configuration
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), "containerd", "--config", path)
 	cmd.Dir = d.root
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
@@ -215,7 +215,7 @@ func (d *Daemon) runOnce(ctx context.Context) error {
 
 // lock takes an exclusive lock of a file.
 func lock(ctx context.Context, path string) (unlock func(), err error) {
-	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600) //nolint:gosec // our own path
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("lock of the private containerd: %w", err)
 	}

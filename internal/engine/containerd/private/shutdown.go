@@ -95,7 +95,7 @@ func (d *Daemon) endShims(ctx context.Context) error {
 		return fmt.Errorf("shims of the private containerd: %w", err)
 	}
 	for _, path := range commands {
-		text, err := os.ReadFile(path) //nolint:gosec // a path of the kernel
+		text, err := os.ReadFile(path)
 		if err != nil {
 			continue // it has ended meanwhile
 		}
