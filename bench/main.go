@@ -8,7 +8,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"log"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -43,7 +42,6 @@ var parts = []part{
 }
 
 func main() {
-	log.SetFlags(0)
 	only := flag.String("only", "", "comma-separated parts to run: submissions, start, status, memory; all when empty")
 	short := flag.Bool("short", false, "small numbers, to see that everything works")
 	root := flag.String("root", ".", "root of the module")
@@ -51,7 +49,9 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	if err := run(ctx, *root, *only, *short); err != nil {
-		log.Fatal("bench: ", err) //nolint:gocritic // nothing is left to be undone
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		stop()
+		os.Exit(1)
 	}
 }
 

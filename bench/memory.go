@@ -15,8 +15,8 @@ import (
 // memory measures the server's resident memory idle and with long queues, and how long it takes to start with them.
 func (b *bench) memory(ctx context.Context) (err error) {
 	s := b.server("memory", "--cores", "1", "--network", "none")
-	defer func() { err = errors.Join(err, s.Down()) }()
-	if err := s.Start(); err != nil {
+	defer func() { err = errors.Join(err, s.Down(ctx)) }()
+	if err := s.Start(ctx); err != nil {
 		return err
 	}
 	b.printf("| queued jobs | start to ready | resident memory |\n|---|---|---|\n")
@@ -45,7 +45,7 @@ func (b *bench) reportMemory(ctx context.Context, s *berthdtest.Server, queued i
 		return err
 	}
 	began := time.Now()
-	if err := s.Start(); err != nil {
+	if err := s.Start(ctx); err != nil {
 		return err
 	}
 	ready := time.Since(began)

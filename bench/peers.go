@@ -99,7 +99,7 @@ func (p *peers) makeBundle(ctx context.Context, rootfs string) error {
 		return err
 	}
 	path := filepath.Join(p.bundle, "config.json")
-	text, err := os.ReadFile(path) //nolint:gosec // just written
+	text, err := os.ReadFile(path)
 	if err != nil {
 		return err
 	}

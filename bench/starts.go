@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
+	"strconv"
 	"time"
 
 	"github.com/berth-hpc/berth/client"
@@ -20,8 +21,8 @@ func (b *bench) starts(ctx context.Context) (err error) {
 	networks := []string{"none", "bridge"}
 	servers := make(map[string]*berthdtest.Server)
 	for _, network := range networks {
-		s := b.server("start-"+network, "--cores", fmt.Sprint(parallel), "--network", network)
-		defer func() { err = errors.Join(err, s.Down()) }()
+		s := b.server("start-"+network, "--cores", strconv.Itoa(parallel), "--network", network)
+		defer func() { err = errors.Join(err, s.Down(ctx)) }()
 		if err := b.startWithImage(ctx, s); err != nil {
 			return err
 		}
@@ -147,7 +148,7 @@ func runMany(ctx context.Context, s *berthdtest.Server, n int) (time.Duration, e
 
 // command runs a program and returns its output with its error.
 func command(ctx context.Context, name string, args ...string) error {
-	out, err := exec.CommandContext(ctx, name, args...).CombinedOutput() //nolint:gosec // the peers under measurement
+	out, err := exec.CommandContext(ctx, name, args...).CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("%s: %w: %s", name, err, out)
 	}

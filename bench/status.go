@@ -13,7 +13,7 @@ import (
 // status measures how long a status takes with a short and with a long history.
 func (b *bench) status(ctx context.Context) (err error) {
 	s := b.server("status", "--cores", "1", "--network", "none")
-	defer func() { err = errors.Join(err, s.Down()) }()
+	defer func() { err = errors.Join(err, s.Down(ctx)) }()
 	if err := b.startBlocked(ctx, s); err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strconv"
 	"time"
 
 	"github.com/berth-hpc/berth"
@@ -28,7 +29,7 @@ func (b *bench) submissions(ctx context.Context) (err error) {
 		return err
 	}
 	s := b.server("submissions", "--cores", "1", "--network", "none")
-	defer func() { err = errors.Join(err, s.Down()) }()
+	defer func() { err = errors.Join(err, s.Down(ctx)) }()
 	if err := b.startBlocked(ctx, s); err != nil {
 		return err
 	}
@@ -40,7 +41,7 @@ func (b *bench) submissions(ctx context.Context) (err error) {
 	if err := b.fill(ctx, s, million, "completed"); err != nil {
 		return err
 	}
-	return b.submitRounds(ctx, s, fmt.Sprint(million), floor)
+	return b.submitRounds(ctx, s, strconv.Itoa(million), floor)
 }
 
 var connectionCounts = []int{1, 8, 64}
@@ -116,14 +117,14 @@ func (b *bench) startBlocked(ctx context.Context, s *berthdtest.Server) error {
 }
 
 func (b *bench) startWithImage(ctx context.Context, s *berthdtest.Server) error {
-	if err := s.Start(); err != nil {
+	if err := s.Start(ctx); err != nil {
 		return err
 	}
 	path := filepath.Join(b.dir, "busybox.tar")
-	if err := enginetest.WriteBusyboxRootfs(path); err != nil {
+	if err := enginetest.WriteBusyboxRootfs(ctx, path); err != nil {
 		return err
 	}
-	rootfs, err := os.Open(path) //nolint:gosec // just written
+	rootfs, err := os.Open(path)
 	if err != nil {
 		return err
 	}
@@ -153,5 +154,5 @@ func (b *bench) fill(ctx context.Context, s *berthdtest.Server, n int, state str
 	if err != nil {
 		return fmt.Errorf("fill the store: %w", err)
 	}
-	return s.Start()
+	return s.Start(ctx)
 }

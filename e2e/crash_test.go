@@ -56,11 +56,11 @@ func TestCrashRun(t *testing.T) {
 		Bin: bin, Data: filepath.Join(t.TempDir(), "data"), Flags: []string{"--cores", "4", "--tick", "1s", "--network", "none"},
 	}
 	t.Cleanup(func() {
-		if err := s.Down(); err != nil {
+		if err := s.Down(t.Context()); err != nil {
 			t.Error(err)
 		}
 	})
-	if err := s.Start(); err != nil {
+	if err := s.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	importBusybox(t, s)
@@ -70,7 +70,7 @@ func TestCrashRun(t *testing.T) {
 	}
 	s.Env = nil
 	s.Kill()
-	if err := s.Start(); err != nil {
+	if err := s.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	run.verify(t)
@@ -113,7 +113,7 @@ func (r *crashRun) cycle(t *testing.T, i int) {
 		r.server.Env = []string{fmt.Sprintf("BERTH_CRASHPOINT=%s:%d", point, 1+r.random.IntN(4))}
 	}
 	r.server.Kill()
-	if err := r.server.Start(); err != nil {
+	if err := r.server.Start(t.Context()); err != nil {
 		if armed && errors.Is(err, berthdtest.ErrNotReady) {
 			return // the point lay in the start itself
 		}

@@ -50,7 +50,7 @@ func TestStories(t *testing.T) {
 			s := &berthdtest.Server{Bin: bin, Data: filepath.Join(env.WorkDir, "data")}
 			env.Values[serverKey{}] = s
 			env.Defer(func() {
-				if err := s.Down(); err != nil {
+				if err := s.Down(t.Context()); err != nil {
 					t.Error(err)
 				}
 			})
@@ -85,10 +85,10 @@ func serverCmd(ts *testscript.TestScript, neg bool, args []string) {
 	switch args[0] {
 	case "start":
 		s.Flags, s.Env = args[1:], nil
-		err = s.Start()
+		err = s.Start(context.Background())
 	case "crash":
 		s.Env = []string{"BERTH_CRASHPOINT=" + args[1]}
-		err = s.Start()
+		err = s.Start(context.Background())
 	case "crashed":
 		ctx, cancel := context.WithTimeoutCause(context.Background(), berthdtest.ReadyWithin, fmt.Errorf("waited %s", berthdtest.ReadyWithin))
 		defer cancel()

@@ -192,8 +192,7 @@ func (s *server) serveHTTP(ctx, loops context.Context, listener net.Listener, ha
 	if errors.Is(err, context.DeadlineExceeded) {
 		return srv.Close()
 	}
-	<-served
-	return err
+	return errors.Join(err, ignoreClosed(<-served))
 }
 
 func (s *server) handler() (http.Handler, error) {
@@ -206,4 +205,12 @@ func (s *server) handler() (http.Handler, error) {
 		return nil, err
 	}
 	return httpapi.New(httpapi.Config{Control: service, Log: s.log, Metrics: registry, Version: version})
+}
+
+// ignoreClosed leaves out that a server was told to stop.
+func ignoreClosed(err error) error {
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return err
 }

@@ -52,7 +52,9 @@ type limitedHost struct {
 	capacity berth.Capacity
 }
 
-func (h limitedHost) Host(context.Context) (string, berth.Capacity, error) { return h.name, h.capacity, nil }
+func (h limitedHost) Host(context.Context) (string, berth.Capacity, error) {
+	return h.name, h.capacity, nil
+}
 
 func (s *server) host(ctx context.Context) (limitedHost, error) {
 	var engines engine.Engine = s.engine
@@ -131,7 +133,7 @@ func (s *server) announce(url string) error {
 const keyVariable = "BERTH_APIKEY="
 
 func readKey(path string) (string, error) {
-	text, err := os.ReadFile(path) //nolint:gosec // our own file
+	text, err := os.ReadFile(path)
 	if err != nil {
 		return "", err
 	}
@@ -151,7 +153,7 @@ func writeCredentials(path, url, key string) error {
 
 // replaceFile writes a file under another name, syncs and renames it.
 func replaceFile(path string, content []byte, mode fs.FileMode) (err error) {
-	file, err := os.OpenFile(path+".new", os.O_CREATE|os.O_WRONLY|os.O_TRUNC, mode) //nolint:gosec // our own file
+	file, err := os.OpenFile(path+".new", os.O_CREATE|os.O_WRONLY|os.O_TRUNC, mode)
 	if err != nil {
 		return err
 	}
@@ -196,7 +198,7 @@ func resolver(paths ...string) (nameservers, search []string) {
 }
 
 func parseResolver(path string) (nameservers, search []string) {
-	file, err := os.Open(path) //nolint:gosec // a fixed path
+	file, err := os.Open(path)
 	if err != nil {
 		return nil, nil
 	}

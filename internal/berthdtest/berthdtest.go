@@ -47,8 +47,8 @@ func Build(ctx context.Context, root, dir string, names ...string) error {
 	return nil
 }
 
-// Start starts berthd and waits until it is ready.
-func (s *Server) Start() error {
+// Start starts berthd and waits until it is ready. The server outlives ctx.
+func (s *Server) Start(ctx context.Context) error {
 	if err := os.MkdirAll(s.Data, 0o711); err != nil { //nolint:gosec // as berthd makes it
 		return err
 	}
@@ -57,7 +57,7 @@ func (s *Server) Start() error {
 		return err
 	}
 	args := append([]string{"--data", s.Data, "--listen", "127.0.0.1:0", "--containerd", "private"}, s.Flags...)
-	s.cmd = exec.CommandContext(context.Background(), filepath.Join(s.Bin, "berthd"), args...) //nolint:gosec // the server under test
+	s.cmd = exec.CommandContext(context.WithoutCancel(ctx), filepath.Join(s.Bin, "berthd"), args...)
 	s.cmd.Env = append(os.Environ(), s.Env...)
 	s.cmd.Stderr, s.log = log, log
 	stdout, err := s.cmd.StdoutPipe()
@@ -75,23 +75,26 @@ func (s *Server) Start() error {
 		ready <- line
 		s.exited <- s.cmd.Wait()
 	}()
-	return s.awaitReady(ready)
+	return s.awaitReady(ctx, ready)
 }
 
 // ErrNotReady says that berthd ended before it was ready.
 var ErrNotReady = errors.New("berthd ended before it was ready")
 
-func (s *Server) awaitReady(ready <-chan string) error {
+func (s *Server) awaitReady(ctx context.Context, ready <-chan string) error {
 	var line string
 	select {
 	case line = <-ready:
+	case <-ctx.Done():
+		s.Kill()
+		return context.Cause(ctx)
 	case <-time.After(ReadyWithin):
 		s.Kill()
 		return fmt.Errorf("berthd is not ready after %s:\n%s", ReadyWithin, s.Log())
 	}
 	url, ok := strings.CutPrefix(strings.TrimSpace(line), "ready ")
 	if !ok {
-		s.gone(<-s.exited)
+		_ = s.gone(<-s.exited)
 		return fmt.Errorf("%w:\n%s", ErrNotReady, s.Log())
 	}
 	s.URL = url
@@ -155,10 +158,11 @@ func (s *Server) Crashed(ctx context.Context) error {
 	}
 }
 
-// Down ends everything that the server left: berthd, its containers and its containerd. Safe to repeat.
-func (s *Server) Down() error {
+// Down ends everything that the server left: berthd, its containers and its containerd, also after ctx has
+// ended. Safe to repeat.
+func (s *Server) Down(ctx context.Context) error {
 	s.Kill()
-	down := exec.CommandContext(context.Background(), filepath.Join(s.Bin, "berthd"), "down", "--data", s.Data) //nolint:gosec // the server under test
+	down := exec.CommandContext(context.WithoutCancel(ctx), filepath.Join(s.Bin, "berthd"), "down", "--data", s.Data)
 	if out, err := down.CombinedOutput(); err != nil {
 		return fmt.Errorf("berthd down: %w\n%s", err, out)
 	}

@@ -25,8 +25,8 @@ type imageStore = engine.Images
 // localImages is an image store with one image.
 type localImages struct {
 	imageStore // what is not asked here
-	have string
-	err  error
+	have       string
+	err        error
 }
 
 func (l localImages) Image(_ context.Context, ref string) (engine.Image, error) {

@@ -46,7 +46,8 @@ func TestConformance(t *testing.T) {
 // machine is a data directory with the image of the suite, and a private containerd that ends with the test.
 type machine struct {
 	dataDir string
-	network string
+	// address and network are of the configuration.
+	address, network string
 }
 
 func newMachine(t testing.TB) *machine {
@@ -73,8 +74,7 @@ func newMachine(t testing.TB) *machine {
 func (m *machine) open(t testing.TB) *containerd.Engine {
 	t.Helper()
 	e, err := containerd.Open(t.Context(), containerd.Config{
-		DataDir: m.dataDir, AgentPath: agent, Network: containerd.NetworkConfig{Mode: m.network},
-		Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
+		Address: m.address, DataDir: m.dataDir, AgentPath: agent, Network: containerd.NetworkConfig{Mode: m.network}, Log: testLog(t),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -86,3 +86,5 @@ func (m *machine) open(t testing.TB) *containerd.Engine {
 	})
 	return e
 }
+
+func testLog(t testing.TB) *slog.Logger { return slog.New(slog.NewTextHandler(t.Output(), nil)) }

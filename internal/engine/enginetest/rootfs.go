@@ -22,7 +22,7 @@ const busybox = "/bin/busybox"
 func BusyboxRootfs(tb testing.TB) string {
 	tb.Helper()
 	path := filepath.Join(tb.TempDir(), "busybox.tar")
-	if err := WriteBusyboxRootfs(path); err != nil {
+	if err := WriteBusyboxRootfs(tb.Context(), path); err != nil {
 		tb.Fatal(err)
 	}
 	return path
@@ -30,7 +30,7 @@ func BusyboxRootfs(tb testing.TB) string {
 
 // WriteBusyboxRootfs writes a tar of a small root filesystem, which needs no network and no image: the machine's busybox with
 // all its commands, /etc/passwd, /etc/group and /tmp. The same busybox makes the same bytes.
-func WriteBusyboxRootfs(path string) error {
+func WriteBusyboxRootfs(ctx context.Context, path string) error {
 	program, err := os.ReadFile(busybox)
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%s is missing: install the package busybox-static", busybox)
@@ -38,7 +38,7 @@ func WriteBusyboxRootfs(path string) error {
 	if err != nil {
 		return fmt.Errorf("busybox root filesystem: %w", err)
 	}
-	applets, err := exec.CommandContext(context.Background(), busybox, "--list").Output()
+	applets, err := exec.CommandContext(ctx, busybox, "--list").Output()
 	if err != nil {
 		return fmt.Errorf("commands of busybox: %w", err)
 	}

@@ -326,7 +326,7 @@ func testExitHints(t *testing.T, e engine.Engine) {
 		}
 	}
 	cancel()
-	for range exits { //nolint:revive // until it is closed: what was on its way is not of interest
+	for range exits {
 	}
 }
 
