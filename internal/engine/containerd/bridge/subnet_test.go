@@ -1,0 +1,97 @@
+package bridge
+
+import (
+	"errors"
+	"net/netip"
+	"path/filepath"
+	"testing"
+
+	"github.com/vishvananda/netlink"
+)
+
+func TestAddresses(t *testing.T) {
+	used := netip.MustParseAddr("10.64.0.3")
+	a := newAddresses(netip.MustParsePrefix("10.64.0.0/29"), []netip.Addr{used})
+	allocate := func() string {
+		t.Helper()
+		address, err := a.allocate()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return address.String()
+	}
+	// .0 is the network, .1 the gateway, .3 in use, .7 the broadcast address.
+	for _, want := range []string{"10.64.0.2", "10.64.0.4", "10.64.0.5", "10.64.0.6"} {
+		if got := allocate(); got != want {
+			t.Errorf("allocate is %s; want %s", got, want)
+		}
+	}
+	if address, err := a.allocate(); !errors.Is(err, ErrNoAddress) {
+		t.Errorf("allocate is %s, %v; want ErrNoAddress", address, err)
+	}
+	a.release(netip.MustParseAddr("10.64.0.5"))
+	a.release(netip.MustParseAddr("10.64.0.2"))
+	for _, want := range []string{"10.64.0.2", "10.64.0.5"} {
+		if got := allocate(); got != want {
+			t.Errorf("allocate after the release is %s; want %s", got, want)
+		}
+	}
+}
+
+// TestAddressIsReusedLate: what was released last is given out last.
+func TestAddressIsReusedLate(t *testing.T) {
+	a := newAddresses(netip.MustParsePrefix("10.64.0.0/28"), nil)
+	first, err := a.allocate()
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.release(first)
+	if second, err := a.allocate(); err != nil || second == first {
+		t.Errorf("allocate is %s, %v; want another than %s", second, err, first)
+	}
+}
+
+func TestSubnets(t *testing.T) {
+	all := netip.MustParsePrefix("10.64.0.0/10")
+	seen := make(map[netip.Prefix]bool)
+	for n := range subnets {
+		subnet := subnetAt(n)
+		if subnet != subnet.Masked() || !all.Contains(subnet.Addr()) || seen[subnet] {
+			t.Errorf("subnet %d is %s: not a subnet of %s, or not for the first time", n, subnet, all)
+		}
+		seen[subnet] = true
+	}
+}
+
+// TestSubnetIsFreeAndKept: a subnet that this machine has a route into is not chosen, and the choice is for ever.
+func TestSubnetIsFreeAndKept(t *testing.T) {
+	handle, err := netlink.NewHandle()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer handle.Close()
+	b := &Bridge{name: Name("0123456789ab"), handle: handle}
+	file := filepath.Join(t.TempDir(), "network.json")
+	first, err := b.subnet(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	link := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "berth-test"}}
+	if err := handle.LinkAdd(link); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = handle.LinkDel(link) }()
+	taken := netip.PrefixFrom(first.Addr().Next(), first.Bits()+4)
+	if err := handle.AddrAdd(link, &netlink.Addr{IPNet: ipNet(taken)}); err != nil {
+		t.Fatal(err)
+	}
+	if err := handle.LinkSetUp(link); err != nil {
+		t.Fatal(err)
+	}
+	if kept, err := b.subnet(file); err != nil || kept != first {
+		t.Errorf("subnet is %s, %v; want %s as before", kept, err, first)
+	}
+	if other, err := b.subnet(filepath.Join(t.TempDir(), "network.json")); err != nil || other.Overlaps(first) {
+		t.Errorf("a new subnet is %s, %v; want another than %s, where this machine has a route", other, err, first)
+	}
+}
