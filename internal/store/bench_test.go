@@ -212,6 +212,7 @@ func loadHistory(ctx context.Context, path string, ended int) error {
 		return err
 	}
 	defer func() { _ = db.Close() }()
+	db.SetMaxOpenConns(1)
 	tx, err := db.BeginTx(ctx, nil)
 	if err != nil {
 		return err
@@ -245,7 +246,12 @@ func loadHistory(ctx context.Context, path string, ended int) error {
 	if _, err := tx.ExecContext(ctx, `UPDATE totals SET number = $1, completed = $1`, ended); err != nil {
 		return err
 	}
-	return tx.Commit()
+	if err := tx.Commit(); err != nil {
+		return err
+	}
+	// All of it to the disk now, and not while something is measured.
+	_, err = db.ExecContext(ctx, "PRAGMA synchronous = FULL; PRAGMA wal_checkpoint(TRUNCATE)")
+	return err
 }
 
 func openSQLite(tb testing.TB, path string) *store.Store {
