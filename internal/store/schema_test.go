@@ -1,16 +1,22 @@
 package store
 
 import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
 	"encoding/json"
 	"flag"
 	"fmt"
+	"io"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"reflect"
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/fstest"
 	"time"
@@ -303,6 +309,14 @@ func TestKinds(t *testing.T) {
 	} {
 		if got := kindOfPostgres(code); got != want {
 			t.Errorf("PostgreSQL %s is %s, want %s", code, got, want)
+		}
+	}
+	for err, want := range map[error]berth.Kind{
+		sql.ErrNoRows: berth.NotFound, driver.ErrBadConn: berth.Unavailable, sql.ErrConnDone: berth.Unavailable,
+		context.DeadlineExceeded: berth.Unavailable, &net.OpError{Err: syscall.ECONNRESET}: berth.Unavailable, io.EOF: berth.Internal,
+	} {
+		if got := kindOf(fmt.Errorf("doing: %w", err)); got != want {
+			t.Errorf("%v is %s, want %s", err, got, want)
 		}
 	}
 	if !slices.Equal(asStrings(berth.States()), strings.Split(strings.TrimPrefix(strings.TrimSuffix(selectTotals, " FROM totals"), "SELECT "), ", ")) {
