@@ -18,6 +18,7 @@ import (
 
 	"github.com/berth-hpc/berth/internal/berthdtest"
 	"github.com/berth-hpc/berth/internal/engine/enginetest"
+	"github.com/berth-hpc/berth/internal/postgrestest"
 )
 
 // bin is the folder of the binaries under test, made by TestMain.
@@ -36,9 +37,16 @@ func TestMain(m *testing.M) {
 	} else {
 		code = m.Run()
 	}
+	if err := postgres.Stop(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
 	_ = os.RemoveAll(dir)
 	os.Exit(code)
 }
+
+// postgres is for the stories that want it.
+var postgres postgrestest.Server
 
 // TestStories runs each script with a server of its own.
 func TestStories(t *testing.T) {
@@ -61,10 +69,11 @@ func TestStories(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"server": serverCmd,
-			"http":   httpCmd,
-			"await":  awaitCmd,
-			"gone":   goneCmd,
+			"server":   serverCmd,
+			"http":     httpCmd,
+			"await":    awaitCmd,
+			"gone":     goneCmd,
+			"postgres": postgresCmd,
 		},
 	})
 }
@@ -177,4 +186,14 @@ func goneCmd(ts *testscript.TestScript, neg bool, args []string) {
 		}
 	}
 	ts.Fatalf("still there: %v", left)
+}
+
+// postgresCmd: postgres sets POSTGRES to the address of an empty database.
+func postgresCmd(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 0 || neg {
+		ts.Fatalf("usage: postgres")
+	}
+	dsn, err := postgres.Database(context.Background())
+	ts.Check(err)
+	ts.Setenv("POSTGRES", dsn)
 }

@@ -54,7 +54,7 @@ func (s *Service) create(ctx context.Context, newJob store.NewJob) (berth.Job, e
 		if !errors.Is(err, store.ErrNameTaken) {
 			return job, err
 		}
-		newJob.Job.Name = s.jobName(newJob.Job.Submitted, newJob.Job.Application, newJob.Job.Owner)
+		newJob.Job.Name = s.jobName(s.cfg.Now().UTC(), newJob.Job.Application, newJob.Job.Owner)
 	}
 	return berth.Job{}, fmt.Errorf("no free name for a job of %s", newJob.Job.Owner)
 }
@@ -114,14 +114,19 @@ func malformed(field, detail string) error {
 	return &berth.Error{Kind: berth.Invalid, Msg: msgMalformed, Detail: field + ": " + detail}
 }
 
-// jobName returns a name as real clients know it: <UTC yyyymmddHHMMSS>-<5 of A-Z0-9>-<application>-<owner>_s1.
+// jobName returns a name as real clients know it: <UTC yyyymmddHHMMSS>-<5 of A-Z0-9>-<application>-<owner>_s1. The first three of
+// the five follow the time within the second, so that names grow with time: an index of them is then appended to and not
+// scattered. The last two are random.
 func (s *Service) jobName(now time.Time, application, owner string) string {
-	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-	random := s.cfg.Random(5)
-	for i, b := range random {
-		random[i] = alphabet[int(b)%len(alphabet)]
+	const alphabet = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+	const base = len(alphabet)
+	part := now.Nanosecond() / (int(time.Second) / (base * base * base))
+	random := s.cfg.Random(2)
+	five := []byte{
+		alphabet[min(part/(base*base), base-1)], alphabet[part/base%base], alphabet[part%base],
+		alphabet[int(random[0])%base], alphabet[int(random[1])%base],
 	}
-	return now.Format("20060102150405") + "-" + string(random) + "-" + application + "-" + owner + "_s1"
+	return now.Format("20060102150405") + "-" + string(five) + "-" + application + "-" + owner + "_s1"
 }
 
 // machine returns the machine type of a request.

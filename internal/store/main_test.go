@@ -5,12 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/url"
 	"os"
 	"path/filepath"
-	"sync/atomic"
 	"testing"
 
+	"github.com/berth-hpc/berth/internal/postgrestest"
 	"github.com/berth-hpc/berth/internal/store"
 )
 
@@ -19,7 +18,7 @@ func TestMain(m *testing.M) {
 		os.Exit(runChild(child))
 	}
 	code := m.Run()
-	if err := cluster.stop(); err != nil {
+	if err := cluster.Stop(); err != nil {
 		_, _ = fmt.Fprintln(os.Stderr, "stop PostgreSQL:", err)
 		code = 1
 	}
@@ -39,21 +38,17 @@ func eachDatabase(t *testing.T, run func(t *testing.T, dsn string)) {
 	})
 }
 
-var databaseSerial atomic.Int64
+// cluster is the PostgreSQL server of all tests of this package.
+var cluster postgrestest.Server
 
 // postgresDatabase makes an empty database and returns its DSN.
 func postgresDatabase(t *testing.T) string {
 	t.Helper()
-	admin, socket, err := cluster.start()
+	dsn, err := cluster.Database(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	name := fmt.Sprintf("test%d", databaseSerial.Add(1))
-	if _, err := admin.ExecContext(t.Context(), "CREATE DATABASE "+name); err != nil {
-		t.Fatal(err)
-	}
-	query := url.Values{"host": {socket}, "user": {"berth"}}
-	return (&url.URL{Scheme: "postgres", Path: "/" + name, RawQuery: query.Encode()}).String()
+	return dsn
 }
 
 // open opens a store until the end of the test.

@@ -1,11 +1,14 @@
-package store_test
+// Package postgrestest starts a real PostgreSQL server for tests, from the programs of Debian's package postgresql.
+package postgrestest
 
 import (
 	"bufio"
+	"context"
 	"database/sql"
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"os/exec"
 	"os/user"
@@ -13,30 +16,38 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	_ "github.com/jackc/pgx/v5/stdlib" // the driver "pgx"
 )
 
-// cluster is the PostgreSQL server of all tests of this package. The first test that needs it starts it.
-var cluster postgresServer
-
-type postgresServer struct {
-	once   sync.Once
-	err    error
-	dir    string
-	admin  *sql.DB
-	server *exec.Cmd
-	read   chan struct{} // closed at the end of the server's messages
+// Server is a PostgreSQL server that the first use starts. The zero value is ready; it is safe for concurrent use until Stop.
+type Server struct {
+	once      sync.Once
+	err       error
+	dir       string
+	admin     *sql.DB
+	server    *exec.Cmd
+	databases atomic.Int64
+	read      chan struct{} // closed at the end of the server's messages
 }
 
-// start starts the server unless it runs, and returns a connection that may create databases and the directory of its socket.
-func (p *postgresServer) start() (*sql.DB, string, error) {
+// Database makes an empty database and returns its DSN. The first call starts the server.
+func (p *Server) Database(ctx context.Context) (dsn string, err error) {
 	p.once.Do(func() { p.err = p.launch() })
-	return p.admin, p.dir, p.err
+	if p.err != nil {
+		return "", p.err
+	}
+	name := "test" + strconv.FormatInt(p.databases.Add(1), 10)
+	if _, err := p.admin.ExecContext(ctx, "CREATE DATABASE "+name); err != nil {
+		return "", err
+	}
+	query := url.Values{"host": {p.dir}, "user": {"berth"}}
+	return (&url.URL{Scheme: "postgres", Path: "/" + name, RawQuery: query.Encode()}).String(), nil
 }
 
-func (p *postgresServer) launch() (err error) {
+func (p *Server) launch() (err error) {
 	credential, err := postgresCredential()
 	if err != nil {
 		return err
@@ -71,7 +82,7 @@ func (p *postgresServer) launch() (err error) {
 }
 
 // serve starts the server and returns when it takes connections.
-func (p *postgresServer) serve() error {
+func (p *Server) serve() error {
 	messages, err := p.server.StderrPipe()
 	if err != nil {
 		return err
@@ -101,7 +112,8 @@ func (p *postgresServer) serve() error {
 	return nil
 }
 
-func (p *postgresServer) stop() error {
+// Stop ends the server and removes what it kept. It does nothing when it was never used.
+func (p *Server) Stop() error {
 	var err error
 	if p.admin != nil {
 		err = p.admin.Close()
@@ -118,12 +130,12 @@ func (p *postgresServer) stop() error {
 }
 
 // command is a program of PostgreSQL, which dies with the tests.
-func (p *postgresServer) command(credential *syscall.Credential, name string, args ...string) (*exec.Cmd, error) {
+func (p *Server) command(credential *syscall.Credential, name string, args ...string) (*exec.Cmd, error) {
 	path, err := postgresProgram(name)
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.Command(path, args...) // no context: it outlives the test that starts it
+	cmd := exec.CommandContext(context.Background(), path, args...) // not of a test: it outlives the test that starts it
 	cmd.Dir = p.dir
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "LC_ALL=C", "HOME=" + p.dir}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: credential, Pdeathsig: syscall.SIGINT}
@@ -148,7 +160,7 @@ func postgresProgram(name string) (string, error) {
 // postgresCredential is another user than root, whom PostgreSQL refuses; nil when the tests do not run as root.
 func postgresCredential() (*syscall.Credential, error) {
 	if os.Geteuid() != 0 {
-		return nil, nil
+		return nil, nil //nolint:nilnil // no other user is needed
 	}
 	u, err := user.Lookup("postgres")
 	if err != nil {
