@@ -39,7 +39,7 @@ const Namespace = "berth"
 
 // callTimeout bounds what the engine asks of containerd for one call, because every call may hang. A first unpacking of an
 // image is the longest.
-const callTimeout = 5 * time.Minute
+const callTimeout = 2 * time.Minute
 
 // Modes of a network.
 const (
