@@ -14,10 +14,14 @@ import (
 	"testing"
 	"time"
 
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/berth-hpc/berth/internal/berthdtest"
 	"github.com/berth-hpc/berth/internal/engine/enginetest"
+	"github.com/berth-hpc/berth/internal/image/imagetest"
 	"github.com/berth-hpc/berth/internal/postgrestest"
 )
 
@@ -51,6 +55,9 @@ var postgres postgrestest.Server
 // TestStories runs each script with a server of its own.
 func TestStories(t *testing.T) {
 	rootfs := enginetest.BusyboxRootfs(t)
+	registry := imagetest.NewRegistry(t)
+	registry.Push(t, "team/tool:1", busyboxImage(t, rootfs))
+	registry.SetGate(imagetest.Basic("ada", "secret"))
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata",
 		RequireExplicitExec: true,
@@ -66,6 +73,9 @@ func TestStories(t *testing.T) {
 			env.Setenv("HOME", env.WorkDir)
 			env.Setenv("BUSYBOX", rootfs)
 			env.Setenv("DATA", s.Data)
+			env.Setenv("REGISTRY", registry.Host)
+			env.Setenv("SECRET", imagetest.Secret(registry.Host, "ada", "secret"))
+			env.Setenv("WRONG_SECRET", imagetest.Secret(registry.Host, "ada", "guess"))
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
@@ -76,6 +86,20 @@ func TestStories(t *testing.T) {
 			"postgres": postgresCmd,
 		},
 	})
+}
+
+// busyboxImage makes an image of a root filesystem.
+func busyboxImage(t *testing.T, rootfs string) v1.Image {
+	t.Helper()
+	layer, err := tarball.LayerFromFile(rootfs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	img, err := mutate.AppendLayers(imagetest.Image(t), layer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return img
 }
 
 type serverKey struct{}

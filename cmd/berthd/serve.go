@@ -24,13 +24,18 @@ import (
 	"github.com/berth-hpc/berth/internal/image"
 	"github.com/berth-hpc/berth/internal/output"
 	"github.com/berth-hpc/berth/internal/reconcile"
+	"github.com/berth-hpc/berth/internal/retention"
 	"github.com/berth-hpc/berth/internal/scheduler"
 	"github.com/berth-hpc/berth/internal/store"
 	"github.com/berth-hpc/berth/internal/vault"
 )
 
-// drain is how long requests may take to finish when the server stops.
-const drain = 10 * time.Second
+const (
+	// finish is how long requests may take to finish by themselves when the server stops; then those that follow a job are ended.
+	finish = time.Second
+	// drain is how long all of them may take.
+	drain = 10 * time.Second
+)
 
 // server is everything that serve wires together.
 type server struct {
@@ -158,7 +163,10 @@ func (s *server) run(ctx context.Context, stdout io.Writer) error {
 	loops, loopCtx := errgroup.WithContext(context.WithoutCancel(ctx))
 	loopCtx, stopLoops := context.WithCancel(loopCtx)
 	defer stopLoops()
-	for _, run := range []func(context.Context) error{s.engine.Run, s.outputs.Run, s.scheduler.Run, s.reconcile.Run} {
+	cleaner := retention.New(retention.Config{Store: s.store, Now: time.Now, Every: time.Hour, Log: s.log})
+	for _, run := range []func(context.Context) error{
+		s.engine.Run, s.outputs.Run, s.scheduler.Run, s.reconcile.Run, cleaner.Run,
+	} {
 		loops.Go(func() error { return run(loopCtx) })
 	}
 	_, _ = fmt.Fprintln(stdout, "ready", url)
@@ -167,7 +175,7 @@ func (s *server) run(ctx context.Context, stdout io.Writer) error {
 	return errors.Join(err, loops.Wait())
 }
 
-// serveHTTP serves until ctx ends or a loop has failed, then gives requests time to finish; those that follow a job end at once.
+// serveHTTP serves until ctx ends or a loop has failed, then gives requests time to finish and ends those that follow a job.
 func (s *server) serveHTTP(ctx, loops context.Context, listener net.Listener, handler http.Handler) error {
 	requests, endRequests := context.WithCancel(context.WithoutCancel(ctx))
 	defer endRequests()
@@ -176,7 +184,7 @@ func (s *server) serveHTTP(ctx, loops context.Context, listener net.Listener, ha
 		ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
 		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
-	srv.RegisterOnShutdown(endRequests)
+	srv.RegisterOnShutdown(func() { time.AfterFunc(finish, endRequests) })
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(listener) }()
 	select {
