@@ -20,6 +20,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/berth-hpc/berth/internal/berthdtest"
+	"github.com/berth-hpc/berth/internal/engine/containerd/private"
 	"github.com/berth-hpc/berth/internal/engine/enginetest"
 	"github.com/berth-hpc/berth/internal/image/imagetest"
 	"github.com/berth-hpc/berth/internal/postgrestest"
@@ -68,6 +69,7 @@ func TestStories(t *testing.T) {
 				if err := s.Down(t.Context()); err != nil {
 					t.Error(err)
 				}
+				_ = syscall.Unmount(filepath.Join(s.Data, "jobs"), syscall.MNT_DETACH) // of the story of a full disk
 			})
 			env.Setenv("PATH", bin+":"+os.Getenv("PATH"))
 			env.Setenv("HOME", env.WorkDir)
@@ -83,6 +85,8 @@ func TestStories(t *testing.T) {
 			"http":     httpCmd,
 			"await":    awaitCmd,
 			"gone":     goneCmd,
+			"killshim": killshimCmd,
+			"full":     fullCmd,
 			"postgres": postgresCmd,
 		},
 	})
@@ -220,4 +224,28 @@ func postgresCmd(ts *testscript.TestScript, neg bool, args []string) {
 	dsn, err := postgres.Database(context.Background())
 	ts.Check(err)
 	ts.Setenv("POSTGRES", dsn)
+}
+
+// killshimCmd: killshim NUMBER kills the shim of a job's container.
+func killshimCmd(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 1 || neg {
+		ts.Fatalf("usage: killshim NUMBER")
+	}
+	pattern := "containerd-shim-runc-v2 .*-id berth-" + args[0] + "-.* -address " + private.StateDir(serverOf(ts).Data)
+	ts.Check(ts.Exec("pkill", "-KILL", "-f", pattern))
+}
+
+// fullCmd: full DIR waits until the file system of a directory has no room left.
+func fullCmd(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 1 || neg {
+		ts.Fatalf("usage: full DIR")
+	}
+	for deadline := time.Now().Add(berthdtest.ReadyWithin); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		var fs syscall.Statfs_t
+		ts.Check(syscall.Statfs(args[0], &fs))
+		if fs.Bavail == 0 {
+			return
+		}
+	}
+	ts.Fatalf("%s is not full", args[0])
 }
