@@ -3,7 +3,6 @@ package containerd
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -21,9 +20,6 @@ const systemState = "/run/containerd"
 // knows, and the bundle, which is in the way of another try. The caller has made sure that containerd has no such task.
 func (e *Engine) removeShim(id string) error {
 	bundle := e.bundle(id)
-	if _, err := os.Lstat(bundle); errors.Is(err, fs.ErrNotExist) {
-		return nil // as it should be: no need to look through all processes
-	}
 	for _, pid := range shims(id, e.cfg.Address) {
 		if err := killAndWait(pid); err != nil {
 			return fmt.Errorf("end the shim of %s: %w", id, err)

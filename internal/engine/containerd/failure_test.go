@@ -149,6 +149,9 @@ func testContainerdAndShimKilled(t *testing.T, m *machine) {
 	for _, a := range []engine.Attempt{reported, silent} {
 		assertDead(t, a.ID)
 		remove(t, e, a.ID)
+		if exists(shimSocket(m, a.ID)) {
+			t.Errorf("the socket of the shim of %s is left", a.ID)
+		}
 	}
 }
 

@@ -77,6 +77,10 @@ func TestRemoveLeavesNothing(t *testing.T) {
 	}
 }
 
+func shimSocket(m *machine, id string) string {
+	return private.ShimSocket(private.New(private.Config{DataDir: m.dataDir}).Address(), containerd.Namespace, id)
+}
+
 // ports counts what is attached to a machine's bridge.
 func ports(t *testing.T, m *machine) int {
 	t.Helper()
@@ -179,6 +183,9 @@ func TestShutdown(t *testing.T) {
 		}
 	}
 	assertDead(t, a.ID)
+	if exists(shimSocket(m, a.ID)) {
+		t.Error("the shim's socket is left")
+	}
 	identity := private.Identity(m.dataDir)
 	for _, text := range []string{read(t, "/proc/self/mountinfo"), commands(t)} {
 		if strings.Contains(text, identity) || strings.Contains(text, m.dataDir) {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/berth-hpc/berth/internal/engine"
 	"github.com/berth-hpc/berth/internal/engine/containerd/cgroup"
+	"github.com/berth-hpc/berth/internal/engine/containerd/private"
 )
 
 // endTimeout is how long a killed container may take to end: a process in the kernel (a slow disk) cannot be killed at once.
@@ -93,12 +94,13 @@ func (e *Engine) deleteTask(ctx context.Context, id string) (there bool, err err
 	return err == nil, nil
 }
 
-// removeRemains removes what a killed shim, or a task that was only half made, may have left: the shim, the bundle, and runc's
-// state. They would be in the way of another start.
+// removeRemains removes what a killed shim, or a task that was only half made, may have left: the shim, its socket, the bundle,
+// and runc's state. They would be in the way of another start.
 func (e *Engine) removeRemains(id string) error {
 	if err := e.removeShim(id); err != nil {
 		return err
 	}
+	_ = os.Remove(private.ShimSocket(e.cfg.Address, Namespace, id)) // it is no harm where it is not
 	if e.private == nil {
 		return nil
 	}

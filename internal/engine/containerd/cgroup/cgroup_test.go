@@ -59,7 +59,10 @@ func TestRemove(t *testing.T) {
 		}
 	}
 	select {
-	case <-ended:
+	case err := <-ended:
+		if err == nil {
+			t.Error("the process ended by itself; it was to be killed")
+		}
 	case <-time.After(time.Minute):
 		t.Error("the process lives on")
 	}

@@ -67,6 +67,11 @@ func Identity(dataDir string) string {
 // StateDir is where the private containerd of a data directory has its socket and state.
 func StateDir(dataDir string) string { return filepath.Join(stateRoot, Identity(dataDir)) }
 
+// ShimSocket is where the shim of a container listens, of the containerd at an address. A shim that was killed leaves it.
+func ShimSocket(address, namespace, id string) string {
+	return fmt.Sprintf("/run/containerd/s/%x", sha256.Sum256([]byte(filepath.Join(address, namespace, id))))
+}
+
 // Address is the daemon's socket.
 func (d *Daemon) Address() string { return filepath.Join(d.state, "containerd.sock") }
 

@@ -75,7 +75,7 @@ func (d *Daemon) end(ctx context.Context) error {
 	return fmt.Errorf("the private containerd (process %d) does not end", pid)
 }
 
-// endContainers kills what runs in the control groups of the daemon's containers.
+// endContainers kills what runs in the control groups of the daemon's containers, and removes their shims' sockets.
 func (d *Daemon) endContainers(ctx context.Context) error {
 	bundles, err := filepath.Glob(filepath.Join(d.state, "state", "io.containerd.runtime.v2.task", "*", "*"))
 	if err != nil {
@@ -83,7 +83,9 @@ func (d *Daemon) endContainers(ctx context.Context) error {
 	}
 	var failed error
 	for _, bundle := range bundles {
-		failed = errors.Join(failed, cgroup.Of(filepath.Base(bundle)).Remove(ctx))
+		id, namespace := filepath.Base(bundle), filepath.Base(filepath.Dir(bundle))
+		failed = errors.Join(failed, cgroup.Of(id).Remove(ctx))
+		_ = os.Remove(ShimSocket(d.Address(), namespace, id)) // it is no harm where it is not
 	}
 	return failed
 }
