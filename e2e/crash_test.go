@@ -259,7 +259,7 @@ func (r *crashRun) checkOutput(t *testing.T, job *expectation) {
 // checkNothingLeft: no container, scratch directory or process of an ended job is there.
 func (r *crashRun) checkNothingLeft(t *testing.T) {
 	t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
+	deadline := time.Now().Add(berthdtest.ReadyWithin)
 	for {
 		left := r.left(t)
 		if left == "" {

@@ -1,6 +1,7 @@
 package containerd
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -10,7 +11,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/containerd/containerd/v2/core/containers"
 	"golang.org/x/sys/unix"
+
+	"github.com/berth-hpc/berth"
 )
 
 // systemState is the state directory of a containerd that is configured as distributions do it.
@@ -20,7 +24,10 @@ const systemState = "/run/containerd"
 // knows, and the bundle, which is in the way of another try. The caller has made sure that containerd has no such task.
 func (e *Engine) removeShim(id string) error {
 	bundle := e.bundle(id)
-	for _, pid := range shims(id, e.cfg.Address) {
+	for pid, of := range shims(e.cfg.Address) {
+		if of != id {
+			continue
+		}
 		if err := killAndWait(pid); err != nil {
 			return fmt.Errorf("end the shim of %s: %w", id, err)
 		}
@@ -54,32 +61,55 @@ func removeBundle(dir string) error {
 	return os.RemoveAll(dir)
 }
 
-// shims returns the shims of an attempt that belong to the containerd at an address.
-func shims(id, address string) []int {
-	entries, _ := os.ReadDir("/proc")
-	var pids []int
-	for _, entry := range entries {
-		pid, err := strconv.Atoi(entry.Name())
-		if err != nil {
-			continue
-		}
-		line, err := os.ReadFile(filepath.Join("/proc", entry.Name(), "cmdline"))
+// shims returns the attempts of the shims that belong to the containerd at an address, by process.
+func shims(address string) map[int]string {
+	paths, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	found := make(map[int]string)
+	for _, path := range paths {
+		line, err := os.ReadFile(path)
 		if err != nil {
 			continue // it has ended
 		}
 		args := strings.Split(string(line), "\x00")
 		daemon := strings.HasPrefix(filepath.Base(args[0]), "containerd-shim") && !slices.Contains(args, "delete") // that one is at work
-		if daemon && has(args, "-namespace", Namespace) && has(args, "-id", id) && has(args, "-address", address) {
-			pids = append(pids, pid)
+		if !daemon || value(args, "-namespace") != Namespace || value(args, "-address") != address {
+			continue
+		}
+		if pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path))); err == nil {
+			found[pid] = value(args, "-id")
 		}
 	}
-	return pids
+	return found
 }
 
-// has says whether a flag with this value is among the arguments.
-func has(args []string, flag, value string) bool {
-	i := slices.Index(args, flag)
-	return i >= 0 && i+1 < len(args) && args[i+1] == value
+// value returns what follows a flag among the arguments.
+func value(args []string, flag string) string {
+	if i := slices.Index(args, flag); i >= 0 && i+1 < len(args) {
+		return args[i+1]
+	}
+	return ""
+}
+
+// sweepShims ends shims without a record that are there in two sweeps: containerd may have started one for a server that was
+// killed in that moment, after its attempt was removed. It returns the candidates for the next sweep.
+func (e *Engine) sweepShims(ctx context.Context, before map[int]string) (map[int]string, error) {
+	candidates := shims(e.cfg.Address)
+	records, err := e.records(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for pid, id := range candidates {
+		known := slices.ContainsFunc(records, func(r containers.Container) bool { return r.ID == id })
+		if _, ours := berth.AttemptJob(id); known || !ours {
+			delete(candidates, pid)
+		} else if before[pid] == id {
+			if err := killAndWait(pid); err != nil {
+				return nil, fmt.Errorf("end the shim of %s: %w", id, err)
+			}
+			delete(candidates, pid)
+		}
+	}
+	return candidates, nil
 }
 
 // killAndWait ends a process and returns when it is gone.

@@ -1,6 +1,8 @@
 package containerd
 
 import (
+	"context"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -57,6 +59,41 @@ func TestAHalfMadeTaskIsRemoved(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(upper, "file")); err != nil {
 		t.Errorf("what was mounted must stay: %v", err)
+	}
+}
+
+// TestForgottenShimsAreSwept: a shim without a record ends, not at first sight (its record may be on its way), and no other does.
+func TestForgottenShimsAreSwept(t *testing.T) {
+	data := t.TempDir()
+	t.Cleanup(func() {
+		if err := Shutdown(context.WithoutCancel(t.Context()), data); err != nil {
+			t.Error(err)
+		}
+	})
+	e, err := Open(t.Context(), Config{
+		DataDir: data, AgentPath: "/bin/true", Network: NetworkConfig{Mode: NetworkNone}, Log: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	forgotten := startShim(t, "berth-1-x", e.cfg.Address)
+	foreign := startShim(t, "somebody-else", e.cfg.Address)
+	seen, err := e.sweepShims(t.Context(), nil)
+	if err != nil || seen[forgotten.Process.Pid] != "berth-1-x" {
+		t.Fatalf("the first sweep saw %v, %v", seen, err)
+	}
+	if err := forgotten.Process.Signal(syscall.Signal(0)); err != nil {
+		t.Fatalf("the shim ended at first sight: %v", err)
+	}
+	if _, err := e.sweepShims(t.Context(), seen); err != nil {
+		t.Fatal(err)
+	}
+	if err := forgotten.Wait(); err == nil || forgotten.ProcessState.Sys().(syscall.WaitStatus).Signal() != unix.SIGKILL {
+		t.Errorf("the forgotten shim ended with %v, want SIGKILL", err)
+	}
+	if err := foreign.Process.Signal(syscall.Signal(0)); err != nil {
+		t.Errorf("a shim that is not berth's: %v", err)
 	}
 }
 

@@ -185,13 +185,38 @@ func (e *Engine) Ping(ctx context.Context) error {
 	return nil
 }
 
-// Run keeps a private containerd running until ctx ends. It does nothing when the containerd is somebody else's.
+// sweepEvery is how often a private containerd's shims are compared with its records.
+const sweepEvery = 10 * time.Second
+
+// Run keeps a private containerd running, and ends shims that it has forgotten, until ctx ends. It does nothing when the
+// containerd is somebody else's.
 func (e *Engine) Run(ctx context.Context) error {
-	if e.private != nil {
-		return e.private.Run(ctx)
+	if e.private == nil {
+		<-ctx.Done()
+		return nil
 	}
-	<-ctx.Done()
-	return nil
+	var sweeping sync.WaitGroup
+	sweeping.Go(func() { e.sweep(ctx) })
+	defer sweeping.Wait()
+	return e.private.Run(ctx)
+}
+
+func (e *Engine) sweep(ctx context.Context) {
+	tick := time.NewTicker(sweepEvery)
+	defer tick.Stop()
+	var seen map[int]string
+	for {
+		next, err := e.sweepShims(ctx, seen)
+		if err != nil && ctx.Err() == nil {
+			e.log.WarnContext(ctx, "shims not compared with their records; looking again later", "error", err)
+		}
+		seen = next
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
 }
 
 // Close waits for what the engine still does in the background (a few seconds at most) and disconnects. Attempts go on. Safe to
