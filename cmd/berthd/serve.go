@@ -102,7 +102,7 @@ func (s *server) open(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if s.engine, err = containerd.Open(ctx, s.engineConfig(agent)); err != nil {
+	if s.engine, err = containerd.Open(ctx, s.engineConfig(ctx, agent)); err != nil {
 		return err
 	}
 	host, err := s.host(ctx)

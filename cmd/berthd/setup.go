@@ -9,10 +9,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/berth-hpc/berth"
 	"github.com/berth-hpc/berth/internal/agentbin"
@@ -30,20 +32,31 @@ const (
 // systemContainerd is where distributions put the socket of their containerd.
 const systemContainerd = "/run/containerd/containerd.sock"
 
-func (s *server) engineConfig(agent string) containerd.Config {
+func (s *server) engineConfig(ctx context.Context, agent string) containerd.Config {
 	address := s.cfg.Containerd
 	switch address {
 	case "private":
 		address = ""
 	case "auto":
 		address = ""
-		if _, err := os.Stat(systemContainerd); err == nil {
+		if listens(ctx, systemContainerd) {
 			address = systemContainerd
 		}
 	}
 	return containerd.Config{
-		Address: address, DataDir: s.cfg.Data, AgentPath: agent, Network: containerd.NetworkConfig{Mode: s.cfg.Network}, Log: s.log,
+		Address: address, DataDir: s.cfg.Data, AgentPath: agent, Network: containerd.NetworkConfig{Mode: s.cfg.Network},
+		Programs32Bit: s.cfg.Programs32Bit, Log: s.log,
 	}
+}
+
+// listens says whether somebody takes connections on a socket; a file alone may be left from a boot long ago.
+func listens(ctx context.Context, socket string) bool {
+	conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "unix", socket)
+	if err != nil {
+		return false
+	}
+	_ = conn.Close()
+	return true
 }
 
 // limitedHost is the engine's host with what the settings give to jobs.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"net"
 	"os"
 	"path/filepath"
 	"testing"
@@ -95,4 +96,25 @@ func TestASecondServerIsKeptOut(t *testing.T) {
 		t.Fatal(err)
 	}
 	again()
+}
+
+func TestAStaleSocketIsNoContainerd(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "s")
+	if listens(t.Context(), socket) {
+		t.Error("nothing listens")
+	}
+	listener, err := net.ListenUnix("unix", &net.UnixAddr{Name: socket})
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener.SetUnlinkOnClose(false)
+	if !listens(t.Context(), socket) {
+		t.Error("something listens")
+	}
+	if err := listener.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if listens(t.Context(), socket) {
+		t.Error("only the file is left")
+	}
 }
