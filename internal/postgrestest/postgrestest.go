@@ -35,7 +35,7 @@ type Server struct {
 
 // Database makes an empty database and returns its DSN. The first call starts the server.
 func (p *Server) Database(ctx context.Context) (dsn string, err error) {
-	p.once.Do(func() { p.err = p.launch() })
+	p.once.Do(func() { p.err = p.launch() }) //nolint:contextcheck // the server outlives the test that starts it
 	if p.err != nil {
 		return "", p.err
 	}
