@@ -83,6 +83,7 @@ func TestStories(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"server":   serverCmd,
 			"http":     httpCmd,
+			"attempt":  attemptCmd,
 			"await":    awaitCmd,
 			"gone":     goneCmd,
 			"killshim": killshimCmd,
@@ -248,4 +249,14 @@ func fullCmd(ts *testscript.TestScript, neg bool, args []string) {
 		}
 	}
 	ts.Fatalf("%s is not full", args[0])
+}
+
+// attemptCmd: attempt PROGRAM ARG… runs a program that may lose its answer to a crash.
+func attemptCmd(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) == 0 || neg {
+		ts.Fatalf("usage: attempt PROGRAM ARG…")
+	}
+	if err := ts.Exec(args[0], args[1:]...); err != nil {
+		ts.Logf("%s: %v", args[0], err)
+	}
 }
