@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"errors"
 
 	"github.com/berth-hpc/berth"
 	"github.com/berth-hpc/berth/internal/store"
@@ -146,7 +147,7 @@ func (s *Service) wish(ctx context.Context, caller berth.Caller, ref JobRef, kin
 		return err
 	}
 	_, err = s.cfg.Store.Apply(ctx, job.Number, berth.Event{Kind: kind, At: s.cfg.Now(), By: caller.User.Name})
-	if refused, ok := errorAs[*berth.StateError](err); ok {
+	if refused, ok := errors.AsType[*berth.StateError](err); ok {
 		return &berth.Error{Kind: berth.NotFound, Msg: msgNotRunning, Err: refused}
 	}
 	return err

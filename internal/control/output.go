@@ -2,17 +2,10 @@ package control
 
 import (
 	"context"
-	"errors"
 	"io"
 
 	"github.com/berth-hpc/berth"
 )
-
-func errorAs[E error](err error) (E, bool) {
-	var target E
-	ok := errors.As(err, &target)
-	return target, ok
-}
 
 // Tail returns the last lines of a running job's output as they are on disk, all of it for 0. NotFound "Running job is not found"
 // for a job that does not run.

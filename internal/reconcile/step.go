@@ -160,7 +160,7 @@ func (r *Reconciler) apply(ctx context.Context, job berth.Job, ev berth.Event) (
 // next step sees what is there.
 func (r *Reconciler) applyAt(ctx context.Context, job berth.Job, ev berth.Event) (berth.Job, error) {
 	latest, err := r.cfg.Store.Apply(ctx, job.Number, ev)
-	if refused := (*berth.StateError)(nil); errors.As(err, &refused) {
+	if refused, ok := errors.AsType[*berth.StateError](err); ok {
 		r.cfg.Log.InfoContext(ctx, "the job changed meanwhile", "job", job.Number, "event", string(ev.Kind), "state", string(refused.State))
 		return r.cfg.Store.Job(ctx, job.Number)
 	}

@@ -152,7 +152,7 @@ func (s *Scheduler) carryOut(ctx context.Context, host string, decision Decision
 	crashpoint.Here("scheduler.store.before")
 	_, err := s.cfg.Store.Apply(ctx, decision.Number, event)
 	crashpoint.Here("scheduler.store.after")
-	if refused := (*berth.StateError)(nil); errors.As(err, &refused) {
+	if _, refused := errors.AsType[*berth.StateError](err); refused {
 		return nil
 	}
 	return err
