@@ -36,6 +36,9 @@ var crashPoints = []string{
 	"reconcile.removed",
 }
 
+// allEndWithin is far above what the jobs of the crash run take to end; it only makes a hanging one tell what is known of it.
+const allEndWithin = 4 * time.Minute
+
 // expectation is what must be true of one job of the crash run.
 type expectation struct {
 	key    string
@@ -188,10 +191,12 @@ func (r *crashRun) verify(t *testing.T) {
 		seen[receipt.Number] = job.key
 	}
 	states, reported := make(map[string]int), 0
+	ctx, cancel := context.WithTimeout(t.Context(), allEndWithin)
+	defer cancel()
 	for _, job := range r.jobs {
-		ended, err := c.Wait(t.Context(), client.Number(job.number))
+		ended, err := c.Wait(ctx, client.Number(job.number))
 		if err != nil {
-			t.Fatal(err)
+			t.Fatalf("job %d (%s) has not ended: %v\n%s\n%s", job.number, ended.Raw, err, r.logsOf(job.number), r.server.Goroutines())
 		}
 		states[ended.State]++
 		if r.check(t, job, ended); t.Failed() && reported < 3 {

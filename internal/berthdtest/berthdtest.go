@@ -133,6 +133,17 @@ func (s *Server) Kill() {
 	}
 }
 
+// Goroutines ends berthd and returns what each of its goroutines was doing, for a test that found it hanging.
+func (s *Server) Goroutines() string {
+	if s.cmd == nil {
+		return "berthd does not run"
+	}
+	before := len(s.Log())
+	_ = s.cmd.Process.Signal(syscall.SIGQUIT)
+	_ = s.gone(<-s.exited)
+	return s.Log()[before:]
+}
+
 // Stop ends berthd as a service manager does, and returns what it did wrong.
 func (s *Server) Stop() error {
 	if s.cmd == nil {
