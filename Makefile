@@ -12,7 +12,7 @@ TESTFLAGS += -exec "sudo -E env PATH=$(PATH) HOME=$(HOME)"
 endif
 
 # Few packages at a time: more of them, each with containers or a PostgreSQL of its own, only starve each other.
-TESTFLAGS += -race -p 2 -timeout 14m
+TESTFLAGS += -race -p 2 -timeout 25m
 
 # The version is stamped above, also where git is missing or refuses the directory.
 export GOFLAGS += -buildvcs=false

@@ -13,6 +13,9 @@ type Job struct {
 	Version int64
 	// Owner is the user that submitted the job. Never changes.
 	Owner string
+	// Team and Payer are those of the owner at submission: who else may control the job, and who pays for it. They never change,
+	// also when the owner joins another team. Payer is the owner when there is no team.
+	Team, Payer string
 
 	State State
 	// Wait says what a job that is not running waits for, or what a running job is doing besides running.
@@ -23,6 +26,10 @@ type Job struct {
 	Wish Wish
 	// WishBy is the user who asked, or WishByWalltime.
 	WishBy string
+	// Suspended is when somebody suspended the job that runs, zero when it is not suspended. SuspendedFor is how long it was
+	// suspended in all before that.
+	Suspended    time.Time
+	SuspendedFor time.Duration
 
 	Application string
 	Command     string
@@ -31,6 +38,9 @@ type Job struct {
 	Image string
 	// Need is what all nodes of the job take together, fixed at submission.
 	Need Capacity
+	// Grace is how long the command may take to end after a shutdown, fixed at submission by the machine type; 0 is what the
+	// server gives to every job.
+	Grace time.Duration
 
 	// Attempt identifies the placement; stored before the engine is asked to start it. Empty until then.
 	Attempt string
@@ -59,12 +69,17 @@ func (j Job) Walltime() time.Duration {
 	return max(0, j.Ended.Sub(j.Started))
 }
 
-// Deadline is when the walltime limit ends the job. ok is false for a job without limit or one that has not started.
-func (j Job) Deadline() (deadline time.Time, ok bool) {
-	if j.Submission.Walltime <= 0 || j.Started.IsZero() {
+// Deadline is when the walltime limit ends the job. Time in which it is suspended counts unless free says that it does not. ok is
+// false for a job without limit, one that has not started, and one that has no deadline as long as it is suspended.
+func (j Job) Deadline(free bool) (deadline time.Time, ok bool) {
+	if j.Submission.Walltime <= 0 || j.Started.IsZero() || free && !j.Suspended.IsZero() {
 		return time.Time{}, false
 	}
-	return j.Started.Add(j.Submission.Walltime), true
+	deadline = j.Started.Add(j.Submission.Walltime)
+	if free {
+		deadline = deadline.Add(j.SuspendedFor)
+	}
+	return deadline, true
 }
 
 // Wait says what a job waits for. Each has a number and a text of the JARVICE API, see internal/httpapi.

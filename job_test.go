@@ -34,19 +34,27 @@ func TestWalltime(t *testing.T) {
 func TestDeadline(t *testing.T) {
 	t.Parallel()
 	limited := berth.Submission{Walltime: time.Hour}
+	suspended := berth.Job{Started: noon, Submission: limited, Suspended: noon.Add(time.Minute), SuspendedFor: time.Second}
+	resumed := suspended
+	resumed.Suspended = time.Time{}
 	tests := map[string]struct {
 		job  berth.Job
+		free bool
 		want time.Time
 		ok   bool
 	}{
-		"no limit":    {berth.Job{Started: noon}, time.Time{}, false},
-		"not started": {berth.Job{Submission: limited}, time.Time{}, false},
-		"limited":     {berth.Job{Started: noon, Submission: limited}, noon.Add(time.Hour), true},
+		"no limit":                           {job: berth.Job{Started: noon}},
+		"not started":                        {job: berth.Job{Submission: limited}},
+		"limited":                            {job: berth.Job{Started: noon, Submission: limited}, want: noon.Add(time.Hour), ok: true},
+		"suspended time counts":              {job: suspended, want: noon.Add(time.Hour), ok: true},
+		"suspended time that counts is over": {job: resumed, want: noon.Add(time.Hour), ok: true},
+		"while it is free":                   {job: suspended, free: true},
+		"after it was free":                  {job: resumed, free: true, want: noon.Add(time.Hour + time.Second), ok: true},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			got, ok := test.job.Deadline()
+			got, ok := test.job.Deadline(test.free)
 			if !got.Equal(test.want) || ok != test.ok {
 				t.Errorf("Deadline() = %v, %v; want %v, %v", got, ok, test.want, test.ok)
 			}
@@ -84,20 +92,35 @@ func TestCapacity(t *testing.T) {
 func TestMayControl(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {
-		user berth.User
-		want bool
+		caller berth.Caller
+		see    bool
+		want   bool
 	}{
-		"owner":         {berth.User{Name: "ada"}, true},
-		"somebody else": {berth.User{Name: "bob"}, false},
-		"administrator": {berth.User{Name: "root", Admin: true}, true},
-		"nobody":        {berth.User{}, false},
+		"owner":                   {berth.Caller{User: berth.User{Name: "ada", Team: "fluids"}}, true, true},
+		"owner who may read":      {berth.Caller{User: berth.User{Name: "ada", Team: "fluids"}, ReadOnly: true}, true, false},
+		"somebody else":           {berth.Caller{User: berth.User{Name: "bob"}}, false, false},
+		"team mate":               {berth.Caller{User: berth.User{Name: "bob", Team: "fluids"}}, false, false},
+		"team administrator":      {berth.Caller{User: berth.User{Name: "bob", Team: "fluids", TeamAdmin: true}}, true, true},
+		"of another team":         {berth.Caller{User: berth.User{Name: "bob", Team: "solids", TeamAdmin: true}}, false, false},
+		"payer":                   {berth.Caller{User: berth.User{Name: "eve", Team: "fluids", Payer: "eve"}}, true, true},
+		"payer of another team":   {berth.Caller{User: berth.User{Name: "eve", Team: "solids", Payer: "eve"}}, false, false},
+		"administrator":           {berth.Caller{User: berth.User{Name: "root", Admin: true}}, true, true},
+		"administrator who reads": {berth.Caller{User: berth.User{Name: "root", Admin: true}, ReadOnly: true}, true, false},
+		"nobody":                  {berth.Caller{}, false, false},
 	}
+	job := berth.Job{Owner: "ada", Team: "fluids", Payer: "eve"}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if got := (berth.Caller{User: test.user}).MayControl("ada"); got != test.want {
+			if got := test.caller.MaySee(job); got != test.see {
+				t.Errorf("MaySee = %v; want %v", got, test.see)
+			}
+			if got := test.caller.MayControl(job); got != test.want {
 				t.Errorf("MayControl = %v; want %v", got, test.want)
 			}
 		})
+	}
+	if (berth.Caller{User: berth.User{Name: "bob", TeamAdmin: true}}).MaySee(berth.Job{Owner: "ada"}) {
+		t.Error("two users without a team are no team")
 	}
 }

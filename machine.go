@@ -1,5 +1,7 @@
 package berth
 
+import "time"
+
 // Machine is a machine type: the size of each node of a job.
 type Machine struct {
 	// Name is what a submission asks for, for example n0. Unique.
@@ -13,6 +15,10 @@ type Machine struct {
 	GPUs int
 	// ScaleMin and ScaleMax bound the number of nodes of one job, both included.
 	ScaleMin, ScaleMax int
+	// Grace is how long a command may take to end after a shutdown; 0 is what the server gives to every job.
+	Grace time.Duration
+	// Personal machine types have one active job for each user: another submission is refused.
+	Personal bool
 	// Price is in units of the site's choice for each node and hour.
 	Price float64
 	// Position orders the machine types in listings, smallest first.

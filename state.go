@@ -68,6 +68,10 @@ const (
 	EventStopRequested EventKind = "stop-requested"
 	// EventTerminateRequested: somebody, or the walltime, asked for an immediate end. Carries By.
 	EventTerminateRequested EventKind = "terminate-requested"
+	// EventSignaled: somebody sent a signal, which was delivered. Carries By and Signal.
+	EventSignaled EventKind = "signaled"
+	// EventActionRequested: somebody started an action of the application in the running job. Carries By and Detail, the action.
+	EventActionRequested EventKind = "action-requested"
 	// EventStopping: the engine was told to end the container.
 	EventStopping EventKind = "stopping"
 	// EventEnded: the container ended, or is gone. Carries Exit.
@@ -79,7 +83,8 @@ const (
 // EventKinds lists every event that Apply knows.
 func EventKinds() []EventKind {
 	return []EventKind{
-		EventPlaced, EventWaiting, EventStarted, EventStopRequested, EventTerminateRequested, EventStopping, EventEnded, EventRefused,
+		EventPlaced, EventWaiting, EventStarted, EventStopRequested, EventTerminateRequested, EventSignaled, EventActionRequested,
+		EventStopping, EventEnded, EventRefused,
 	}
 }
 
@@ -87,13 +92,15 @@ func EventKinds() []EventKind {
 type Event struct {
 	Kind EventKind
 	// At is when it happened, UTC.
-	At      time.Time
-	By      string
-	Attempt string
-	Host    string
-	Wait    Wait
-	Detail  string
-	Exit    Exit
+	At time.Time
+	// By is the user who asked, or WishByWalltime; From is the network address that the request came from, when there was one.
+	By, From string
+	Signal   int
+	Attempt  string
+	Host     string
+	Wait     Wait
+	Detail   string
+	Exit     Exit
 }
 
 // Exit is what the engine knows of the end of a job's container.
@@ -135,6 +142,8 @@ var transitions = map[State]map[EventKind]State{
 		EventWaiting:            StateRunning,
 		EventStopRequested:      StateRunning,
 		EventTerminateRequested: StateRunning,
+		EventSignaled:           StateRunning,
+		EventActionRequested:    StateRunning,
 		EventStopping:           StateStopping,
 		EventEnded:              byExit,
 	},
@@ -142,6 +151,8 @@ var transitions = map[State]map[EventKind]State{
 		EventStarted:            StateStopping,
 		EventStopRequested:      StateStopping,
 		EventTerminateRequested: StateStopping,
+		EventSignaled:           StateStopping,
+		EventActionRequested:    StateStopping,
 		EventStopping:           StateStopping,
 		EventEnded:              byExit,
 	},
@@ -200,18 +211,22 @@ func Apply(job Job, ev Event) (Job, error) {
 		job.wish(WishStop, ev.By)
 	case EventTerminateRequested:
 		job.wish(WishTerminate, ev.By)
+	case EventSignaled:
+		job.signaled(ev.Signal, ev.At)
 	case EventStopping:
 		job.Wait, job.WaitDetail = WaitStopping, ""
 	case EventRefused:
 		job.End = End{Reason: EndRefused, ExitCode: -1, Detail: ev.Detail}
 	case EventEnded:
 		to, job.End = ended(job, ev.Exit)
+	case EventActionRequested: // it is only remembered
 	case EventSubmitted: // never in the table
 	}
 	if to.Final() {
 		if job.End == (End{}) {
 			job.End = End{Reason: EndCanceled, ExitCode: -1, By: job.WishBy}
 		}
+		job.resume(ev.At)
 		job.Ended = ev.At
 		job.Wait, job.WaitDetail = WaitNone, ""
 	}
@@ -227,8 +242,39 @@ func (j *Job) wish(w Wish, by string) {
 	}
 }
 
-// signalTerm is the number of SIGTERM, which a shutdown sends.
-const signalTerm = 15
+// The numbers of signals that mean something to the server, as Linux has them on every architecture of its.
+const (
+	signalTerm = 15 // what a shutdown sends
+	// SignalContinue lets a suspended job go on, SignalSuspend suspends it.
+	SignalContinue = 18
+	SignalSuspend  = 20
+	// signalStop suspends without asking; the other two are those of a terminal that a job in the background reads or writes.
+	signalStop           = 19
+	signalTerminalInput  = 21
+	signalTerminalOutput = 22
+	// LastSignal is the largest number of a signal.
+	LastSignal = 64
+)
+
+// signaled remembers what a signal does to whether the job is suspended. Whether its processes obey is their affair.
+func (j *Job) signaled(signal int, at time.Time) {
+	switch signal {
+	case signalStop, SignalSuspend, signalTerminalInput, signalTerminalOutput:
+		if j.Suspended.IsZero() {
+			j.Suspended = at
+		}
+	case SignalContinue:
+		j.resume(at)
+	}
+}
+
+// resume ends a suspension.
+func (j *Job) resume(at time.Time) {
+	if !j.Suspended.IsZero() {
+		j.SuspendedFor += max(0, at.Sub(j.Suspended))
+		j.Suspended = time.Time{}
+	}
+}
 
 // ended says which state and end an exit means for a job with its wish.
 func ended(job Job, exit Exit) (State, End) {

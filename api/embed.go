@@ -5,6 +5,7 @@ import (
 	_ "embed" // for the contract
 	"encoding/json"
 	"fmt"
+	"sync"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -12,8 +13,10 @@ import (
 //go:embed openapi.yaml
 var contract []byte
 
-// JSON returns the contract as JSON, the form that tools ask for.
-func JSON() ([]byte, error) {
+// JSON returns the contract as JSON, the form that tools ask for. It is made once; do not change it.
+func JSON() ([]byte, error) { return asJSON() }
+
+var asJSON = sync.OnceValues(func() ([]byte, error) {
 	var document map[string]any
 	if err := yaml.Unmarshal(contract, &document); err != nil {
 		return nil, fmt.Errorf("api: read the contract: %w", err)
@@ -23,4 +26,4 @@ func JSON() ([]byte, error) {
 		return nil, fmt.Errorf("api: write the contract as JSON: %w", err)
 	}
 	return text, nil
-}
+})

@@ -39,10 +39,12 @@ var parts = []part{
 	{"start", (*bench).starts},
 	{"status", (*bench).status},
 	{"memory", (*bench).memory},
+	{"agents", (*bench).agents},
+	{"streams", (*bench).streams},
 }
 
 func main() {
-	only := flag.String("only", "", "comma-separated parts to run: submissions, start, status, memory; all when empty")
+	only := flag.String("only", "", "comma-separated parts to run: submissions, start, status, memory, agents, streams; all when empty")
 	short := flag.Bool("short", false, "small numbers, to see that everything works")
 	root := flag.String("root", ".", "root of the module")
 	flag.Parse()

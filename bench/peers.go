@@ -38,7 +38,9 @@ func newPeers(ctx context.Context, b *bench, data string) (*peers, error) {
 	if p.image, err = p.containerd.GetImage(ctx, "docker.io/"+image); err != nil {
 		return nil, errors.Join(err, p.close())
 	}
-	if err := p.makeBundle(ctx, filepath.Join(b.dir, "busybox.tar")); err != nil {
+	if err := unpackBundle(ctx, p.bundle, filepath.Join(b.dir, "busybox.tar"), func(spec *specs.Spec) {
+		spec.Process.Args = []string{"/bin/true"}
+	}); err != nil {
 		return nil, errors.Join(err, p.close())
 	}
 	return p, nil
@@ -87,18 +89,18 @@ func (p *peers) runc(ctx context.Context, id string) error {
 	return command(ctx, "runc", "--root", p.bundle+"/state", "run", "--bundle", p.bundle, id)
 }
 
-// makeBundle unpacks the root filesystem for runc with a configuration like the others'.
-func (p *peers) makeBundle(ctx context.Context, rootfs string) error {
-	if err := os.MkdirAll(filepath.Join(p.bundle, "rootfs"), 0o700); err != nil {
+// unpackBundle unpacks a root filesystem for runc, with runc's own configuration and a change of it.
+func unpackBundle(ctx context.Context, bundle, rootfs string, change func(*specs.Spec)) error {
+	if err := os.MkdirAll(filepath.Join(bundle, "rootfs"), 0o700); err != nil {
 		return err
 	}
-	if err := command(ctx, "tar", "-C", filepath.Join(p.bundle, "rootfs"), "-xf", rootfs); err != nil {
+	if err := command(ctx, "tar", "-C", filepath.Join(bundle, "rootfs"), "-xf", rootfs); err != nil {
 		return err
 	}
-	if err := command(ctx, "runc", "spec", "--bundle", p.bundle); err != nil {
+	if err := command(ctx, "runc", "spec", "--bundle", bundle); err != nil {
 		return err
 	}
-	path := filepath.Join(p.bundle, "config.json")
+	path := filepath.Join(bundle, "config.json")
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return err
@@ -107,7 +109,8 @@ func (p *peers) makeBundle(ctx context.Context, rootfs string) error {
 	if err := json.Unmarshal(text, &spec); err != nil {
 		return err
 	}
-	spec.Process.Args, spec.Process.Terminal = []string{"/bin/true"}, false
+	spec.Process.Terminal = false
+	change(&spec)
 	if text, err = json.Marshal(spec); err != nil {
 		return err
 	}

@@ -75,7 +75,10 @@ func (b *bench) insertFloor(ctx context.Context) (map[int]float64, error) {
 		return nil, err
 	}
 	defer func() { _ = st.Close() }()
-	if err := st.CreateUser(ctx, berth.User{Name: "admin", Billing: true}, "hash", nil); err != nil {
+	admin := store.NewUser{
+		User: berth.User{Name: "admin", Billing: true}, Key: berth.Key{ID: "k", User: "admin", Created: time.Now()}, KeyHash: "hash",
+	}
+	if err := st.CreateUser(ctx, admin, berth.Act{Kind: berth.ActUserAdded, At: time.Now(), By: berth.ByServer, Subject: "admin"}); err != nil {
 		return nil, err
 	}
 	floor := make(map[int]float64)
@@ -84,7 +87,7 @@ func (b *bench) insertFloor(ctx context.Context) (map[int]float64, error) {
 		_, took, err := load(ctx, connections, n, func(ctx context.Context, i int) error {
 			now := time.Now().UTC()
 			_, _, err := st.CreateJob(ctx, store.NewJob{Job: berth.Job{
-				Name: fmt.Sprintf("%s-%d-%d_s1", now.Format("20060102150405"), connections, i), Owner: "admin", State: berth.StateQueued,
+				Name: fmt.Sprintf("%s-%d-%d_s1", now.Format("20060102150405"), connections, i), Owner: "admin", Payer: "admin", State: berth.StateQueued,
 				Wait: berth.WaitResources, Application: berth.BatchApplication, Command: berth.BatchCommand, Image: image, Submitted: now,
 				Need: berth.Capacity{Cores: 1, RAM: 1 << 30, Slots: 1},
 				Submission: berth.Submission{

@@ -1,5 +1,5 @@
-// Package client talks to a berth server: it submits batch jobs, follows them, reads their output, ends them, and manages
-// images. It needs nothing but the standard library.
+// Package client talks to a berth server: it submits batch jobs, follows them, reads their output, suspends and ends them, and manages
+// images, machine types and accounts. It needs nothing but the standard library.
 //
 //	c, err := client.New(client.Config{URL: "http://127.0.0.1:8080", APIKey: key})
 //	...
@@ -11,6 +11,9 @@
 //	job, err := c.Wait(ctx, client.Number(submitted.Number))
 //
 // A job is named by a [Ref], its number or its name. What the server refuses is an [*Error].
+//
+// Wait, Watch, Events and FollowOutput are told by the server what happens; nothing asks again and again. They go on over breaks of the
+// connection and restarts of the server.
 //
 // # Retries
 //

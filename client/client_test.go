@@ -109,15 +109,6 @@ func TestRequests(t *testing.T) {
 			answer: finished,
 			result: []any{end, 17.5, client.End{Reason: "exited", ExitCode: 3}, 3},
 		},
-		"wait": {
-			call: func(t *testing.T, c *client.Client) (any, error) {
-				job, err := c.Wait(t.Context(), client.Number(12))
-				return job.Status, err
-			},
-			want:   "GET /v1/jobs/12?username=ada&wait=30s",
-			answer: finished,
-			result: client.StatusFailed,
-		},
 		"tail": {
 			call: func(t *testing.T, c *client.Client) (any, error) {
 				text, err := c.Tail(t.Context(), client.Number(12), 5)

@@ -23,6 +23,13 @@ func exampleServer() *httptest.Server {
 			if r.URL.Query().Get("offset") == "0" {
 				_, _ = io.WriteString(w, "node-1\n")
 			}
+		case "/jarvice/signal":
+			answer(w, http.StatusOK, `{"signal":20,"pid":7}`)
+		case "/v1/events":
+			stream(w, "event: hello\nid: 40\ndata: {}\n\n"+
+				"id: 41\nevent: started\ndata: {\"id\":41,\"number\":12,\"kind\":\"started\",\"state\":\"running\"}\n\n"+
+				"id: 43\nevent: ended\ndata: {\"id\":43,\"number\":12,\"kind\":\"ended\",\"state\":\"failed\"}\n\n")
+			<-r.Context().Done()
 		case "/v1/jobs/12":
 			answer(w, http.StatusOK, finished)
 		default:
@@ -84,4 +91,44 @@ func ExampleError() {
 		fmt.Println(refused.StatusCode, refused.Message)
 	}
 	// Output: 404 Not found
+}
+
+func ExampleClient_Signal() {
+	server := exampleServer()
+	defer server.Close()
+
+	c, err := client.New(client.Config{URL: server.URL, APIKey: "key"})
+	if err != nil {
+		panic(err)
+	}
+	got, err := c.Signal(context.Background(), client.Number(12), client.SignalSuspend)
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println("signal", got.Signal, "to process", got.PID)
+	// Output: signal 20 to process 7
+}
+
+func ExampleClient_Events() {
+	server := exampleServer()
+	defer server.Close()
+
+	c, err := client.New(client.Config{URL: server.URL, APIKey: "key"})
+	if err != nil {
+		panic(err)
+	}
+	events := c.Events(context.Background(), client.EventsFilter{})
+	defer events.Close()
+	for event, err := range events.All() {
+		if err != nil {
+			panic(err)
+		}
+		fmt.Println(event.ID, "job", event.Number, event.Kind)
+		if event.Final() {
+			break
+		}
+	}
+	// Output:
+	// 41 job 12 started
+	// 43 job 12 ended
 }

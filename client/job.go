@@ -96,7 +96,7 @@ func (c *Client) Job(ctx context.Context, ref Ref) (Job, error) {
 	if err != nil {
 		return Job{}, err
 	}
-	return c.job(ctx, number, 0)
+	return c.job(ctx, number, look{})
 }
 
 // WaitFor returns a job when it has ended, or as it is when the time is over. The time is rounded up to seconds, and the server
@@ -106,35 +106,21 @@ func (c *Client) WaitFor(ctx context.Context, ref Ref, patience time.Duration) (
 	if err != nil {
 		return Job{}, err
 	}
-	return c.job(ctx, number, patience)
+	return c.job(ctx, number, look{wait: patience, patient: patience > 0})
 }
 
-// Wait returns a job when it has ended, however long that takes; bound it with ctx. It goes on over restarts of the server.
-func (c *Client) Wait(ctx context.Context, ref Ref) (Job, error) {
-	number, err := c.Resolve(ctx, ref)
-	if err != nil {
-		return Job{}, err
-	}
-	const held = 30 * time.Second
-	for {
-		asked := time.Now()
-		job, err := c.job(ctx, number, held)
-		if err != nil || job.Status.Ended() {
-			return job, err
-		}
-		// A server that cannot hold an answer back must not be asked in a tight loop.
-		if early := time.Second - time.Since(asked); early > 0 {
-			if err := sleep(ctx, early); err != nil {
-				return job, err
-			}
-		}
-	}
+// look says how a job is read.
+type look struct {
+	// wait is how long the server may hold back its answer until the job has ended.
+	wait time.Duration
+	// patient looks outlive a restart of the server.
+	patient bool
 }
 
-func (c *Client) job(ctx context.Context, number int64, wait time.Duration) (Job, error) {
-	req := call{method: http.MethodGet, path: jobPath(number), longPoll: wait, patient: wait > 0}
-	if wait > 0 {
-		seconds := (wait + time.Second - 1) / time.Second
+func (c *Client) job(ctx context.Context, number int64, how look) (Job, error) {
+	req := call{method: http.MethodGet, path: jobPath(number), longPoll: how.wait, patient: how.patient}
+	if how.wait > 0 {
+		seconds := (how.wait + time.Second - 1) / time.Second
 		req.query = url.Values{"wait": {strconv.FormatInt(int64(seconds), 10) + "s"}}
 	}
 	var job Job
@@ -155,21 +141,4 @@ func sleep(ctx context.Context, d time.Duration) error {
 	case <-ctx.Done():
 		return ended(ctx)
 	}
-}
-
-// Shutdown asks for a graceful end; a queued job is canceled. It returns when the wish is on the server's disk and does not wait
-// for the end. A job that has ended is an Error with status 404.
-func (c *Client) Shutdown(ctx context.Context, ref Ref) error {
-	return c.end(ctx, "/jarvice/shutdown", ref)
-}
-
-// Terminate asks for an immediate end, in any state. It returns when the wish is on the server's disk and does not wait for the
-// end. A job that has ended is an Error with status 404.
-func (c *Client) Terminate(ctx context.Context, ref Ref) error {
-	return c.end(ctx, "/jarvice/terminate", ref)
-}
-
-func (c *Client) end(ctx context.Context, path string, ref Ref) error {
-	_, err := c.do(ctx, call{method: http.MethodPost, path: path, query: ref.values()})
-	return err
 }

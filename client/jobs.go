@@ -76,6 +76,16 @@ func (c *Client) Status(ctx context.Context, ref Ref) (JobEntry, error) {
 
 // Jobs lists the caller's jobs, ordered by number.
 func (c *Client) Jobs(ctx context.Context, filter JobsFilter) ([]JobEntry, error) {
+	return c.entries(ctx, "/jarvice/jobs", filter.values())
+}
+
+// TeamJobs lists the jobs of the caller's team, ordered by number: for the payer and the team's administrators all of them, for
+// administrators those of everybody, for others their own.
+func (c *Client) TeamJobs(ctx context.Context, filter JobsFilter) ([]JobEntry, error) {
+	return c.entries(ctx, "/jarvice/teamjobs", filter.values())
+}
+
+func (filter JobsFilter) values() url.Values {
 	query := url.Values{}
 	if filter.Completed {
 		query.Set("completed", "true")
@@ -89,7 +99,7 @@ func (c *Client) Jobs(ctx context.Context, filter JobsFilter) ([]JobEntry, error
 	if filter.LabelExact {
 		query.Set("exactmatch", "true")
 	}
-	return c.entries(ctx, "/jarvice/jobs", query)
+	return query
 }
 
 // entries reads a map from the number, as text, to the job.

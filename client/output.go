@@ -161,7 +161,7 @@ func (r *OutputReader) ending(err error) error {
 	}
 	// The server ends a stream cleanly also when it stops itself. Only a job that has ended writes no more; then the connection
 	// that is made next reads what was written in between.
-	job, jobErr := r.client.job(r.ctx, r.number, 0)
+	job, jobErr := r.client.job(r.ctx, r.number, look{})
 	switch {
 	case jobErr != nil:
 		return r.afterBreak(jobErr)

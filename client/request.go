@@ -17,7 +17,11 @@ import (
 type call struct {
 	method string
 	path   string
-	query  url.Values
+	// under are names below path, which come from elsewhere.
+	under []string
+	query url.Values
+	// header is sent besides what every request has.
+	header http.Header
 	// body is sent as JSON, stream as it is; at most one is set.
 	body   []byte
 	stream io.Reader
@@ -70,6 +74,15 @@ func (c *Client) decode(ctx context.Context, req call, out any) (json.RawMessage
 		return nil, fmt.Errorf("answer to %s %s: %w", req.method, req.path, err)
 	}
 	return raw, nil
+}
+
+// send sends a call with a JSON body and reads its JSON answer into out. It returns the answer as it came.
+func (c *Client) send(ctx context.Context, req call, body, out any) (json.RawMessage, error) {
+	var err error
+	if req.body, err = json.Marshal(body); err != nil {
+		return nil, fmt.Errorf("%s %s: %w", req.method, req.path, err)
+	}
+	return c.decode(ctx, req, out)
 }
 
 // do sends a call, again where that is safe and useful, and returns the whole body of its answer.
@@ -142,8 +155,23 @@ func connectionCause(req call, err error) error {
 	return fmt.Errorf("%s %s: %w", req.method, req.path, err)
 }
 
+// target returns the address of a call. A name must stay one segment of it, or it would be the address of something else.
+func (c *Client) target(req call) (*url.URL, error) {
+	segments := []string{req.path}
+	for _, name := range req.under {
+		if name == "" || name == "." || name == ".." {
+			return nil, fmt.Errorf("%q is no name", name)
+		}
+		segments = append(segments, url.PathEscape(name))
+	}
+	return c.base.JoinPath(segments...), nil
+}
+
 func (c *Client) request(ctx context.Context, req call) (*http.Request, error) {
-	target := c.base.JoinPath(req.path)
+	target, err := c.target(req)
+	if err != nil {
+		return nil, err
+	}
 	query := url.Values{}
 	maps.Copy(query, req.query)
 	if c.username != "" && c.apikey != "" {
@@ -159,6 +187,7 @@ func (c *Client) request(ctx context.Context, req call) (*http.Request, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s %s: %w", req.method, req.path, err)
 	}
+	maps.Copy(httpReq.Header, req.header)
 	httpReq.Header.Set("User-Agent", c.userAgent)
 	if c.apikey != "" {
 		httpReq.Header.Set("Authorization", "Bearer "+c.apikey)

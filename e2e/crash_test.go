@@ -37,7 +37,7 @@ var crashPoints = []string{
 }
 
 // allEndWithin is far above what the jobs of the crash run take to end; it only makes a hanging one tell what is known of it.
-const allEndWithin = 4 * time.Minute
+const allEndWithin = 10 * time.Minute
 
 // expectation is what must be true of one job of the crash run.
 type expectation struct {
@@ -47,7 +47,15 @@ type expectation struct {
 	lines  int
 	// ended says that somebody asked for the end of the job and got a 200: stopped or terminated.
 	ended bool
+	// waits says that the job waits a while for a signal; signaled that one was sent and answered with 200.
+	waits, signaled bool
 }
+
+// The exit codes of a job that waits for a signal: it came, or not.
+const (
+	codeSignaled = 42
+	codeWaited   = 43
+)
 
 // TestCrashRun kills the server many times while jobs are submitted, started, running, stopped and ending. Afterwards every job
 // that was acknowledged has ended, once, as it should; it ran once; and its output is complete.
@@ -128,8 +136,9 @@ func (r *crashRun) cycle(t *testing.T, i int) {
 	for range 3 {
 		job := &expectation{key: fmt.Sprintf("key%d", len(r.jobs)), code: r.random.IntN(3), lines: 1 + r.random.IntN(500)}
 		r.jobs = append(r.jobs, job)
-		asksForEnd := r.random.IntN(6)
-		wait.Go(func() { r.submit(ctx, t, job, asksForEnd) })
+		then := r.random.IntN(7)
+		job.waits = then == thenSignal
+		wait.Go(func() { r.submit(ctx, t, job, then) })
 	}
 	wait.Wait()
 	if armed {
@@ -140,8 +149,12 @@ func (r *crashRun) cycle(t *testing.T, i int) {
 }
 
 func (r *crashRun) submission(job *expectation) client.Submission {
-	script := fmt.Sprintf("echo ran >> /data/%s\ni=0; while [ $i -lt %d ]; do i=$((i+1)); echo line $i; done\nsleep 0.%d; exit %d",
-		job.key, job.lines, job.lines%10, job.code)
+	end := fmt.Sprintf("sleep 0.%d; exit %d", job.lines%10, job.code)
+	if job.waits {
+		end = fmt.Sprintf("i=0; while [ $i -lt 60 ]; do sleep 0.05; i=$((i+1)); done; exit %d", codeWaited)
+	}
+	script := fmt.Sprintf("trap 'exit %d' USR1; echo ran >> /data/%s\ni=0; while [ $i -lt %d ]; do i=$((i+1)); echo line $i; done\n%s",
+		codeSignaled, job.key, job.lines, end)
 	return client.Submission{
 		Container:      &client.Container{Image: "local/busybox:latest", JobScript: script},
 		Machine:        &client.MachineRequest{Type: "n0"},
@@ -151,8 +164,18 @@ func (r *crashRun) submission(job *expectation) client.Submission {
 	}
 }
 
+// What is done with a job after its submission; nothing for other numbers.
+const (
+	thenTerminate = iota
+	thenShutdown
+	thenSignal
+)
+
+// signalUser is SIGUSR1.
+const signalUser = 10
+
 // submit sends a job, and sometimes asks for its end right after. Errors are expected: the server may be dead.
-func (r *crashRun) submit(ctx context.Context, t *testing.T, job *expectation, asksForEnd int) {
+func (r *crashRun) submit(ctx context.Context, t *testing.T, job *expectation, then int) {
 	c := clientOf(t, r.server)
 	receipt, err := c.Batch(ctx, r.submission(job))
 	if err != nil {
@@ -160,15 +183,30 @@ func (r *crashRun) submit(ctx context.Context, t *testing.T, job *expectation, a
 	}
 	job.number = receipt.Number
 	ref := client.Number(receipt.Number)
-	switch asksForEnd {
-	case 0:
-		err = c.Terminate(ctx, ref)
-	case 1:
-		err = c.Shutdown(ctx, ref)
-	default:
-		return
+	switch then {
+	case thenTerminate:
+		job.ended = c.Terminate(ctx, ref) == nil
+	case thenShutdown:
+		job.ended = c.Shutdown(ctx, ref) == nil
+	case thenSignal:
+		job.signaled = r.signal(ctx, c, job)
 	}
-	job.ended = err == nil
+}
+
+// signal sends a signal as soon as the job's script can take it, and says whether the server said that it arrived.
+func (r *crashRun) signal(ctx context.Context, c *client.Client, job *expectation) bool {
+	for ctx.Err() == nil {
+		if ran, err := os.ReadFile(r.ranFile(job)); err == nil && len(ran) > 0 {
+			_, err := c.Signal(ctx, client.Number(job.number), signalUser)
+			return err == nil
+		}
+		time.Sleep(20 * time.Millisecond) // a file of the job tells, which nobody announces
+	}
+	return false
+}
+
+func (r *crashRun) ranFile(job *expectation) string {
+	return filepath.Join(r.server.Data, "vaults", "admin", "data", job.key)
 }
 
 // verify sends every submission again, so that those whose answer was lost are known too, waits for all and checks each.
@@ -210,7 +248,7 @@ func (r *crashRun) verify(t *testing.T) {
 
 func (r *crashRun) check(t *testing.T, job *expectation, ended client.Job) {
 	t.Helper()
-	ran, err := os.ReadFile(filepath.Join(r.server.Data, "vaults", "admin", "data", job.key))
+	ran, err := os.ReadFile(r.ranFile(job))
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		t.Fatal(err)
 	}
@@ -219,13 +257,13 @@ func (r *crashRun) check(t *testing.T, job *expectation, ended client.Job) {
 	}
 	switch ended.State {
 	case "completed", "failed":
-		want := "completed"
-		if job.code != 0 {
+		code, want := job.exitCode(ended), "completed"
+		if code != 0 {
 			want = "failed"
 		}
 		natural := ended.End.Reason == "exited"
-		if natural && (ended.State != want || ended.End.ExitCode != job.code || string(ran) != "ran\n") {
-			t.Errorf("job %d: %+v and %q, want exit code %d after one run", job.number, ended, ran, job.code)
+		if natural && (ended.State != want || ended.End.ExitCode != code || string(ran) != "ran\n") {
+			t.Errorf("job %d: %+v and %q, want exit code %d after one run", job.number, ended, ran, code)
 		}
 		if ended.End.Reason == "lost" || !natural && ended.End.By == "" {
 			t.Errorf("job %d ended as %+v; nobody asked for that", job.number, ended.End)
@@ -242,6 +280,18 @@ func (r *crashRun) check(t *testing.T, job *expectation, ended client.Job) {
 	}
 	if job.ended && ended.End.By == "" {
 		t.Errorf("job %d was to end and the server said yes, but it ended as %+v", job.number, ended.End)
+	}
+}
+
+// exitCode is what the job had to end with by itself.
+func (e *expectation) exitCode(ended client.Job) int {
+	switch {
+	case !e.waits:
+		return e.code
+	case !e.signaled && ended.End.ExitCode == codeWaited:
+		return codeWaited // no signal was sent; or one came although its answer was lost
+	default:
+		return codeSignaled
 	}
 }
 

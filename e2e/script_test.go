@@ -57,7 +57,9 @@ var postgres postgrestest.Server
 func TestStories(t *testing.T) {
 	rootfs := enginetest.BusyboxRootfs(t)
 	registry := imagetest.NewRegistry(t)
-	registry.Push(t, "team/tool:1", busyboxImage(t, rootfs))
+	base := busyboxImage(t, rootfs)
+	images := appArchive(t, base)
+	registry.Push(t, "team/tool:1", base)
 	registry.SetGate(imagetest.Basic("ada", "secret"))
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata",
@@ -74,6 +76,7 @@ func TestStories(t *testing.T) {
 			env.Setenv("PATH", bin+":"+os.Getenv("PATH"))
 			env.Setenv("HOME", env.WorkDir)
 			env.Setenv("BUSYBOX", rootfs)
+			env.Setenv("IMAGES", images)
 			env.Setenv("DATA", s.Data)
 			env.Setenv("REGISTRY", registry.Host)
 			env.Setenv("SECRET", imagetest.Secret(registry.Host, "ada", "secret"))
@@ -81,14 +84,17 @@ func TestStories(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"server":   serverCmd,
-			"http":     httpCmd,
-			"attempt":  attemptCmd,
-			"await":    awaitCmd,
-			"gone":     goneCmd,
-			"killshim": killshimCmd,
-			"full":     fullCmd,
-			"postgres": postgresCmd,
+			"server":      serverCmd,
+			"http":        httpCmd,
+			"credentials": credentialsCmd,
+			"attempt":     attemptCmd,
+			"await":       awaitCmd,
+			"gone":        goneCmd,
+			"survivors":   survivorsCmd,
+			"cpu":         cpuCmd,
+			"killshim":    killshimCmd,
+			"full":        fullCmd,
+			"postgres":    postgresCmd,
 		},
 	})
 }
@@ -144,6 +150,7 @@ func serverCmd(ts *testscript.TestScript, neg bool, args []string) {
 	for name, value := range s.Vars {
 		ts.Setenv(name, value)
 	}
+	ts.Setenv("LISTEN", strings.TrimPrefix(s.URL, "http://")) // for another start at the same address
 }
 
 // httpCmd: http METHOD PATH [BODY [HEADER: VALUE]…] prints the status, the content type and the body. A BODY of @FILE is read

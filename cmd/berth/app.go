@@ -34,8 +34,6 @@ type app struct {
 	version  string
 	// backoff is the first pause of the client between attempts; 0 is the client's default.
 	backoff time.Duration
-	// look is how long the server may hold back an answer about a job that somebody watches: the age of what they see.
-	look time.Duration
 
 	flags globalFlags
 	// started is set when a verb runs: what fails before is wrong usage.
@@ -81,8 +79,9 @@ func (a *app) run(ctx context.Context, args []string) int {
 func (a *app) rootCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "berth",
-		Short: "Submit jobs to a berth server, follow them, end them, manage images",
-		Long: `berth submits containerised jobs to a berth server, follows them, ends them, and manages the server's images.
+		Short: "Submit jobs to a berth server, follow them, suspend and end them, manage images and accounts",
+		Long: `berth submits containerised jobs to a berth server, follows them, suspends and ends them, and manages the server's images,
+accounts and machine types.
 
 A JOB is a job's number or its name. Where the server is and who asks is taken from, in this order:
   --url, --user, --apikey
@@ -109,8 +108,9 @@ the job's own code: 0 only when it was COMPLETED.`,
 	root.AddCommand(
 		a.batchCommand(), a.submitCommand(),
 		a.statusCommand(), a.jobsCommand(), a.tailCommand(), a.outputCommand(), a.waitCommand(),
-		a.endCommand("shutdown"), a.endCommand("terminate"),
-		a.machinesCommand(), a.imageCommand(), a.versionCommand(),
+		a.eventsCommand(), a.infoCommand(), a.metricsCommand(),
+		a.signalCommand(), a.actionCommand(), a.endCommand("shutdown"), a.endCommand("terminate"),
+		a.machinesCommand(), a.imageCommand(), a.adminCommand(), a.versionCommand(),
 	)
 	return root
 }

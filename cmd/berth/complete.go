@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"time"
 
@@ -58,6 +60,35 @@ func (a *app) completeImages() cobra.CompletionFunc {
 		}
 		return offers
 	})
+}
+
+// positions offers something else for each argument, and nothing behind the last.
+func positions(offers ...cobra.CompletionFunc) cobra.CompletionFunc {
+	return func(cmd *cobra.Command, args []string, begun string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		if len(args) >= len(offers) {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		return offers[len(args)](cmd, args, begun)
+	}
+}
+
+// completeActions offers the actions of the job that was named before.
+func (a *app) completeActions(cmd *cobra.Command, args []string, begun string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	return a.complete(func(ctx context.Context, c *client.Client) []cobra.Completion {
+		ref, err := client.ParseRef(args[0])
+		if err != nil {
+			return nil
+		}
+		info, err := c.Info(ctx, ref)
+		if err != nil {
+			return nil
+		}
+		var offers []cobra.Completion
+		for _, name := range slices.Sorted(maps.Keys(info.Actions)) {
+			offers = append(offers, cobra.CompletionWithDesc(clean(name), clean(info.Actions[name].Description)))
+		}
+		return offers
+	})(cmd, args, begun)
 }
 
 // complete asks the server for a short while; without an answer there is nothing to offer, and nobody wants to read why.

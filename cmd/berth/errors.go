@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 
 	"github.com/berth-hpc/berth/client"
 )
@@ -74,7 +75,7 @@ func (a *app) explain(err error) string {
 
 func refusalHint(refused *client.Error) string {
 	switch {
-	case refused.StatusCode == http.StatusUnauthorized:
+	case refused.StatusCode == http.StatusUnauthorized && strings.HasSuffix(strings.ToLower(refused.Message), "authorized"):
 		return "check the account: --user and --apikey, BERTH_USER and BERTH_APIKEY, or --credentials"
 	case refused.StatusCode >= http.StatusMultipleChoices && refused.StatusCode < http.StatusBadRequest:
 		return "set that address with --url or BERTH_URL"
@@ -83,6 +84,22 @@ func refusalHint(refused *client.Error) string {
 	default:
 		return "" // the server's text says it
 	}
+}
+
+// uncertain adds to an error after which nobody knows whether it was done, how to find out.
+func uncertain(err error, format string, args ...any) error {
+	if client.NoAnswer(err) || errors.Is(err, context.Canceled) {
+		return hintf(err, format, args...)
+	}
+	return err
+}
+
+// about adds what a request was about to its error.
+func about(what, name string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s %s: %w", what, name, err)
 }
 
 // aboutJob adds the job to an error, and what to do when the job is not there.

@@ -78,6 +78,13 @@ func raw(content string) http.HandlerFunc {
 	}
 }
 
+// events sends a part of an event stream.
+func events(w http.ResponseWriter, part string) {
+	w.Header().Set("Content-Type", "text/event-stream")
+	_, _ = io.WriteString(w, part)
+	_ = http.NewResponseController(w).Flush()
+}
+
 // result is what one run of the program left.
 type result struct {
 	Code           int
@@ -109,7 +116,6 @@ func (c command) run(ctx context.Context, t *testing.T) result {
 		location: time.FixedZone("CEST", 2*60*60),
 		version:  "v1.2.3",
 		backoff:  time.Millisecond,
-		look:     time.Millisecond,
 	}
 	if c.stdout != nil {
 		a.stdout = io.MultiWriter(&stdout, c.stdout)
@@ -143,6 +149,8 @@ const (
 	pulling = `{"number":12,"name":"n12","status":"PROCESSING STARTING","substatus":5,"substatus_text":"Pulling the image: 3 of 9 MB",
 "state":"starting","machine":"n0","nodes":1,"submitted":"2026-10-06T10:42:00Z"}`
 	running = `{"number":12,"name":"n12","status":"PROCESSING STARTING","substatus":0,"substatus_text":"","state":"running",
+"machine":"n0","nodes":1,"submitted":"2026-10-06T10:42:00Z","started":"2026-10-06T10:42:30Z"}`
+	asked = `{"number":12,"name":"n12","status":"PROCESSING STARTING","substatus":9,"substatus_text":"Shutting down","state":"running",
 "machine":"n0","nodes":1,"submitted":"2026-10-06T10:42:00Z","started":"2026-10-06T10:42:30Z"}`
 	stopping = `{"number":12,"name":"n12","status":"PROCESSING STARTING","substatus":9,"substatus_text":"Shutting down","state":"stopping",
 "machine":"n0","nodes":1,"submitted":"2026-10-06T10:42:00Z","started":"2026-10-06T10:42:30Z"}`

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"sync"
-	"time"
 
 	"github.com/berth-hpc/berth/client"
 )
@@ -24,7 +23,10 @@ func (a *app) follow(ctx context.Context, c *client.Client, ref client.Ref, offs
 
 	watching, stopWatching := context.WithCancel(ctx)
 	var watcher sync.WaitGroup
-	watcher.Go(func() { a.watch(watching, c, ref, changes) })
+	watcher.Go(func() {
+		// What fails here also fails where the output is read or the job is waited for, which says so.
+		_, _ = watch(watching, c, ref, changes)
+	})
 
 	output := c.FollowOutput(ctx, ref, offset)
 	_, err = io.Copy(changes.before(a.stdout), output)
@@ -54,36 +56,32 @@ func (a *app) await(ctx context.Context, c *client.Client, ref client.Ref) (clie
 	}
 	changes := a.newNotice()
 	defer changes.close()
-	watching, stopWatching := context.WithCancel(ctx)
-	var watcher sync.WaitGroup
-	watcher.Go(func() { a.watch(watching, c, ref, changes) })
-	job, err := c.Wait(ctx, ref)
-	stopWatching()
-	watcher.Wait()
-	return job, err
+	return watch(ctx, c, ref, changes)
 }
 
-// watch shows what a job waits for or does, until it has ended or ctx ends. What fails here also fails where the job is waited
-// for, which says so.
-func (a *app) watch(ctx context.Context, c *client.Client, ref client.Ref, changes *notice) {
-	last := ""
-	for ctx.Err() == nil {
-		asked := time.Now()
-		job, err := c.WaitFor(ctx, ref, a.look)
-		if err != nil || job.Status.Ended() || ctx.Err() != nil {
-			return
+// watch shows what a job waits for or does, until it has ended or ctx ends. It returns the job as it was at last.
+func watch(ctx context.Context, c *client.Client, ref client.Ref, changes *notice) (client.Job, error) {
+	var last client.Job
+	shown := ""
+	for job, err := range c.Watch(ctx, ref) {
+		if err != nil {
+			return job, err
+		}
+		if last = job; job.Status.Ended() {
+			break
 		}
 		reason := doing(job.Substatus, job.SubstatusText)
-		about := fmt.Sprintf("%s %s %d", job.State, job.Status, job.Substatus)
-		switch {
-		case job.State != "running" && job.Started.IsZero():
+		if job.State != "running" && job.Started.IsZero() {
+			about := fmt.Sprintf("%s %s %d", job.State, job.Status, job.Substatus)
 			changes.update(about, fmt.Sprintf("job %d: %s", job.Number, waiting(job, reason)))
-		case about != last:
-			changes.line(fmt.Sprintf("job %d: %s", job.Number, active(job, reason)))
+			continue
 		}
-		last = about
-		pause(ctx, a.look-time.Since(asked)) // for a server that does not hold answers back
+		if now := active(job, reason); now != shown {
+			changes.line(fmt.Sprintf("job %d: %s", job.Number, now))
+			shown = now
+		}
 	}
+	return last, nil
 }
 
 func waiting(job client.Job, reason string) string {
@@ -98,18 +96,6 @@ func active(job client.Job, reason string) string {
 		return job.State
 	}
 	return reason
-}
-
-func pause(ctx context.Context, d time.Duration) {
-	if d <= 0 {
-		return
-	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
 }
 
 // detached adds to an interruption that the job goes on.

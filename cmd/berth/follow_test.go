@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -9,47 +10,66 @@ import (
 	"testing"
 )
 
-// life is a job that goes on to its next stage when somebody who watches asks, and is held back for who waits for its end.
+// life is a job that goes on to its next stage when somebody has looked at the present one, and tells of it.
 type life struct {
-	mu     sync.Mutex
+	output string
 	stages []string
 	ended  chan struct{}
 	end    func() // closes ended
-	output string
+	looked chan struct{}
+
+	mu             sync.Mutex
+	present, shown int // stages
 }
 
 func newLife(output string, stages ...string) *life {
 	ended := make(chan struct{})
-	return &life{stages: stages, output: output, ended: ended, end: sync.OnceFunc(func() { close(ended) })}
+	return &life{
+		stages: stages, output: output, ended: ended, end: sync.OnceFunc(func() { close(ended) }), looked: make(chan struct{}, 1), shown: -1,
+	}
 }
 
 func (l *life) routes() map[string]http.HandlerFunc {
 	return map[string]http.HandlerFunc{
 		"GET /v1/jobs/12":        l.job,
 		"GET /v1/jobs/12/output": l.stream,
+		"GET /v1/events":         l.events,
 		"GET /jarvice/status":    text(200, `{"12":{}}`),
 		"POST /jarvice/batch":    text(200, `{"name":"n12","number":12}`),
 	}
 }
 
 func (l *life) job(w http.ResponseWriter, r *http.Request) {
-	wait := r.URL.Query().Get("wait")
-	if wait == "30s" {
+	l.mu.Lock()
+	l.shown = l.present
+	stage := l.stages[l.present]
+	if l.present == len(l.stages)-1 {
+		l.end() // now, and not before: who watches has shown all the others
+	}
+	l.mu.Unlock()
+	select {
+	case l.looked <- struct{}{}:
+	default:
+	}
+	text(200, stage)(w, r)
+}
+
+// events tells of every stage from now on.
+func (l *life) events(w http.ResponseWriter, r *http.Request) {
+	events(w, "event: hello\nid: 1\ndata: {}\n\n")
+	for id := 2; ; {
+		l.mu.Lock()
+		if l.shown == l.present && l.present < len(l.stages)-1 {
+			l.present++
+			events(w, fmt.Sprintf("id: %d\ndata: %s\n\n", id, strings.ReplaceAll(l.stages[l.present], "\n", "")))
+			id++
+		}
+		l.mu.Unlock()
 		select {
-		case <-l.ended:
+		case <-l.looked:
 		case <-r.Context().Done():
 			return
 		}
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	text(200, l.stages[0])(w, r)
-	switch {
-	case wait != "1s":
-	case len(l.stages) > 1:
-		l.stages = l.stages[1:]
-	default:
-		l.end() // now, and not before: who watches has shown all the others
 	}
 }
 
@@ -74,7 +94,7 @@ job 12: COMPLETED WITH ERROR: the command exited with code 3, after 00:00:17
 
 func TestBatchFollow(t *testing.T) {
 	t.Parallel()
-	f := newFake(t, newLife("one\n\xff\x00two", queued, pulling, pulling, running, running, stopping, failed).routes())
+	f := newFake(t, newLife("one\n\xff\x00two", queued, pulling, pulling, running, running, asked, stopping, failed).routes())
 	check(t, result{Code: 3, Stdout: "one\n\xff\x00two", Stderr: followed},
 		f.berth(t, "batch", "--image", "x", "-f", "-c", "id"))
 }
@@ -175,6 +195,16 @@ type onWrite func()
 func (f onWrite) Write(p []byte) (int, error) {
 	f()
 	return len(p), nil
+}
+
+// TestWaitIsTold holds that nobody asks again and again.
+func TestWaitIsTold(t *testing.T) {
+	t.Parallel()
+	f := newFake(t, newLife("", running, failed).routes())
+	check(t, result{Code: 3, Stderr: "job 12: COMPLETED WITH ERROR: the command exited with code 3, after 00:00:17\n"}, f.berth(t, "wait", "12"))
+	if asked := f.asked(); len(asked) > 4 {
+		t.Errorf("requests are %v", asked)
+	}
 }
 
 // TestWaitOnATerminal rewrites one line while the job waits, and leaves nothing of it.

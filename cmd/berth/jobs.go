@@ -15,16 +15,24 @@ import (
 func (a *app) jobsCommand() *cobra.Command {
 	var filter client.JobsFilter
 	var project string
+	var team bool
 	cmd := &cobra.Command{
 		Use:   "jobs",
 		Short: "List jobs: those that have not ended, unless --all or --completed says otherwise",
-		Args:  cobra.NoArgs,
+		Example: `  berth jobs
+  berth jobs --all --label night
+  berth jobs --team`,
+		Args: cobra.NoArgs,
 		RunE: a.runE(func(ctx context.Context, _ []string) error {
 			c, err := a.client()
 			if err != nil {
 				return err
 			}
-			jobs, err := c.Jobs(ctx, filter)
+			list := c.Jobs
+			if team {
+				list = c.TeamJobs
+			}
+			jobs, err := list(ctx, filter)
 			if err != nil {
 				return err
 			}
@@ -34,7 +42,7 @@ func (a *app) jobsCommand() *cobra.Command {
 			if a.flags.json {
 				return a.printJSON(byNumber(jobs))
 			}
-			return a.printJobs(jobs)
+			return a.printJobs(jobs, team)
 		}),
 	}
 	flags := cmd.Flags()
@@ -42,11 +50,12 @@ func (a *app) jobsCommand() *cobra.Command {
 	flags.BoolVar(&filter.Completed, "completed", false, "only jobs that have ended, however")
 	flags.StringVar(&filter.Label, "label", "", "only jobs whose label contains this")
 	flags.StringVar(&project, "project", "", "only jobs of this project")
+	flags.BoolVar(&team, "team", false, "jobs of the whole team, for those who may see them; for administrators everybody's")
 	cmd.MarkFlagsMutuallyExclusive("all", "completed")
 	return cmd
 }
 
-func (a *app) printJobs(jobs []client.JobEntry) error {
+func (a *app) printJobs(jobs []client.JobEntry, owners bool) error {
 	rows := [][]string{{"NUMBER", "NAME", "STATUS", "WAITS FOR", "MACHINE", "SUBMITTED", "TIME"}}
 	for _, job := range jobs {
 		rows = append(rows, []string{
@@ -58,6 +67,12 @@ func (a *app) printJobs(jobs []client.JobEntry) error {
 			a.moment(job.Submitted()),
 			a.runtime(job),
 		})
+	}
+	if owners {
+		rows[0] = slices.Insert(rows[0], 1, "OWNER")
+		for i, job := range jobs {
+			rows[i+1] = slices.Insert(rows[i+1], 1, job.Owner)
+		}
 	}
 	return table(a.stdout, rows)
 }

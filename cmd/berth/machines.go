@@ -44,12 +44,8 @@ func (a *app) machinesCommand() *cobra.Command {
 func (a *app) printMachines(machines []client.Machine) error {
 	rows := [][]string{{"NAME", "CORES", "RAM", "GPUS", "NODES", "DESCRIPTION"}}
 	for _, m := range machines {
-		scale := strconv.Itoa(m.ScaleMin)
-		if m.ScaleMax != m.ScaleMin {
-			scale = fmt.Sprintf("%d-%d", m.ScaleMin, m.ScaleMax)
-		}
 		rows = append(rows, []string{
-			m.Name, strconv.Itoa(m.Cores), fmt.Sprintf("%d GB", m.RAM), strconv.Itoa(m.GPUs), scale, m.Description,
+			m.Name, strconv.Itoa(m.Cores), fmt.Sprintf("%d GB", m.RAM), strconv.Itoa(m.GPUs), scale(m.ScaleMin, m.ScaleMax), m.Description,
 		})
 	}
 	return table(a.stdout, rows)

@@ -1,4 +1,5 @@
-// Command berth submits jobs to a berth server, follows them, ends them, and manages the server's images.
+// Command berth submits jobs to a berth server, follows them, suspends and ends them, and manages the server's images, accounts and
+// machine types.
 package main
 
 import (
@@ -25,7 +26,6 @@ func main() {
 		getenv:   os.Getenv,
 		terminal: term.IsTerminal(int(os.Stderr.Fd())),
 		now:      time.Now,
-		look:     time.Second,
 		location: time.Local,
 		version:  buildVersion(),
 	}

@@ -3,7 +3,9 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -28,11 +30,10 @@ func (a *app) statusCommand() *cobra.Command {
 				return err
 			}
 			for i, ref := range jobs {
-				job, err := c.Job(ctx, ref)
-				if err != nil {
-					return aboutJob(ref, err)
+				if i > 0 && !a.flags.json {
+					fmt.Fprintln(a.stdout)
 				}
-				if err := a.showJob(job, i > 0); err != nil {
+				if err := a.showJob(ctx, c, ref); err != nil {
 					return err
 				}
 			}
@@ -41,23 +42,44 @@ func (a *app) statusCommand() *cobra.Command {
 	}
 }
 
-func (a *app) showJob(job client.Job, another bool) error {
-	if a.flags.json {
+func (a *app) showJob(ctx context.Context, c *client.Client, ref client.Ref) error {
+	job, err := c.Job(ctx, ref)
+	switch {
+	case err != nil:
+		return aboutJob(ref, err)
+	case a.flags.json:
 		return a.printJSON(job.Raw)
 	}
-	if another {
-		fmt.Fprintln(a.stdout)
+	reasons, err := a.reasons(ctx, c, job)
+	if err != nil {
+		return aboutJob(ref, err)
 	}
-	return a.printJob(job)
+	return a.printJob(job, reasons)
 }
 
-func (a *app) printJob(job client.Job) error {
-	lines := [][2]string{
+// reasons says why a queued job waits. A server that does not tell is no mistake of who asks.
+func (a *app) reasons(ctx context.Context, c *client.Client, job client.Job) ([][2]string, error) {
+	if job.State != "queued" {
+		return nil, nil
+	}
+	history, err := c.JobEvents(ctx, client.Number(job.Number))
+	if _, refused := errors.AsType[*client.Error](err); refused || err == nil && history.Waiting == nil {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return a.waitingLines(history.Waiting), nil
+}
+
+func (a *app) printJob(job client.Job, reasons [][2]string) error {
+	lines := slices.Concat([][2]string{
 		{"job", strconv.FormatInt(job.Number, 10)},
 		{"name", job.Name},
 		{"status", string(job.Status)},
 		{"state", job.State},
 		{currentTitle(job), doing(job.Substatus, job.SubstatusText)},
+	}, reasons, [][2]string{
 		{"how it ended", describeEnd(job)},
 		{"owner", job.Owner},
 		{"label", job.Label},
@@ -69,15 +91,8 @@ func (a *app) printJob(job client.Job) error {
 		{"started", a.moment(job.Started)},
 		{"ended", a.moment(job.Ended)},
 		{"walltime", a.elapsed(job)},
-	}
-	for _, line := range lines {
-		if value := clean(line[1]); value != "" {
-			if _, err := fmt.Fprintf(a.stdout, "%-13s %s\n", line[0], value); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
+	})
+	return a.printLines(lines)
 }
 
 // currentTitle is the word before what a job waits for or does.

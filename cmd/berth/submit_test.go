@@ -159,3 +159,10 @@ func TestAnswerNeverComes(t *testing.T) {
 		t.Errorf("%+v does not name the key", got)
 	}
 }
+
+// TestBillingSwitchedOff is a refusal with the status of a wrong key, which is not to blame.
+func TestBillingSwitchedOff(t *testing.T) {
+	t.Parallel()
+	f := newFake(t, map[string]http.HandlerFunc{"POST /jarvice/batch": text(401, `{"error":"Account billing not active"}`)})
+	check(t, result{Code: 1, Stderr: "berth: Account billing not active\n"}, f.berth(t, "batch", "--image", "x", "-c", "id"))
+}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net/http"
 
 	"github.com/spf13/cobra"
 
@@ -156,7 +157,8 @@ func lastLinesStart(text []byte, lines int) int {
 
 // notNow says for a job that is there what to do instead; the server answers the wrong moment and the wrong job alike.
 func (a *app) notNow(ref client.Ref, err error, format string, args ...any) error {
-	if refused, ok := errors.AsType[*client.Error](err); ok && refused.StatusCode == 404 && refused.Message != "Not found" {
+	if refused, ok := errors.AsType[*client.Error](err); ok && refused.StatusCode == http.StatusNotFound &&
+		refused.Message != "Not found" && refused.Message != "Job not found" {
 		return hintf(aboutJob(ref, err), format, args...)
 	}
 	return aboutJob(ref, err)

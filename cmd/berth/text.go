@@ -8,6 +8,8 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/dustin/go-humanize"
+
 	"github.com/berth-hpc/berth/client"
 )
 
@@ -42,6 +44,29 @@ func table(w io.Writer, rows [][]string) error {
 		fmt.Fprintln(tw)
 	}
 	return tw.Flush()
+}
+
+// printLines writes titles and values below each other; what is empty is left out.
+func (a *app) printLines(lines [][2]string) error {
+	for _, line := range lines {
+		if value := clean(line[1]); value != "" {
+			if _, err := fmt.Fprintf(a.stdout, "%-13s %s\n", line[0], value); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// memory shows bytes as people count memory.
+func memory(bytes int64) string { return humanize.IBytes(uint64(max(bytes, 0))) }
+
+// withDetail adds a detail that may be empty.
+func withDetail(what, detail string) string {
+	if detail == "" {
+		return what
+	}
+	return what + ": " + detail
 }
 
 // moment shows a time where the person is, "" for one that has not come.

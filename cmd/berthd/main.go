@@ -76,7 +76,9 @@ start. It needs root, containerd and runc.`,
 	own.IntVar(&cfg.Cores, "cores", cfg.Cores, "cores for jobs; 0 is all of this machine")
 	own.Int64Var(&cfg.MemoryMB, "memory-mb", cfg.MemoryMB, "memory for jobs in MiB; 0 is all of this machine")
 	own.IntVar(&cfg.Slots, "slots", cfg.Slots, "how many containers may run at once; 0 is one for each core")
-	own.DurationVar(&cfg.Grace, "grace", cfg.Grace, "how long a command may take to end after a shutdown")
+	own.DurationVar(&cfg.Grace, "grace", cfg.Grace, "how long a command may take to end after a shutdown; machine types can say otherwise")
+	own.BoolVar(&cfg.SuspendedFree, "suspended-time-free", cfg.SuspendedFree, "time in which a job is suspended does not count as walltime")
+	own.DurationVar(&cfg.SampleEvery, "sample-every", cfg.SampleEvery, "how often to measure what running jobs use")
 	own.DurationVar(&cfg.Tick, "tick", cfg.Tick, "how often to look for what no event told")
 	root.AddCommand(downCommand(&cfg))
 	return root

@@ -27,6 +27,7 @@ import (
 	"github.com/berth-hpc/berth/internal/retention"
 	"github.com/berth-hpc/berth/internal/scheduler"
 	"github.com/berth-hpc/berth/internal/store"
+	"github.com/berth-hpc/berth/internal/usage"
 	"github.com/berth-hpc/berth/internal/vault"
 )
 
@@ -49,6 +50,7 @@ type server struct {
 
 	scheduler *scheduler.Scheduler
 	reconcile *reconcile.Reconciler
+	usage     *usage.Sampler
 }
 
 // serve runs the server until ctx ends, then lets requests finish. Running jobs go on.
@@ -110,23 +112,28 @@ func (s *server) open(ctx context.Context) (err error) {
 		return err
 	}
 	s.scheduler = scheduler.New(scheduler.Config{
-		Store: s.store, Host: host, Random: randomAttempt, Now: time.Now, Tick: s.cfg.Tick, Log: s.log,
+		Store: s.store, Host: host, Random: randomAttempt, Now: time.Now, Tick: s.cfg.Tick,
+		SuspendedFree: s.cfg.SuspendedFree, Log: s.log,
 	})
+	s.usage = usage.New(usage.Config{Store: s.store, Meter: s.engine, Every: s.cfg.SampleEvery, Log: s.log})
 	nameservers, search := resolver("/etc/resolv.conf", "/run/systemd/resolve/resolv.conf")
 	s.reconcile = reconcile.New(reconcile.Config{
 		Store: s.store, Engine: s.engine, Images: s.engine, Vaults: s.vaults, Dir: s.outputs.Dir,
-		Grace: s.cfg.Grace, Nameservers: nameservers, Search: search, Now: time.Now, Tick: s.cfg.Tick, Log: s.log,
+		Grace: s.cfg.Grace, SuspendedFree: s.cfg.SuspendedFree, Nameservers: nameservers, Search: search,
+		Now: time.Now, Tick: s.cfg.Tick, Log: s.log,
 	})
 	return s.firstStart(ctx, host.capacity)
 }
 
-// changed tells everybody of a stored change.
-func (s *server) changed(job berth.Job, ev berth.Event) {
-	s.changes.Publish(job.Number)
-	if s.scheduler != nil && s.reconcile != nil { // not before open has finished: the first passes see what happened before
-		s.scheduler.Notify(job, ev)
-		s.reconcile.Notify(job, ev)
+// changed tells everybody what was stored of a job.
+func (s *server) changed(job berth.Job, record berth.Record) {
+	s.changes.Publish(job, record)
+	if s.reconcile == nil { // not before open has finished: the first passes see what happened before
+		return
 	}
+	s.scheduler.Notify(job, record.Event)
+	s.reconcile.Notify(job, record.Event)
+	s.usage.Notify(job, record.Event)
 }
 
 func (s *server) dsn() string {
@@ -165,7 +172,7 @@ func (s *server) run(ctx context.Context, stdout io.Writer) error {
 	defer stopLoops()
 	cleaner := retention.New(retention.Config{Store: s.store, Now: time.Now, Every: time.Hour, Log: s.log})
 	for _, run := range []func(context.Context) error{
-		s.engine.Run, s.outputs.Run, s.scheduler.Run, s.reconcile.Run, cleaner.Run,
+		s.engine.Run, s.outputs.Run, s.scheduler.Run, s.reconcile.Run, s.usage.Run, cleaner.Run,
 	} {
 		loops.Go(func() error { return run(loopCtx) })
 	}
@@ -206,13 +213,14 @@ func (s *server) serveHTTP(ctx, loops context.Context, listener net.Listener, ha
 func (s *server) handler() (http.Handler, error) {
 	service := control.New(control.Config{
 		Store: s.store, Images: s.engine, Checker: image.NewChecker(image.CheckerConfig{}), Outputs: s.outputs,
-		Changes: s.changes, EngineReady: s.engine.Ping, Log: s.log,
+		Agents: s.engine, Usage: s.usage, Forecaster: s.scheduler, Vaults: s.newVaults, Changes: s.changes,
+		EngineReady: s.engine.Ping, Log: s.log,
 	})
 	registry := prometheus.NewRegistry()
 	if err := registerMetrics(registry, s.store); err != nil {
 		return nil, err
 	}
-	return httpapi.New(httpapi.Config{Control: service, Log: s.log, Metrics: registry, Version: version})
+	return httpapi.New(httpapi.Config{Control: httpapi.FromService(service), Log: s.log, Metrics: registry, Version: version})
 }
 
 // ignoreClosed leaves out that a server was told to stop.

@@ -21,6 +21,7 @@ import (
 	"github.com/berth-hpc/berth/internal/control"
 	"github.com/berth-hpc/berth/internal/engine"
 	"github.com/berth-hpc/berth/internal/engine/containerd"
+	"github.com/berth-hpc/berth/internal/store"
 )
 
 const (
@@ -95,7 +96,8 @@ func (s *server) firstStart(ctx context.Context, capacity berth.Capacity) error 
 		return err
 	}
 	if len(machines) == 0 {
-		if err := s.store.SetMachines(ctx, defaultMachines(capacity)); err != nil {
+		act := berth.Act{Kind: berth.ActMachineSet, At: time.Now(), By: berth.ByServer, Detail: "first start"}
+		if err := s.store.SetMachines(ctx, defaultMachines(capacity), act); err != nil {
 			return err
 		}
 	}
@@ -108,10 +110,21 @@ func (s *server) firstStart(ctx context.Context, capacity berth.Capacity) error 
 	if err := writeCredentials(s.credentials(), "", key); err != nil {
 		return err
 	}
-	return s.store.CreateUser(ctx, berth.User{Name: adminName, Admin: true, Billing: true}, control.HashKey(key), []berth.Vault{
-		{Name: berth.EphemeralVault, Owner: adminName, Kind: berth.VaultEphemeral},
-		{Name: fileVault, Owner: adminName, Kind: berth.VaultFile, Path: s.vaults.FilePath(adminName, fileVault)},
-	})
+	now := time.Now().UTC()
+	return s.store.CreateUser(ctx, store.NewUser{
+		User:    berth.User{Name: adminName, Admin: true, Billing: true},
+		Key:     berth.Key{ID: control.NewKeyID(), User: adminName, Label: "first start", Created: now},
+		KeyHash: control.HashKey(key),
+		Vaults:  s.newVaults(adminName),
+	}, berth.Act{Kind: berth.ActUserAdded, At: now, By: berth.ByServer, Subject: adminName, Detail: "first start"})
+}
+
+// newVaults returns the vaults that a new user gets.
+func (s *server) newVaults(user string) []berth.Vault {
+	return []berth.Vault{
+		{Name: berth.EphemeralVault, Owner: user, Kind: berth.VaultEphemeral},
+		{Name: fileVault, Owner: user, Kind: berth.VaultFile, Path: s.vaults.FilePath(user, fileVault)},
+	}
 }
 
 // defaultMachines returns one core, half of the machine and all of it, each with its share of the memory.

@@ -33,6 +33,8 @@ const umask = 0o022
 func Run(cfg Config) int {
 	caught := catchSignals()
 	unix.Umask(umask)
+	// The job shares no session with what is outside of the container. An engine may have seen to that; then it fails.
+	_, _ = unix.Setsid()
 	if err := checkDir(cfg.Dir); err != nil {
 		return giveUp(cfg, err)
 	}
@@ -78,13 +80,16 @@ func (a *agent) run() agentapi.Report {
 	if err != nil {
 		return a.failed(err)
 	}
-	defer root.close()
+	// The root stays open until the agent ends: clients that come late may still ask what is in it.
+	//
 	// The server knows that the job has begun, even if the power fails, before the command is started. The disk works on that
 	// while the container is prepared.
 	begun := make(chan error, 1)
 	go func() { begun <- writeReport(a.cfg.Dir, agentapi.Report{}) }()
 	prepared := &setup{spec: findAddresses(spec), root: root, out: a.out}
 	err = prepared.run()
+	control := a.openControl(prepared) // the disk still works
+	defer control.close()
 	if err := errors.Join(err, <-begun); err != nil {
 		return a.failed(err)
 	}
@@ -93,7 +98,7 @@ func (a *agent) run() agentapi.Report {
 		return agentapi.Report{}
 	}
 	a.out.banner()
-	return a.execute(spec, prepared.commandOf(a.cfg.Environ))
+	return a.execute(prepared, control)
 }
 
 // failed reports that the command cannot be run, to the server and to the user.
@@ -103,24 +108,28 @@ func (a *agent) failed(err error) agentapi.Report {
 }
 
 // execute runs the command until nothing of it is left and all it wrote is in the output.
-func (a *agent) execute(spec agentapi.Spec, cmd command) agentapi.Report {
+func (a *agent) execute(prepared *setup, control *control) agentapi.Report {
+	cmd := prepared.commandOf(a.cfg.Environ)
 	pipe, err := openStream(cmd.uid, cmd.gid)
 	if err != nil {
 		return a.failed(err)
 	}
 	started := time.Now()
-	pid, err := cmd.start(pipe.sink)
-	_ = unix.Close(pipe.sink)
+	pid, err := cmd.start(pipe.sink, pipe.sink)
 	if err != nil {
-		text, code := cmd.explain(spec.Script, err)
+		text, code := cmd.explain(prepared.spec.Script, err)
 		_, _ = a.out.Write([]byte(text))
 		return agentapi.Report{Started: started, ExitCode: code}
 	}
 	copied := make(chan error, 1)
 	go func() { copied <- pipe.copyTo(a.out) }()
 
-	supervisor := supervisor{signals: a.signals, pid: pid, grace: spec.Grace}
+	supervisor := newSupervisor(a.signals, cmd, pid, pipe.sink)
+	supervisor.grace, supervisor.init = prepared.spec.Grace, prepared.spec.Init
+	control.supervisor = supervisor
+	go control.serve()
 	status := supervisor.wait()
+	_ = unix.Close(pipe.sink) // the last one: every process has ended
 	if err := <-copied; err != nil {
 		_, _ = fmt.Fprintf(a.cfg.Log, "berth-init: %v\n", err)
 	}
@@ -130,4 +139,19 @@ func (a *agent) execute(spec agentapi.Spec, cmd command) agentapi.Report {
 		report.ExitCode = 128 + report.Signal
 	}
 	return report
+}
+
+// openControl makes the socket. A job does without rather than not run.
+func (a *agent) openControl(prepared *setup) *control {
+	c := &control{root: prepared.root}
+	for _, node := range prepared.spec.Nodes {
+		if node.Name == prepared.spec.Hostname {
+			c.address = node.Address
+		}
+	}
+	var err error
+	if c.listener, err = listen(a.cfg.Dir); err != nil {
+		_, _ = fmt.Fprintf(a.cfg.Log, "berth-init: the job cannot be asked for anything: %v\n", err)
+	}
+	return c
 }

@@ -44,9 +44,12 @@ func interpreter(script string) string {
 	return fields[0]
 }
 
-// start runs the command without any capability in a session of its own, with out as stdout and stderr, and returns its process
-// id, which is that of its process group too.
-func (c command) start(out int) (int, error) {
+// start runs the command without any capability, and returns its process id, which is that of its process group too.
+//
+// The group is of the agent's session and not of one of its own: the kernel lets SIGTSTP, SIGTTIN and SIGTTOU stop nobody in an
+// orphaned process group, which is one where no parent of a member is in another group of the same session. The members' parents
+// are members or, when they have lost theirs, the agent.
+func (c command) start(stdout, stderr int) (int, error) {
 	null, err := unix.Open("/dev/null", unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return 0, fmt.Errorf("/dev/null: %w", err)
@@ -61,12 +64,32 @@ func (c command) start(out int) (int, error) {
 	return syscall.ForkExec(c.argv[0], c.argv, &syscall.ProcAttr{
 		Dir:   c.dir,
 		Env:   c.env,
-		Files: []uintptr{uintptr(null), uintptr(out), uintptr(out)},
+		Files: []uintptr{uintptr(null), uintptr(stdout), uintptr(stderr)},
 		Sys: &syscall.SysProcAttr{
-			Setsid:     true,
+			Setpgid:    true,
 			Credential: &syscall.Credential{Uid: uint32(c.uid), Gid: uint32(c.gid)}, //nolint:gosec // checked with the spec
 		},
 	})
+}
+
+// startFound is start for a program that is looked for in the command's PATH when its name has no slash. Each place is tried by
+// starting it, so the right one is found by the rights of the job's user.
+func (c command) startFound(stdout, stderr int) (int, error) {
+	program := c.argv[0]
+	if strings.Contains(program, "/") {
+		return c.start(stdout, stderr)
+	}
+	for dir := range strings.SplitSeq(variable(c.env, "PATH"), ":") {
+		if !strings.HasPrefix(dir, "/") {
+			continue
+		}
+		c.argv = append([]string{dir + "/" + program}, c.argv[1:]...)
+		pid, err := c.start(stdout, stderr)
+		if !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.ENOTDIR) && !errors.Is(err, unix.EACCES) {
+			return pid, err
+		}
+	}
+	return 0, fmt.Errorf("%s is not in the PATH: %w", program, unix.ENOENT)
 }
 
 // dropInheritable gives up what would outlive the change to the user: that change itself clears the effective, permitted and

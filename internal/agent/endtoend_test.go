@@ -119,10 +119,10 @@ JARVICE_VAULT_NAME=\e\p\h\e\m\e\r\a\l
 nameserver 192.0.2.53
 search example.org
 `
-	// The command leads its own process group and session.
+	// The command leads its own process group in the agent's session.
 	output := regexp.MustCompile(`(?m)^(\d+) (\d+)\n(\d+)$`).ReplaceAllStringFunc(got.output, func(ids string) string {
 		f := strings.Fields(ids)
-		if f[0] == f[2] && f[1] == f[2] {
+		if f[0] == f[2] && f[1] == "1" {
 			return "PGRP SESSION\nPID"
 		}
 		return ids

@@ -97,7 +97,7 @@ func openOutput(path string, log io.Writer) (out *output, sync func() error, err
 type stream struct {
 	// source is read by the agent.
 	source *os.File
-	// sink is inherited by the command. The agent closes it after the start.
+	// sink is inherited by the command and what runs beside it. The agent closes it when they have ended.
 	sink int
 }
 

@@ -93,7 +93,10 @@ func (r *rootfs) exists(name string) bool {
 }
 
 // read returns a regular file of sensible size.
-func (r *rootfs) read(name string) ([]byte, error) {
+func (r *rootfs) read(name string) ([]byte, error) { return r.readUpTo(name, maxReadable) }
+
+// readUpTo returns a regular file of at most limit bytes.
+func (r *rootfs) readUpTo(name string, limit int64) ([]byte, error) {
 	fd, err := r.open(name, unix.O_RDONLY)
 	if err != nil {
 		return nil, &os.PathError{Op: "open", Path: name, Err: err}
@@ -104,10 +107,10 @@ func (r *rootfs) read(name string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !info.Mode().IsRegular() || info.Size() > maxReadable {
-		return nil, fmt.Errorf("%s is not a regular file of at most %d bytes", name, maxReadable)
+	if !info.Mode().IsRegular() || info.Size() > limit {
+		return nil, fmt.Errorf("%s is not a regular file of at most %d bytes", name, limit)
 	}
-	return io.ReadAll(io.LimitReader(f, maxReadable))
+	return io.ReadAll(io.LimitReader(f, limit))
 }
 
 // mkdirAll opens a directory, which everybody may enter. What is missing on the way is made; what is no directory there, or a

@@ -33,21 +33,53 @@ func catchSignals() signals {
 // ended says whether an end was asked for already.
 func (s signals) ended() bool { return len(s.stop) > 0 || len(s.kill) > 0 }
 
-// supervisor is PID 1 while the command runs.
+// supervisor is PID 1 while the command runs. One goroutine is in wait; it alone starts, signals and collects processes, so that a
+// process id always means the process that it was given for. Others let it work for them by do.
 type supervisor struct {
 	signals signals
-	// pid is the command, and its process group.
-	pid int
-	// grace is how long it may take after a request to stop.
+	// command is what runs: its user, environment and directory are those of the programs beside it. pid is its process, and its
+	// process group.
+	command command
+	pid     int
+	// sink is the job's output.
+	sink int
+	// grace is how long it may take after a request to stop, and init says that it is an init, which is asked by poweroff.
 	grace time.Duration
+	init  bool
 	// stopping says that there was such a request.
 	stopping bool
 	// status is the command's end, once it has ended.
 	status *unix.WaitStatus
+	// helpers are programs beside the command, by process id, and who hears of their ends; nil is nobody.
+	helpers map[int]func(unix.WaitStatus)
+	// work is done until over is closed.
+	work chan func()
+	over chan struct{}
+}
+
+func newSupervisor(caught signals, cmd command, pid, sink int) *supervisor {
+	return &supervisor{
+		signals: caught, command: cmd, pid: pid, sink: sink,
+		helpers: make(map[int]func(unix.WaitStatus)), work: make(chan func()), over: make(chan struct{}),
+	}
+}
+
+// do lets the supervisor's goroutine call f, which must not wait for anything, and returns when it has. It is false when nothing of
+// the command is left: f is not called then.
+func (s *supervisor) do(f func()) bool {
+	done := make(chan struct{})
+	select {
+	case s.work <- func() { defer close(done); f() }:
+		<-done
+		return true
+	case <-s.over:
+		return false
+	}
 }
 
 // wait returns the end of the command, when nothing else lives in the container either: what it left behind is killed.
 func (s *supervisor) wait() unix.WaitStatus {
+	defer close(s.over)
 	var graceOver <-chan time.Time
 	for {
 		select {
@@ -61,6 +93,8 @@ func (s *supervisor) wait() unix.WaitStatus {
 				s.askToEnd()
 				graceOver = time.After(s.grace)
 			}
+		case f := <-s.work:
+			f()
 		case <-graceOver:
 			killAll()
 		case <-s.signals.kill:
@@ -85,6 +119,12 @@ func (s *supervisor) reap() bool {
 				killAll()
 			}
 			return false
+		default:
+			ended := s.helpers[pid]
+			delete(s.helpers, pid)
+			if ended != nil {
+				ended(status)
+			}
 		}
 	}
 }
@@ -96,10 +136,41 @@ func (s *supervisor) groupMayEnd() bool {
 	return s.stopping && s.status.Signaled() && !errors.Is(unix.Kill(-s.pid, 0), unix.ESRCH)
 }
 
-// askToEnd tells the command's process group to end, also when it is suspended.
+// askToEnd tells the command to end, also when it is suspended. An init ends when poweroff asks it to, if it can.
 func (s *supervisor) askToEnd() {
-	_ = unix.Kill(-s.pid, unix.SIGTERM)
+	if !s.init || s.status != nil || !s.powerOff() {
+		_ = unix.Kill(-s.pid, unix.SIGTERM)
+	}
 	_ = unix.Kill(-s.pid, unix.SIGCONT)
+}
+
+// powerOff starts poweroff, and says whether that was possible. When it fails later the command is told to end as others are.
+func (s *supervisor) powerOff() bool {
+	_, err := s.launch([]string{"poweroff"}, s.sink, func(status unix.WaitStatus) {
+		if status != 0 && s.status == nil {
+			_ = unix.Kill(-s.pid, unix.SIGTERM)
+		}
+	})
+	return err == nil
+}
+
+// launch starts a program beside the command, in a process group of its own, and returns its process id. It is called in wait's
+// goroutine, as ended is.
+func (s *supervisor) launch(argv []string, stdout int, ended func(unix.WaitStatus)) (int, error) {
+	helper := s.command
+	helper.argv = argv
+	pid, err := helper.startFound(stdout, s.sink)
+	if err == nil {
+		s.helpers[pid] = ended
+	}
+	return pid, err
+}
+
+// endHelper kills a program beside the command that still runs, and its process group. It is called in wait's goroutine.
+func (s *supervisor) endHelper(pid int) {
+	if _, runs := s.helpers[pid]; runs {
+		_ = unix.Kill(-pid, unix.SIGKILL)
+	}
 }
 
 // killAll kills every process of the container except the agent. None can escape by forking: the kernel signals all at once.

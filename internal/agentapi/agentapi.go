@@ -19,6 +19,9 @@ const (
 	// stream. The agent appends to it and nobody else. It is not empty once the agent has begun: a missing or empty output file
 	// means that nothing of the job ever ran.
 	OutputFile = "output"
+	// SocketFile is a socket of the agent, root's only, on which it answers one Request for each connection while the command
+	// runs: the server writes a Request as JSON and a line end, the agent an Answer as JSON and a line end, and closes.
+	SocketFile = "agent.sock"
 	// ReportFile holds a Report as JSON. The agent writes it under another name, syncs and renames it, first when it has begun
 	// (Ended zero), then after the command's end, when all output has been written.
 	ReportFile = "report.json"
@@ -43,6 +46,8 @@ type Spec struct {
 	// Script is the text of the job script, decoded. With a first line that starts with #! the agent runs it as a program, else
 	// by /bin/sh.
 	Script string `json:"script"`
+	// Init says that the command is an init, such as /sbin/init: it is asked to end by running poweroff.
+	Init bool `json:"init,omitempty"`
 	// Env is set for the command over the environment of the image.
 	Env map[string]string `json:"env,omitempty"`
 	// Data says what to do with /data.

@@ -32,6 +32,10 @@ type Config struct {
 	Slots    int
 	// Grace is how long a command may take to end after a shutdown.
 	Grace time.Duration
+	// SuspendedFree says that time in which a job is suspended does not count as walltime.
+	SuspendedFree bool
+	// SampleEvery is how often what running jobs use is measured.
+	SampleEvery time.Duration
 	// Tick is how often the loops look without being told.
 	Tick time.Duration
 	// LogLevel is debug, info, warn or error.
@@ -42,7 +46,7 @@ type Config struct {
 func Default() Config {
 	return Config{
 		Data: "/var/lib/berth", Listen: "127.0.0.1:8080", Containerd: "auto", Network: "bridge",
-		Grace: 3 * time.Second, Tick: 10 * time.Second, LogLevel: "info",
+		Grace: 3 * time.Second, SampleEvery: 10 * time.Second, Tick: 10 * time.Second, LogLevel: "info",
 	}
 }
 
@@ -74,8 +78,13 @@ func (c *Config) Check() error {
 			refuse(flag, value, "must not be negative; 0 takes what the machine has")
 		}
 	}
-	if c.Grace < 0 || c.Tick <= 0 {
-		refuse("grace, --tick", fmt.Sprint(c.Grace, ", ", c.Tick), "must not be negative; the tick must be above 0")
+	if c.Grace < 0 {
+		refuse("grace", c.Grace, "must not be negative")
+	}
+	for flag, value := range map[string]time.Duration{"sample-every": c.SampleEvery, "tick": c.Tick} {
+		if value <= 0 {
+			refuse(flag, value, "must be above 0")
+		}
 	}
 	if _, err := c.Level(); err != nil {
 		refuse("log-level", c.LogLevel, "must be debug, info, warn or error")

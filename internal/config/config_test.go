@@ -22,7 +22,9 @@ func TestCheckNamesEveryWrongFlag(t *testing.T) {
 	if err == nil {
 		t.Fatal("Check accepted nonsense")
 	}
-	for _, flag := range []string{"data", "listen", "database", "containerd", "network", "cores", "memory-mb", "slots", "grace", "log-level"} {
+	for _, flag := range []string{
+		"data", "listen", "database", "containerd", "network", "cores", "memory-mb", "slots", "grace", "sample-every", "tick", "log-level",
+	} {
 		if !strings.Contains(err.Error(), "--"+flag) {
 			t.Errorf("the error does not name --%s:\n%v", flag, err)
 		}

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
+	"time"
 
 	"github.com/berth-hpc/berth"
 )
@@ -17,7 +18,16 @@ func HashKey(key string) string {
 }
 
 // NewKey returns a new API key: 32 characters of [0-9a-v], 160 random bits, safe in a URL without escapes.
-func NewKey() string { return encodeKey(randomBytes(20)) }
+func NewKey() string { return encodeKey(randomBytes(keyBytes)) }
+
+const (
+	keyBytes = 20
+	// keyIDBytes makes 8 characters: unique among the keys of a server, and short enough to be typed.
+	keyIDBytes = 5
+)
+
+// NewKeyID returns a new ID for an API key.
+func NewKeyID() string { return encodeKey(randomBytes(keyIDBytes)) }
 
 func encodeKey(random []byte) string {
 	const alphabet = "0123456789abcdefghijklmnopqrstuv"
@@ -39,22 +49,41 @@ func randomBytes(n int) []byte {
 	return b
 }
 
-// Authenticate returns who holds the key. An empty username is fine (a bearer key); another one than the key's is refused. All
-// refusals are alike: Unauthenticated "Unauthorized".
-func (s *Service) Authenticate(ctx context.Context, username, apikey string) (berth.Caller, error) {
+// holder is who has a key.
+type holder struct {
+	user berth.User
+	key  berth.Key
+}
+
+// may says whether the holder is let in under a username, which may be empty.
+func (h holder) may(username string, now time.Time) bool {
+	return !h.user.Disabled && !h.key.Expired(now) && (username == "" || username == h.user.Name)
+}
+
+// Authenticate returns who holds the key. An empty username is fine (a bearer key); another one than the key's is refused. from is
+// the network address that the request came from. All refusals are alike: Unauthenticated "Unauthorized". Those who fail often wait
+// for it, and are told LimitReached when too many wait; the holder of a right key never waits and is never locked out.
+//
+// A key is looked up by its hash and compared with nothing: how long that takes tells about hashes only, of which an attacker can
+// choose none.
+func (s *Service) Authenticate(ctx context.Context, username, apikey, from string) (berth.Caller, error) {
 	unauthorized := &berth.Error{Kind: berth.Unauthenticated, Msg: "Unauthorized"}
 	if apikey == "" {
 		return berth.Caller{}, unauthorized
 	}
-	hash := HashKey(apikey)
-	user, err := s.users.get(hash, s.cfg.Now(), func() (berth.User, error) { return s.cfg.Store.UserByKey(ctx, hash) })
+	hash, now := HashKey(apikey), s.cfg.Now()
+	h, err := s.holders.get(hash, now, func() (h holder, err error) {
+		h.user, h.key, err = s.cfg.Store.UserByKey(ctx, hash)
+		return h, err
+	})
 	switch {
-	case berth.KindOf(err) == berth.NotFound:
-		return berth.Caller{}, unauthorized
-	case err != nil:
+	case err == nil && h.may(username, now):
+		return berth.Caller{User: h.user, ReadOnly: h.key.ReadOnly, From: from}, nil
+	case err != nil && berth.KindOf(err) != berth.NotFound:
 		return berth.Caller{}, &berth.Error{Kind: berth.Internal, Msg: "Unable to get user", Err: err}
-	case user.Disabled, username != "" && username != user.Name:
-		return berth.Caller{}, unauthorized
 	}
-	return berth.Caller{User: user}, nil
+	if !s.logins.failed(ctx, now, username, from) {
+		return berth.Caller{}, &berth.Error{Kind: berth.LimitReached, Msg: "Too many failed logins"}
+	}
+	return berth.Caller{}, unauthorized
 }

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,12 +24,16 @@ const (
 	msgNoBilling    = "Account billing not active"
 	msgBuildJob     = "Unable to create Job Object"
 	msgStoreJob     = "Unable to create Job Submission"
+	msgOneActiveJob = "Only one active job allowed per VM"
 )
 
 // Batch checks a submission and stores it as a queued job. It returns when the job is on disk; the same idempotency key and hash
 // return the first job again. With Submission.NoSubmit it returns the job that would be, without a number, and stores nothing.
 func (s *Service) Batch(ctx context.Context, caller berth.Caller, req BatchRequest) (berth.Job, error) {
-	if !caller.User.Billing {
+	if caller.ReadOnly {
+		return berth.Job{}, errReadOnly
+	}
+	if !caller.User.MaySubmit() {
 		return berth.Job{}, &berth.Error{Kind: berth.Unauthenticated, Msg: msgNoBilling}
 	}
 	key := store.Idempotency{Key: req.IdempotencyKey, Hash: req.RequestHash}
@@ -39,11 +44,13 @@ func (s *Service) Batch(ctx context.Context, caller berth.Caller, req BatchReque
 			return job, storing(err)
 		}
 	}
-	job, err := s.build(ctx, caller, req)
+	job, machine, err := s.build(ctx, caller, req)
 	if err != nil || req.Submission.NoSubmit {
 		return job, err
 	}
-	stored, err := s.create(ctx, store.NewJob{Job: job, PullSecret: req.PullSecret, Idempotency: key})
+	stored, err := s.create(ctx, store.NewJob{
+		Job: job, From: caller.From, Personal: machine.Personal, PullSecret: req.PullSecret, Idempotency: key,
+	})
 	return stored, storing(err)
 }
 
@@ -61,6 +68,9 @@ func (s *Service) create(ctx context.Context, newJob store.NewJob) (berth.Job, e
 
 // storing gives a failure of the store its public text and lets refusals pass.
 func storing(err error) error {
+	if errors.Is(err, store.ErrOneActiveJob) {
+		return &berth.Error{Kind: berth.LimitReached, Msg: msgOneActiveJob, Err: err}
+	}
 	switch berth.KindOf(err) {
 	case "", berth.Conflict, berth.Unavailable:
 		return err
@@ -69,34 +79,36 @@ func storing(err error) error {
 	}
 }
 
-// build makes the job of a submission, or says what is wrong with it.
-func (s *Service) build(ctx context.Context, caller berth.Caller, req BatchRequest) (berth.Job, error) {
+// build makes the job of a submission and returns its machine type, or says what is wrong with it.
+func (s *Service) build(ctx context.Context, caller berth.Caller, req BatchRequest) (berth.Job, berth.Machine, error) {
 	sub := req.Submission
 	sub.Machine.Nodes = max(1, sub.Machine.Nodes)
 	if sub.Vault.Name == "" {
 		sub.Vault.Name = berth.EphemeralVault
 	}
 	if _, err := jobscript.Decode(sub.Container.JobScript); err != nil {
-		return berth.Job{}, malformed("container.jobscript", err.Error())
+		return berth.Job{}, berth.Machine{}, malformed("container.jobscript", err.Error())
 	}
 	machine, err := s.machine(ctx, sub.Machine)
 	if err != nil {
-		return berth.Job{}, err
+		return berth.Job{}, berth.Machine{}, err
 	}
 	if err := s.checkVault(ctx, caller, sub.Vault); err != nil {
-		return berth.Job{}, err
+		return berth.Job{}, berth.Machine{}, err
 	}
 	ref, err := image.Normalize(sub.Container.Image)
 	if err != nil {
-		return berth.Job{}, &berth.Error{Kind: berth.Invalid, Msg: msgBadContainer, Detail: "container.image: " + err.Error()}
+		return berth.Job{}, berth.Machine{}, &berth.Error{Kind: berth.Invalid, Msg: msgBadContainer, Detail: "container.image: " + err.Error()}
 	}
 	if err := s.checkImage(ctx, ref, req.PullSecret); err != nil {
-		return berth.Job{}, err
+		return berth.Job{}, berth.Machine{}, err
 	}
 	now := s.cfg.Now().UTC()
 	return berth.Job{
 		Name:        s.jobName(now, berth.BatchApplication, caller.User.Name),
 		Owner:       caller.User.Name,
+		Team:        caller.User.Team,
+		Payer:       cmp.Or(caller.User.Payer, caller.User.Name),
 		State:       berth.StateQueued,
 		Wait:        berth.WaitResources,
 		Application: berth.BatchApplication,
@@ -106,8 +118,9 @@ func (s *Service) build(ctx context.Context, caller berth.Caller, req BatchReque
 		Need: berth.Capacity{
 			Cores: machine.Cores * sub.Machine.Nodes, RAM: machine.RAM * int64(sub.Machine.Nodes), Slots: sub.Machine.Nodes,
 		},
+		Grace:     machine.Grace,
 		Submitted: now,
-	}, nil
+	}, machine, nil
 }
 
 func malformed(field, detail string) error {

@@ -10,6 +10,8 @@ import (
 type cache[K comparable, V any] struct {
 	mu      sync.Mutex
 	entries map[K]cached[V]
+	// forgotten counts the changes: an answer to a question from before one is not kept.
+	forgotten int
 }
 
 type cached[V any] struct {
@@ -27,6 +29,7 @@ const maxCached = 4096
 func (c *cache[K, V]) get(key K, now time.Time, load func() (V, error)) (V, error) {
 	c.mu.Lock()
 	entry, ok := c.entries[key]
+	asked := c.forgotten
 	c.mu.Unlock()
 	if ok && now.Before(entry.until) {
 		return entry.value, nil
@@ -37,6 +40,9 @@ func (c *cache[K, V]) get(key K, now time.Time, load func() (V, error)) (V, erro
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.forgotten != asked {
+		return value, nil
+	}
 	if c.entries == nil || len(c.entries) >= maxCached {
 		c.entries = make(map[K]cached[V])
 	}
@@ -48,5 +54,6 @@ func (c *cache[K, V]) get(key K, now time.Time, load func() (V, error)) (V, erro
 func (c *cache[K, V]) forget() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.forgotten++
 	clear(c.entries)
 }

@@ -1,45 +1,122 @@
 package control
 
-import "sync"
+import (
+	"sync"
 
-// Changes tells those who wait for a job that it has changed. The zero value is ready; safe for concurrent use.
+	"github.com/berth-hpc/berth"
+)
+
+// Changes tells those who wait for jobs that something happened to them. The zero value is ready; safe for concurrent use.
 type Changes struct {
-	mu       sync.Mutex
-	watchers map[int64]map[chan struct{}]struct{}
+	mu      sync.Mutex
+	watches map[topic]map[*watch]struct{}
+	// last is the id of the last record that was published.
+	last int64
 }
 
-// Publish wakes everybody who watches the job. It does not block.
-func (c *Changes) Publish(number int64) {
+// topic is what somebody waits for: everything that happens to one job, to the jobs of an owner or of a team, or to every job; or
+// a change of the rights of a user. Exactly one field is set.
+type topic struct {
+	number              int64
+	owner, team, rights string
+	every               bool
+}
+
+// watch is somebody who waits. Its fields are guarded by Changes.mu.
+type watch struct {
+	// woken has a value when something happened since the last look; several records may come as one.
+	woken chan struct{}
+	// first is the smallest id that may have to be read at the next look, 0 when nothing is known of any.
+	first int64
+	// revoked says that what the user may do has changed: the watch is to end.
+	revoked bool
+}
+
+// Publish wakes everybody who waits for what happened to the job. It does not block. Records must come in the order of their ids.
+func (c *Changes) Publish(job berth.Job, record berth.Record) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for ch := range c.watchers[number] {
-		select {
-		case ch <- struct{}{}:
-		default: // it is about to look anyway
+	if record.ID != c.last+1 {
+		c.missed(c.last + 1)
+	}
+	c.last = record.ID
+	for _, about := range [...]topic{{number: job.Number}, {owner: job.Owner}, {team: job.Team}, {every: true}} {
+		for w := range c.watches[about] {
+			w.from(record.ID)
+			w.wake()
 		}
 	}
 }
 
-// Watch returns a channel that gets a value after changes of the job; several changes may come as one. Call stop when done.
-func (c *Changes) Watch(number int64) (changed <-chan struct{}, stop func()) {
-	ch := make(chan struct{}, 1)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.watchers == nil {
-		c.watchers = make(map[int64]map[chan struct{}]struct{})
+// missed has everybody read from the id on at the next look: nobody told of some records from there on. They may be acts, which
+// concern no job; or events of a commit of which the database could not say whether it happened.
+func (c *Changes) missed(id int64) {
+	for _, watches := range c.watches {
+		for w := range watches {
+			w.from(id)
+		}
 	}
-	if c.watchers[number] == nil {
-		c.watchers[number] = make(map[chan struct{}]struct{})
-	}
-	c.watchers[number][ch] = struct{}{}
-	return ch, func() { c.unwatch(number, ch) }
 }
 
-func (c *Changes) unwatch(number int64, ch chan struct{}) {
+// revoke ends what a user waits for, because the user's rights or keys have changed.
+func (c *Changes) revoke(user string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	delete(c.watchers[number], ch)
-	if len(c.watchers[number]) == 0 {
-		delete(c.watchers, number)
+	for w := range c.watches[topic{rights: user}] {
+		w.revoked = true
+		w.wake()
+	}
+}
+
+// watch begins to wait for the topics. An empty one is that of jobs without a team, which nobody waits for. Call stop when done.
+func (c *Changes) watch(topics ...topic) (w *watch, stop func()) {
+	w = &watch{woken: make(chan struct{}, 1)}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.watches == nil {
+		c.watches = make(map[topic]map[*watch]struct{})
+	}
+	for _, about := range topics {
+		if c.watches[about] == nil {
+			c.watches[about] = make(map[*watch]struct{})
+		}
+		c.watches[about][w] = struct{}{}
+	}
+	return w, func() { c.unwatch(w, topics) }
+}
+
+func (c *Changes) unwatch(w *watch, topics []topic) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, about := range topics {
+		delete(c.watches[about], w)
+		if len(c.watches[about]) == 0 {
+			delete(c.watches, about)
+		}
+	}
+}
+
+// look returns what is known since the last look.
+func (c *Changes) look(w *watch) (first int64, revoked bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	select {
+	case <-w.woken: // by what is looked at now
+	default:
+	}
+	first, w.first = w.first, 0
+	return first, w.revoked
+}
+
+func (w *watch) from(id int64) {
+	if w.first == 0 {
+		w.first = id
+	}
+}
+
+func (w *watch) wake() {
+	select {
+	case w.woken <- struct{}{}:
+	default: // it is about to look anyway
 	}
 }

@@ -11,24 +11,74 @@ import (
 	"github.com/berth-hpc/berth"
 	"github.com/berth-hpc/berth/internal/engine"
 	"github.com/berth-hpc/berth/internal/store"
+	"github.com/berth-hpc/berth/internal/usage"
 )
 
 // Store is what the use cases need of the store.
 type Store interface {
-	UserByKey(ctx context.Context, keyHash string) (berth.User, error)
-	Machines(ctx context.Context) ([]berth.Machine, error)
+	JobReader
+	JobWriter
+	UserStore
+	KeyStore
+	TeamStore
+	MachineStore
+	LogStore
 	Vault(ctx context.Context, owner, name string) (berth.Vault, error)
-	CreateJob(ctx context.Context, job store.NewJob) (berth.Job, bool, error)
-	JobByIdempotencyKey(ctx context.Context, owner string, key store.Idempotency) (berth.Job, bool, error)
-	JobSource
-	Apply(ctx context.Context, number int64, ev berth.Event) (berth.Job, error)
 }
 
-// JobSource reads jobs.
-type JobSource interface {
+// JobReader reads jobs.
+type JobReader interface {
 	Job(ctx context.Context, number int64) (berth.Job, error)
 	JobByName(ctx context.Context, name string) (berth.Job, error)
 	Jobs(ctx context.Context, filter store.Filter) ([]berth.Job, error)
+}
+
+// JobWriter makes and changes jobs.
+type JobWriter interface {
+	CreateJob(ctx context.Context, job store.NewJob) (berth.Job, bool, error)
+	JobByIdempotencyKey(ctx context.Context, owner string, key store.Idempotency) (berth.Job, bool, error)
+	Apply(ctx context.Context, number int64, ev berth.Event) (berth.Job, error)
+}
+
+// UserStore keeps accounts.
+type UserStore interface {
+	User(ctx context.Context, name string) (berth.User, error)
+	Users(ctx context.Context, team string) ([]berth.User, error)
+	CreateUser(ctx context.Context, user store.NewUser, act berth.Act) error
+	ChangeUser(ctx context.Context, name string, change store.UserChange, act berth.Act) (berth.User, error)
+}
+
+// KeyStore keeps API keys by their hashes.
+type KeyStore interface {
+	UserByKey(ctx context.Context, hash string) (berth.User, berth.Key, error)
+	Keys(ctx context.Context, user string) ([]berth.Key, error)
+	AddKey(ctx context.Context, key berth.Key, hash string, act berth.Act) error
+	RevokeKey(ctx context.Context, user, id string, act berth.Act) error
+}
+
+// TeamStore keeps teams.
+type TeamStore interface {
+	Team(ctx context.Context, name string) (berth.Team, error)
+	Teams(ctx context.Context) ([]berth.Team, error)
+	CreateTeam(ctx context.Context, team berth.Team, act berth.Act) error
+	ChangeTeam(ctx context.Context, team berth.Team, act berth.Act) error
+	RemoveTeam(ctx context.Context, name string, act berth.Act) error
+}
+
+// MachineStore keeps machine types.
+type MachineStore interface {
+	Machines(ctx context.Context) ([]berth.Machine, error)
+	SetMachine(ctx context.Context, machine berth.Machine, act berth.Act) error
+	RemoveMachine(ctx context.Context, name string, act berth.Act) error
+}
+
+// LogStore keeps what happened.
+type LogStore interface {
+	Events(ctx context.Context, number int64) ([]berth.Record, error)
+	Records(ctx context.Context, filter store.RecordFilter) ([]berth.Record, error)
+	LastRecord(ctx context.Context) (int64, error)
+	Audit(ctx context.Context, filter store.AuditFilter) ([]berth.Record, error)
+	Record(ctx context.Context, act berth.Act) error
 }
 
 // ImageChecker asks a registry whether an image is there for the pull secret. Its error wraps engine.ErrRefused when the
@@ -46,12 +96,29 @@ type Outputs interface {
 	Open(ctx context.Context, number, offset int64, done <-chan struct{}) (io.ReadCloser, error)
 }
 
+// Forecaster says why a queued job waits.
+type Forecaster interface {
+	Forecast(ctx context.Context, job berth.Job) (berth.Forecast, error)
+}
+
+// Usage knows what running jobs use.
+type Usage interface {
+	// Usage returns the last sample of a job. ok is false before the first one and after the job's end.
+	Usage(number int64) (sample usage.Sample, ok bool)
+}
+
 // Config is what a Service is made of. Everything is required unless it says otherwise.
 type Config struct {
 	Store   Store
 	Images  engine.Images
 	Checker ImageChecker
 	Outputs Outputs
+	// Agents reaches the agents of running jobs.
+	Agents     engine.Agents
+	Usage      Usage
+	Forecaster Forecaster
+	// Vaults returns the vaults that a new user gets.
+	Vaults func(user string) []berth.Vault
 	// Changes tells of every stored change of a job.
 	Changes *Changes
 	// Now returns the time; nil is time.Now.
@@ -105,7 +172,9 @@ type ImportRequest struct {
 // Service carries out the use cases. It is safe for concurrent use.
 type Service struct {
 	cfg          Config
-	users        cache[string, berth.User]
+	logins       logins
+	turns        turns
+	holders      cache[string, holder]
 	machineTypes cache[struct{}, []berth.Machine]
 	local        cache[string, engine.Image]
 }

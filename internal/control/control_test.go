@@ -1,11 +1,8 @@
 package control
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"log/slog"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -14,115 +11,7 @@ import (
 
 	"github.com/berth-hpc/berth"
 	"github.com/berth-hpc/berth/internal/engine"
-	"github.com/berth-hpc/berth/internal/output"
-	"github.com/berth-hpc/berth/internal/store"
 )
-
-type imageStore = engine.Images
-
-// localImages is an image store with one image.
-type localImages struct {
-	imageStore // what is not asked here
-	have       string
-	err        error
-}
-
-func (l localImages) Image(_ context.Context, ref string) (engine.Image, error) {
-	switch {
-	case l.err != nil:
-		return engine.Image{}, l.err
-	case ref != l.have:
-		return engine.Image{}, engine.ErrNotFound
-	}
-	return engine.Image{Name: ref}, nil
-}
-
-// answers is a registry that always answers the same.
-type answers struct{ err error }
-
-func (a answers) Check(context.Context, string, string) error { return a.err }
-
-type bench struct {
-	*Service
-	store *store.Store
-	files *output.Files
-	ada   berth.Caller
-	bob   berth.Caller
-	admin berth.Caller
-}
-
-const localImage = "docker.io/local/x:latest"
-
-func newBench(t *testing.T, change ...func(*Config)) *bench {
-	t.Helper()
-	log := slog.New(slog.DiscardHandler)
-	changes := &Changes{}
-	st, err := store.Open(t.Context(), store.Config{
-		DSN: "sqlite:" + filepath.Join(t.TempDir(), "berth.db"), Log: log,
-		OnChange: func(job berth.Job, _ berth.Event) { changes.Publish(job.Number) },
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = st.Close() })
-	b := &bench{store: st, files: output.New(t.TempDir(), log)}
-	for name, caller := range map[string]*berth.Caller{"ada": &b.ada, "bob": &b.bob, "root": &b.admin} {
-		caller.User = berth.User{Name: name, Billing: true, Admin: name == "root"}
-		vaults := []berth.Vault{{Name: "data", Owner: name, Kind: berth.VaultFile, Path: "/vaults/" + name}}
-		if err := st.CreateUser(t.Context(), caller.User, HashKey("key of "+name), vaults); err != nil {
-			t.Fatal(err)
-		}
-	}
-	err = st.SetMachines(t.Context(), []berth.Machine{
-		{Name: "n0", Cores: 1, RAM: 1 << 30, ScaleMin: 1, ScaleMax: 1}, {Name: "n1", Cores: 2, RAM: 2 << 30, ScaleMin: 1, ScaleMax: 4},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	cfg := Config{
-		Store: st, Images: localImages{have: localImage}, Checker: answers{errors.New("no registry")}, Outputs: b.files, Changes: changes,
-		EngineReady: func(context.Context) error { return nil }, Log: log,
-	}
-	for _, f := range change {
-		f(&cfg)
-	}
-	b.Service = New(cfg)
-	return b
-}
-
-func request() BatchRequest {
-	return BatchRequest{Submission: berth.Submission{
-		Container: berth.Container{Image: "local/x", JobScript: "true"}, Machine: berth.MachineRequest{Type: "n0"},
-	}}
-}
-
-func (b *bench) submit(t *testing.T) berth.Job {
-	t.Helper()
-	job, err := b.Batch(t.Context(), b.ada, request())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return job
-}
-
-func (b *bench) apply(t *testing.T, number int64, kinds ...berth.EventKind) {
-	t.Helper()
-	for _, kind := range kinds {
-		ev := berth.Event{Kind: kind, At: time.Now(), Attempt: "berth-1-x", Host: "h", Exit: berth.Exit{Known: true, Ran: true}}
-		if _, err := b.store.Apply(t.Context(), number, ev); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
-// wantError checks an error's kind and public text.
-func wantError(t *testing.T, err error, kind berth.Kind, text string) {
-	t.Helper()
-	var e *berth.Error
-	if !errors.As(err, &e) || e.Kind != kind || !strings.HasPrefix(e.Public(), text) {
-		t.Errorf("error %v (kind %s), want %s %q", err, berth.KindOf(err), kind, text)
-	}
-}
 
 func TestBatchStoresAQueuedJob(t *testing.T) {
 	b := newBench(t)
@@ -284,7 +173,7 @@ func TestAuthenticate(t *testing.T) {
 		"the hash of the key": {"ada", HashKey("key of ada"), false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			caller, err := b.Authenticate(t.Context(), test.username, test.key)
+			caller, err := b.Authenticate(t.Context(), test.username, test.key, "192.0.2.1")
 			if test.ok && (err != nil || caller.User.Name != "ada") {
 				t.Errorf("caller %+v, %v", caller, err)
 			}
@@ -315,7 +204,7 @@ func TestImagesAreTheAdministrators(t *testing.T) {
 
 func TestMachines(t *testing.T) {
 	b := newBench(t)
-	for name, want := range map[string]int{"": 2, "all": 2, "n1": 1, "zz": 0} {
+	for name, want := range map[string]int{"": 3, "all": 3, "n1": 1, "zz": 0} {
 		if got, err := b.Machines(t.Context(), b.ada, name, "data"); err != nil || len(got) != want {
 			t.Errorf("Machines(%q) = %d, %v; want %d", name, len(got), err, want)
 		}

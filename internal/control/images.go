@@ -10,8 +10,6 @@ import (
 	"github.com/berth-hpc/berth/internal/image"
 )
 
-var errAdminOnly = &berth.Error{Kind: berth.Forbidden, Msg: "Only an administrator may change images"}
-
 // Images lists the images that need no pull.
 func (s *Service) Images(ctx context.Context, _ berth.Caller) ([]engine.Image, error) {
 	return s.cfg.Images.Images(ctx)
@@ -21,34 +19,52 @@ func (s *Service) Images(ctx context.Context, _ berth.Caller) ([]engine.Image, e
 func (s *Service) ImportImage(
 	ctx context.Context, caller berth.Caller, archive io.Reader, req ImportRequest, progress engine.Progress,
 ) ([]engine.Image, error) {
-	if !caller.User.Admin {
-		return nil, errAdminOnly
+	if err := acts(caller, errImagesByAdmin); err != nil {
+		return nil, err
 	}
 	name, err := optionalReference(req.Name)
 	if err != nil {
 		return nil, err
 	}
 	defer s.local.forget()
-	if !req.Rootfs {
-		images, err := s.cfg.Images.Import(ctx, archive, name, progress)
-		return images, imageError(err)
-	}
-	if name == "" {
+	if req.Rootfs && name == "" {
 		return nil, berth.Errorf(berth.Invalid, "A root filesystem has no name of its own: give one, for example local/mine:latest")
 	}
-	img, err := s.cfg.Images.ImportRootfs(ctx, archive, name, progress)
+	images, err := s.importArchive(ctx, archive, ImportRequest{Name: name, Rootfs: req.Rootfs}, progress)
 	if err != nil {
 		return nil, imageError(err)
 	}
-	return []engine.Image{img}, nil
+	return images, s.imagesChanged(ctx, caller, berth.ActImageImported, images...)
+}
+
+func (s *Service) importArchive(
+	ctx context.Context, archive io.Reader, req ImportRequest, progress engine.Progress,
+) ([]engine.Image, error) {
+	if !req.Rootfs {
+		return s.cfg.Images.Import(ctx, archive, req.Name, progress)
+	}
+	img, err := s.cfg.Images.ImportRootfs(ctx, archive, req.Name, progress)
+	return []engine.Image{img}, err
+}
+
+// imagesChanged records what was done to images. It was done: it is recorded also when who asked has gone.
+func (s *Service) imagesChanged(ctx context.Context, caller berth.Caller, kind berth.ActKind, images ...engine.Image) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeWithin)
+	defer cancel()
+	for _, img := range images {
+		if err := s.cfg.Store.Record(ctx, s.act(caller, kind, img.Name, img.Digest)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // PullImage brings an image from its registry. Administrators only.
 func (s *Service) PullImage(
 	ctx context.Context, caller berth.Caller, name, pullSecret string, progress engine.Progress,
 ) (engine.Image, error) {
-	if !caller.User.Admin {
-		return engine.Image{}, errAdminOnly
+	if err := acts(caller, errImagesByAdmin); err != nil {
+		return engine.Image{}, err
 	}
 	ref, err := reference(name)
 	if err != nil {
@@ -61,20 +77,27 @@ func (s *Service) PullImage(
 	if err := s.cfg.Images.Pull(ctx, ref, credentials, progress); err != nil {
 		return engine.Image{}, imageError(err)
 	}
-	return s.cfg.Images.Image(ctx, ref)
+	img, err := s.cfg.Images.Image(ctx, ref)
+	if err != nil {
+		return engine.Image{}, err
+	}
+	return img, s.imagesChanged(ctx, caller, berth.ActImagePulled, img)
 }
 
 // RemoveImage forgets an image. Running jobs keep what they need. Administrators only.
 func (s *Service) RemoveImage(ctx context.Context, caller berth.Caller, name string) error {
-	if !caller.User.Admin {
-		return errAdminOnly
+	if err := acts(caller, errImagesByAdmin); err != nil {
+		return err
 	}
 	ref, err := reference(name)
 	if err != nil {
 		return err
 	}
 	defer s.local.forget()
-	return imageError(s.cfg.Images.RemoveImage(ctx, ref))
+	if err := s.cfg.Images.RemoveImage(ctx, ref); err != nil {
+		return imageError(err)
+	}
+	return s.imagesChanged(ctx, caller, berth.ActImageRemoved, engine.Image{Name: ref})
 }
 
 func optionalReference(name string) (string, error) {

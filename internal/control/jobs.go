@@ -26,10 +26,19 @@ func (s *Service) Job(ctx context.Context, caller berth.Caller, ref JobRef) (ber
 	if err != nil {
 		return berth.Job{}, err
 	}
-	if !caller.MayControl(job.Owner) {
+	if !caller.MaySee(job) {
 		return berth.Job{}, &berth.Error{Kind: berth.NotFound, Msg: msgNotFound}
 	}
 	return job, nil
+}
+
+// controllable returns a job that the caller may act on: Job, or Forbidden for a key that may only read.
+func (s *Service) controllable(ctx context.Context, caller berth.Caller, ref JobRef) (berth.Job, error) {
+	job, err := s.Job(ctx, caller, ref)
+	if err == nil && !caller.MayControl(job) {
+		return berth.Job{}, errReadOnly
+	}
+	return job, err
 }
 
 func (s *Service) find(ctx context.Context, ref JobRef) (job berth.Job, err error) {
@@ -52,14 +61,18 @@ func (s *Service) find(ctx context.Context, ref JobRef) (job berth.Job, err erro
 	return job, nil
 }
 
-// Jobs lists jobs of the caller. Those that have not ended come first, in the order of their numbers, then ended ones, newest
+// Jobs lists jobs of the caller, with filter.Team those of the whole team for who may see them, and every job for administrators.
+// Those that have not ended come first, in the order of their numbers, then ended ones, newest
 // first; a listing of ended jobs has at most 1,000 unless filter.Limit says otherwise.
 func (s *Service) Jobs(ctx context.Context, caller berth.Caller, filter JobsFilter) ([]berth.Job, error) {
 	selection := store.Filter{
 		Owner: caller.User.Name, Label: filter.Label, LabelExact: filter.LabelExact, After: filter.After, Limit: filter.Limit,
 	}
-	if filter.Team && caller.User.Admin {
+	switch {
+	case filter.Team && caller.User.Admin:
 		selection.Owner = ""
+	case filter.Team && leads(caller):
+		selection.Owner, selection.Team = "", caller.User.Team
 	}
 	var jobs []berth.Job
 	if !filter.Ended || filter.All {
@@ -95,21 +108,28 @@ func statesWhere(keep func(berth.State) bool) []berth.State {
 	return states
 }
 
-// Wait returns the job when it has ended, or as it is when ctx ends first.
+// Wait returns the job when it has ended, or as it is when ctx ends first or the caller's rights change.
 func (s *Service) Wait(ctx context.Context, caller berth.Caller, ref JobRef) (berth.Job, error) {
 	job, err := s.Job(ctx, caller, ref)
 	if err != nil {
 		return berth.Job{}, err
 	}
-	return s.waitUntil(ctx, job, func(job berth.Job) bool { return job.State.Final() })
+	latest, err := s.waitUntil(ctx, caller, job, func(job berth.Job) bool { return job.State.Final() })
+	if errors.Is(err, errRevoked) {
+		return job, nil // whether the caller may see more is decided when it asks again
+	}
+	return latest, err
 }
 
-// waitUntil returns the job when it is as wanted, or as it is when ctx ends first.
-func (s *Service) waitUntil(ctx context.Context, job berth.Job, wanted func(berth.Job) bool) (berth.Job, error) {
-	changed, stop := s.cfg.Changes.Watch(job.Number)
+// waitUntil returns the job when it is as wanted, or as it is when ctx ends first. errRevoked when the caller's rights change
+// meanwhile.
+func (s *Service) waitUntil(
+	ctx context.Context, caller berth.Caller, job berth.Job, wanted func(berth.Job) bool,
+) (berth.Job, error) {
+	w, stop := s.cfg.Changes.watch(topic{number: job.Number}, topic{rights: caller.User.Name})
 	defer stop()
 	for {
-		// Read after Watch: a change in between is seen here or wakes the select.
+		// Read after watch: a change in between is seen here or wakes the select.
 		latest, err := s.cfg.Store.Job(ctx, job.Number)
 		switch {
 		case ctx.Err() != nil:
@@ -122,7 +142,10 @@ func (s *Service) waitUntil(ctx context.Context, job berth.Job, wanted func(bert
 			return job, nil
 		}
 		select {
-		case <-changed:
+		case <-w.woken:
+			if _, revoked := s.cfg.Changes.look(w); revoked {
+				return berth.Job{}, errRevoked
+			}
 		case <-ctx.Done():
 			return job, nil
 		}
@@ -142,13 +165,18 @@ func (s *Service) Terminate(ctx context.Context, caller berth.Caller, ref JobRef
 }
 
 func (s *Service) wish(ctx context.Context, caller berth.Caller, ref JobRef, kind berth.EventKind) error {
-	job, err := s.Job(ctx, caller, ref)
+	job, err := s.controllable(ctx, caller, ref)
 	if err != nil {
 		return err
 	}
-	_, err = s.cfg.Store.Apply(ctx, job.Number, berth.Event{Kind: kind, At: s.cfg.Now(), By: caller.User.Name})
+	_, err = s.cfg.Store.Apply(ctx, job.Number, s.event(caller, kind))
 	if refused, ok := errors.AsType[*berth.StateError](err); ok {
 		return &berth.Error{Kind: berth.NotFound, Msg: msgNotRunning, Err: refused}
 	}
 	return err
+}
+
+// event is what a caller does to a job.
+func (s *Service) event(caller berth.Caller, kind berth.EventKind) berth.Event {
+	return berth.Event{Kind: kind, At: s.cfg.Now(), By: caller.User.Name, From: caller.From}
 }

@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"errors"
 	"io"
 
 	"github.com/berth-hpc/berth"
@@ -14,8 +15,8 @@ func (s *Service) Tail(ctx context.Context, caller berth.Caller, ref JobRef, lin
 	if err != nil {
 		return nil, err
 	}
-	if job.State != berth.StateRunning && job.State != berth.StateStopping {
-		return nil, &berth.Error{Kind: berth.NotFound, Msg: msgNotRunning}
+	if !runs(job) {
+		return nil, errNotRunning
 	}
 	return s.cfg.Outputs.Tail(job.Number, lines)
 }
@@ -44,7 +45,7 @@ func (s *Service) OpenOutput(ctx context.Context, caller berth.Caller, ref JobRe
 		return s.cfg.Outputs.Open(ctx, job.Number, offset, nil)
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	return &follower{ctx: ctx, cancel: cancel, service: s, job: job, offset: offset}, nil
+	return &follower{ctx: ctx, cancel: cancel, service: s, caller: caller, job: job, offset: offset}, nil
 }
 
 // follower reads an output that may not be there yet: it opens it at the first Read.
@@ -52,6 +53,7 @@ type follower struct {
 	ctx     context.Context
 	cancel  context.CancelFunc
 	service *Service
+	caller  berth.Caller
 	job     berth.Job
 	offset  int64
 	file    io.ReadCloser
@@ -68,7 +70,7 @@ func (f *follower) Read(p []byte) (int, error) {
 
 // open waits until there can be output, then follows it until the job has ended.
 func (f *follower) open() error {
-	job, err := f.service.waitUntil(f.ctx, f.job, func(job berth.Job) bool {
+	job, err := f.service.waitUntil(f.ctx, f.caller, f.job, func(job berth.Job) bool {
 		return job.State.Final() || !job.Started.IsZero()
 	})
 	if err != nil {
@@ -80,7 +82,10 @@ func (f *follower) open() error {
 	done := make(chan struct{})
 	go func() {
 		defer close(done) // also when the job cannot be read: the reader then ends at what is there
-		_, _ = f.service.waitUntil(f.ctx, job, func(job berth.Job) bool { return job.State.Final() })
+		_, err := f.service.waitUntil(f.ctx, f.caller, job, func(job berth.Job) bool { return job.State.Final() })
+		if errors.Is(err, errRevoked) {
+			f.cancel()
+		}
 	}()
 	f.file, err = f.service.cfg.Outputs.Open(f.ctx, job.Number, f.offset, done)
 	return err

@@ -58,7 +58,7 @@ var directions = map[string]struct {
 		forbid:   below(slices.Concat(engines, parts("reconcile", "scheduler"))...),
 	},
 	"the loops know no transport and no engine": {
-		packages: parts("scheduler", "reconcile"),
+		packages: parts("scheduler", "reconcile", "usage"),
 		forbid:   below(slices.Concat(engines, parts("control", "httpapi"))...),
 	},
 	"the store knows the domain": {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/berth-hpc/berth"
+	"github.com/berth-hpc/berth/internal/agentapi"
 )
 
 // Errors that every engine returns (wrapped) and callers test with errors.Is. Any other error means that the engine does not
@@ -101,6 +102,32 @@ type Engine interface {
 	// Exits sends the id of an attempt soon after its exit. It is a hint: it can be lost, repeated or late, so callers look with
 	// Status and have a slow tick. The channel is closed after ctx ends.
 	Exits(ctx context.Context) <-chan string
+}
+
+// Agents reach the agents of running attempts. Safe for concurrent use.
+type Agents interface {
+	// Ask hands a request to the agent of an attempt and returns its answer, which may be a refusal (Answer.Error). ErrNotFound when
+	// the attempt is definitely not there or its command does not run, so that nothing was done; after any other error nobody knows
+	// whether it was. Bound it with ctx: an answer can take as long as the program of the image that makes it.
+	Ask(ctx context.Context, id string, req agentapi.Request) (agentapi.Answer, error)
+}
+
+// Meter measures what attempts use. Safe for concurrent use.
+type Meter interface {
+	// Usage returns what an attempt has used up to now; ErrNotFound when it does not run.
+	Usage(ctx context.Context, id string) (Usage, error)
+}
+
+// Usage is what one attempt uses.
+type Usage struct {
+	// At is when it was measured.
+	At time.Time
+	// CPU is the time that its processes have computed since its start, of all cores together.
+	CPU time.Duration
+	// Memory is what it takes now, without the file cache that the kernel would give up, and MemoryLimit what it may take, in bytes.
+	Memory, MemoryLimit int64
+	// Processes is the number of its processes and threads now.
+	Processes int
 }
 
 // Image is an image in the engine's local store.

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"net"
 	"strings"
 
 	"github.com/berth-hpc/berth"
@@ -31,13 +32,19 @@ func (c *call) withBearer(cred credentials) credentials {
 	return cred
 }
 
-// authenticate returns who asks. What is missing is told apart from what is wrong.
-func (s *server) authenticate(c *call, cred credentials) (berth.Caller, error) {
+// authenticate returns who asks. What is missing, the required parameters included, is told apart from what is wrong.
+func (s *server) authenticate(c *call, p params, required ...string) (berth.Caller, error) {
+	cred := c.credentials(p)
 	switch {
 	case cred.username == "" && !cred.bearer:
 		return berth.Caller{}, &berth.Error{Kind: berth.Invalid, Msg: msgUserRequired}
 	case cred.apikey == "":
 		return berth.Caller{}, &berth.Error{Kind: berth.Invalid, Msg: msgMissing}
+	}
+	for _, name := range required {
+		if p.text(name) == "" {
+			return berth.Caller{}, &berth.Error{Kind: berth.Invalid, Msg: msgMissing, Detail: name}
+		}
 	}
 	return s.verify(c, cred)
 }
@@ -48,12 +55,21 @@ func (s *server) verify(c *call, cred credentials) (berth.Caller, error) {
 	if !plainWord(cred.username) {
 		return berth.Caller{}, refused
 	}
-	caller, err := s.control.Authenticate(c.r.Context(), cred.username, cred.apikey)
+	caller, err := s.control.Authenticate(c.r.Context(), cred.username, cred.apikey, c.from())
 	if berth.KindOf(err) == berth.Unauthenticated {
 		refused.Err = err
 		return berth.Caller{}, refused
 	}
 	return caller, err
+}
+
+// from is the host that the request came from, as the connection tells it: what headers say can be invented.
+func (c *call) from() string {
+	host, _, err := net.SplitHostPort(c.r.RemoteAddr)
+	if err != nil {
+		return c.r.RemoteAddr
+	}
+	return host
 }
 
 // plainWord says whether a name has only characters that user names may have. Names with others cannot exist.
@@ -69,13 +85,13 @@ func plainWord(name string) bool {
 }
 
 // jobRequest reads and checks what all operations on one job have in common, in the order that clients know.
-func (s *server) jobRequest(c *call, p params) (berth.Caller, control.JobRef, error) {
+func (s *server) jobRequest(c *call, p params, required ...string) (berth.Caller, control.JobRef, error) {
 	number, err := p.integer("number", 0)
 	if err != nil {
 		return berth.Caller{}, control.JobRef{}, err
 	}
 	ref := control.JobRef{Name: p.text("name"), Number: number}
-	caller, err := s.authenticate(c, c.credentials(p))
+	caller, err := s.authenticate(c, p, required...)
 	if err != nil {
 		return berth.Caller{}, control.JobRef{}, err
 	}
@@ -94,7 +110,7 @@ func (s *server) queryCaller(c *call) (berth.Caller, params, error) {
 	if err != nil {
 		return berth.Caller{}, p, err
 	}
-	caller, err := s.authenticate(c, c.credentials(p))
+	caller, err := s.authenticate(c, p)
 	return caller, p, err
 }
 
@@ -104,6 +120,6 @@ func (s *server) parameterCaller(c *call) (berth.Caller, params, error) {
 	if err != nil {
 		return berth.Caller{}, p, err
 	}
-	caller, err := s.authenticate(c, c.credentials(p))
+	caller, err := s.authenticate(c, p)
 	return caller, p, err
 }

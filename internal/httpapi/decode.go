@@ -15,6 +15,8 @@ import (
 
 // decoder turns JSON values into those of the domain and collects what is wrong with them.
 type decoder struct {
+	// msg is the public text that the problems follow.
+	msg      string
 	problems []string
 }
 
@@ -34,7 +36,7 @@ func (d *decoder) err() error {
 		return nil
 	}
 	shown := d.problems[:min(len(d.problems), maxProblems)]
-	return &berth.Error{Kind: berth.Invalid, Msg: submissionTexts.unreadable, Detail: strings.Join(shown, "; ")}
+	return &berth.Error{Kind: berth.Invalid, Msg: d.msg, Detail: strings.Join(shown, "; ")}
 }
 
 // problem records what is wrong with a member.

@@ -136,7 +136,7 @@ func newJobEntry(job berth.Job, now time.Time) jobEntry {
 		Number:           job.Number,
 		Label:            job.Label(),
 		Owner:            job.Owner,
-		Payer:            job.Owner,
+		Payer:            cmp.Or(job.Payer, job.Owner),
 		MachineName:      job.Submission.Machine.Type,
 		MachineScale:     job.Submission.Machine.Nodes,
 		Nodes:            job.Host,

@@ -20,9 +20,11 @@ type texts struct {
 	bodyLostKind berth.Kind
 	// internal answers what went wrong inside and has no public text of its own.
 	internal string
+	// noJob answers that there is no such job.
+	noJob string
 }
 
-// The texts of the submissions, and of all the other operations.
+// The texts of the submissions, of those operations that have a text of their own for a job that is not there, and of all others.
 var (
 	submissionTexts = texts{
 		unauthorized: "Not Authorized",
@@ -35,19 +37,28 @@ var (
 		unreadable:   "Bad Request",
 		bodyLost:     "Bad Request", bodyLostKind: berth.Invalid,
 		internal: "Internal error",
+		noJob:    msgNotFound,
 	}
+	jobTexts = withNoJob(commonTexts, "Job not found")
 )
+
+func withNoJob(t texts, text string) texts {
+	t.noJob = text
+	return t
+}
 
 // Public texts that are the same everywhere.
 const (
 	msgUserRequired     = "User required"
 	msgMissing          = "Required parameter(s) missing"
 	msgNoJob            = "No job specified"
-	msgNotFound         = "Not found"
+	msgNotFound         = "Not found" // what control says, too, of a job that is not there
 	msgCanceled         = "The request was canceled"
 	msgNoRoute          = "No such path"
 	msgMethod           = "Method not allowed"
 	msgTooLarge         = "Request too large"
+	msgBusy             = "Server busy"
+	msgInvalid          = "Invalid parameter(s)"
 	msgInvalidContainer = "Invalid container in request"
 	msgNoApplication    = "Application Not Found"
 )
@@ -87,6 +98,9 @@ func (s *server) answerError(ctx context.Context, c *call, err error) {
 	status, text := statusOf(berth.KindOf(err)), c.route.texts.internal
 	if public, ok := errors.AsType[*berth.Error](err); ok {
 		text = public.Public()
+		if public.Kind == berth.NotFound && text == msgNotFound {
+			text = c.route.texts.noJob
+		}
 	}
 	switch {
 	case ctx.Err() != nil && errors.Is(err, context.Canceled):
@@ -104,6 +118,7 @@ func (s *server) answerError(ctx context.Context, c *call, err error) {
 
 // writeError answers an error as all clients understand it: a flat object with one string.
 func (c *call) writeError(status int, text string) {
+	c.drain()
 	body, err := encodeJSON(struct {
 		Error string `json:"error"`
 	}{strings.ToValidUTF8(text, "\uFFFD")})

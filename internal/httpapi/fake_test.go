@@ -17,7 +17,9 @@ import (
 const (
 	testUser = "ada"
 	testKey  = "adaskey1"
+	readKey  = "adasreadkey1"
 	adminKey = "rootskey1"
+	otherKey = "bobskey1"
 
 	queuedJob  = 7
 	runningJob = 8
@@ -45,6 +47,7 @@ type scripted struct {
 	waiting func(ctx context.Context)
 	// progress is what imports and pulls tell before they end.
 	progress []string
+	accounts
 }
 
 func submittedAt() time.Time { return time.Date(2023, 9, 6, 10, 42, 0, 0, time.UTC) }
@@ -79,25 +82,12 @@ func newScripted() *scripted {
 	}
 }
 
-func (s *scripted) Authenticate(_ context.Context, username, apikey string) (berth.Caller, error) {
-	if err := s.fail["Authenticate"]; err != nil {
-		return berth.Caller{}, err
-	}
-	user := berth.User{Name: testUser, Billing: true}
-	if apikey == adminKey {
-		user = berth.User{Name: "root", Admin: true, Billing: true}
-	} else if apikey != testKey {
-		return berth.Caller{}, berth.Errorf(berth.Unauthenticated, "Unauthorized")
-	}
-	if username != "" && username != user.Name {
-		return berth.Caller{}, berth.Errorf(berth.Unauthenticated, "Unauthorized")
-	}
-	return berth.Caller{User: user}, nil
-}
-
 func (s *scripted) Batch(_ context.Context, caller berth.Caller, req control.BatchRequest) (berth.Job, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if caller.ReadOnly {
+		return berth.Job{}, errReadOnly
+	}
 	s.batch = req
 	if err := s.fail["Batch"]; err != nil {
 		return berth.Job{}, err
@@ -117,7 +107,7 @@ func (s *scripted) Job(_ context.Context, caller berth.Caller, ref control.JobRe
 		return berth.Job{}, err
 	}
 	for _, job := range s.jobs {
-		if (job.Number == ref.Number || ref.Number == 0 && job.Name == ref.Name) && caller.MayControl(job.Owner) {
+		if (job.Number == ref.Number || ref.Number == 0 && job.Name == ref.Name) && caller.MaySee(job) {
 			if ref.Name != "" && ref.Name != job.Name {
 				return berth.Job{}, berth.Errorf(berth.Invalid, "Bad Request")
 			}
@@ -160,8 +150,10 @@ func (s *scripted) end(ctx context.Context, caller berth.Caller, ref control.Job
 	switch {
 	case err != nil:
 		return err
+	case caller.ReadOnly:
+		return errReadOnly
 	case job.State.Final():
-		return berth.Errorf(berth.NotFound, "Running job is not found")
+		return errNotRunning
 	default:
 		return s.fail[operation]
 	}
@@ -205,19 +197,6 @@ func (s *scripted) OpenOutput(ctx context.Context, caller berth.Caller, ref cont
 	}
 	text := s.outputs[ref.Number]
 	return io.NopCloser(bytes.NewReader(text[min(offset, int64(len(text))):])), s.fail["OpenOutput"]
-}
-
-func (s *scripted) Machines(_ context.Context, _ berth.Caller, name, vault string) ([]berth.Machine, error) {
-	if vault == "none" {
-		return nil, berth.Errorf(berth.Invalid, "Invalid parameter(s): you have no vault %q", vault)
-	}
-	var machines []berth.Machine
-	for _, m := range s.machines {
-		if name == "" || name == "all" || name == m.Name {
-			machines = append(machines, m)
-		}
-	}
-	return machines, s.fail["Machines"]
 }
 
 func (s *scripted) Ready(context.Context) error { return s.fail["Ready"] }
@@ -264,9 +243,3 @@ func (s *scripted) RemoveImage(_ context.Context, _ berth.Caller, name string) e
 	}
 	return s.fail["RemoveImage"]
 }
-
-// The real control and the scripted one are both what the API needs.
-var (
-	_ Control = (*control.Service)(nil)
-	_ Control = (*scripted)(nil)
-)

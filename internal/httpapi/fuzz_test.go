@@ -2,10 +2,12 @@ package httpapi
 
 import (
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -106,5 +108,63 @@ func FuzzParameters(f *testing.F) {
 		}
 		_ = p.flag("completed")
 		_, _ = p.patience()
+		_, _ = p.signed("signal", 20)
+		checkPositions(t, &p, query)
 	})
+}
+
+// checkPositions holds what a stream and a page of the audit log are asked for to what control counts on.
+func checkPositions(t *testing.T, p *params, lastEventID string) {
+	t.Helper()
+	if filter, err := eventsFilter(p, lastEventID); err == nil && (filter.Number < 0 || filter.After < fromNow) {
+		t.Fatalf("stream %+v", filter)
+	}
+	if filter, err := auditFilter(p); err == nil && (filter.Number < 0 || filter.Before < 0 || filter.Limit < 1 || filter.Limit > maxAudit) {
+		t.Fatalf("page %+v", filter)
+	}
+}
+
+// FuzzOwnBodies checks that any body of our own API is refused with a readable text, or holds what control counts on.
+func FuzzOwnBodies(f *testing.F) {
+	for _, seed := range []string{
+		"", "{}", "[]", `{"name":"eve","email":null,"key":{"expires_in":"720h"}}`, `{"cores":"64","ram_mb":1,"price":1e3,"scale_max":0}`,
+		`{"label":"\u0000","expires":"2030-01-01T00:00:00Z"}`, `{"key":{"expires":"9999-12-31T23:59:59-01:00","x":{}}}`, `{"a":"\ud800"}`,
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		if err := decodeEverything(t, body); err != nil {
+			public, ok := errors.AsType[*berth.Error](err)
+			if !ok || public.Kind != berth.Invalid || !utf8.ValidString(public.Public()) {
+				t.Fatalf("error %v", err)
+			}
+		}
+	})
+}
+
+// decodeEverything decodes a body as all that our own API takes, and checks what was accepted.
+func decodeEverything(t *testing.T, body []byte) error {
+	t.Helper()
+	d, m, err := decodeMembers(body, []string{
+		"name", "email", "admin", "key", "cores", "ram_mb", "price", "scale_max", "label", "expires", "expires_in",
+	})
+	if err != nil {
+		return err
+	}
+	key := d.key("", m, submittedAt())
+	inner := d.key("key.", d.inner("key", m["key"], keyMembers()...), submittedAt())
+	machine := d.machineType(m)
+	_, _ = d.optionalWord("email", m["email"]), d.optionalFlag("admin", m["admin"])
+	if err := d.err(); err != nil {
+		return err
+	}
+	for _, at := range []time.Time{key.Expires, inner.Expires} {
+		if _, err := at.MarshalJSON(); err != nil || !at.IsZero() && !at.After(submittedAt()) {
+			t.Fatalf("expires %v: %v", at, err)
+		}
+	}
+	if machine.Cores < 1 || machine.RAM < 1 || machine.ScaleMax < 1 || !(machine.Price >= 0) {
+		t.Fatalf("machine %+v", machine)
+	}
+	return nil
 }

@@ -6,73 +6,36 @@
 package httpapi
 
 import (
-	"context"
+	"cmp"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-
-	"github.com/berth-hpc/berth"
-	"github.com/berth-hpc/berth/api"
-	"github.com/berth-hpc/berth/internal/control"
-	"github.com/berth-hpc/berth/internal/engine"
 )
-
-// Control is what the handlers need of the use cases; *control.Service is one.
-type Control interface {
-	Accounts
-	Jobs
-	Outputs
-	Machines
-	Images
-}
-
-// Accounts tells who asks.
-type Accounts interface {
-	Authenticate(ctx context.Context, username, apikey string) (berth.Caller, error)
-}
-
-// Jobs makes, shows and ends jobs.
-type Jobs interface {
-	Batch(ctx context.Context, caller berth.Caller, req control.BatchRequest) (berth.Job, error)
-	Job(ctx context.Context, caller berth.Caller, ref control.JobRef) (berth.Job, error)
-	Jobs(ctx context.Context, caller berth.Caller, filter control.JobsFilter) ([]berth.Job, error)
-	Wait(ctx context.Context, caller berth.Caller, ref control.JobRef) (berth.Job, error)
-	Shutdown(ctx context.Context, caller berth.Caller, ref control.JobRef) error
-	Terminate(ctx context.Context, caller berth.Caller, ref control.JobRef) error
-}
-
-// Outputs reads what jobs wrote.
-type Outputs interface {
-	Tail(ctx context.Context, caller berth.Caller, ref control.JobRef, lines int) ([]byte, error)
-	Output(ctx context.Context, caller berth.Caller, ref control.JobRef, lines int) ([]byte, error)
-	OpenOutput(ctx context.Context, caller berth.Caller, ref control.JobRef, offset int64, follow bool) (io.ReadCloser, error)
-}
-
-// Machines shows machine types, and whether the server can work.
-type Machines interface {
-	Machines(ctx context.Context, caller berth.Caller, name, vault string) ([]berth.Machine, error)
-	Ready(ctx context.Context) error
-}
-
-// Images manages the local image store.
-type Images interface {
-	Images(ctx context.Context, caller berth.Caller) ([]engine.Image, error)
-	ImportImage(ctx context.Context, caller berth.Caller, archive io.Reader, req control.ImportRequest,
-		progress engine.Progress) ([]engine.Image, error)
-	PullImage(ctx context.Context, caller berth.Caller, name, pullSecret string, progress engine.Progress) (engine.Image, error)
-	RemoveImage(ctx context.Context, caller berth.Caller, name string) error
-}
 
 // Limits of requests, in bytes.
 const (
 	// DefaultMaxBody bounds a submission.
 	DefaultMaxBody = 8 << 20
-	// maxParameters bounds the body of a request that carries nothing but parameters.
+	// maxParameters bounds the body of a request that carries nothing but parameters, or one small object.
 	maxParameters = 1 << 20
+)
+
+// Limits of the load, and of time.
+const (
+	// DefaultMaxRequests is how many ordinary requests are worked on at a time.
+	DefaultMaxRequests = 1024
+	// DefaultMaxStreams is how many requests that take as long as they like are there at a time: event streams, outputs, waits
+	// for a job, images that come in.
+	DefaultMaxStreams = 4096
+	// DefaultPatience is how long an ordinary request waits for its turn before it is refused.
+	DefaultPatience = time.Second
+	// DefaultBodyTimeout is how long the body of a request may take to arrive, archives of images left out.
+	DefaultBodyTimeout = 30 * time.Second
+	// DefaultKeepAlive is how often a stream without events sends a sign of life.
+	DefaultKeepAlive = 15 * time.Second
 )
 
 // Config is what the API is made of. Everything is required unless it says otherwise.
@@ -85,25 +48,29 @@ type Config struct {
 	Version string
 	// MaxBody bounds a submission in bytes; 0 is DefaultMaxBody.
 	MaxBody int64
+	// MaxRequests and MaxStreams bound the load, Patience, BodyTimeout and KeepAlive are times; 0 is the default of each.
+	MaxRequests, MaxStreams          int
+	Patience, BodyTimeout, KeepAlive time.Duration
 	// Now returns the time; nil is time.Now.
 	Now func() time.Time
 }
 
 // New returns the handler of every path of the server. It fails when the metrics cannot be registered. It starts nothing.
 func New(cfg Config) (http.Handler, error) {
-	if cfg.MaxBody == 0 {
-		cfg.MaxBody = DefaultMaxBody
-	}
+	cfg.MaxBody = cmp.Or(cfg.MaxBody, DefaultMaxBody)
+	cfg.MaxRequests, cfg.MaxStreams = cmp.Or(cfg.MaxRequests, DefaultMaxRequests), cmp.Or(cfg.MaxStreams, DefaultMaxStreams)
+	cfg.Patience = cmp.Or(cfg.Patience, DefaultPatience)
+	cfg.BodyTimeout = cmp.Or(cfg.BodyTimeout, DefaultBodyTimeout)
+	cfg.KeepAlive = cmp.Or(cfg.KeepAlive, DefaultKeepAlive)
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	contract, err := api.JSON()
-	if err != nil {
-		return nil, err
+	s := &server{
+		cfg: cfg, control: cfg.Control, log: cfg.Log, docs: newDocs(),
+		ordinary: newGate("requests", cfg.MaxRequests), streams: newGate("streams", cfg.MaxStreams),
 	}
-	s := &server{cfg: cfg, control: cfg.Control, log: cfg.Log, contract: contract}
 	table := s.routes()
-	metrics, err := newMetrics(cfg.Metrics, table)
+	metrics, err := newMetrics(cfg.Metrics, table, s.ordinary, s.streams)
 	if err != nil {
 		return nil, fmt.Errorf("httpapi: register metrics: %w", err)
 	}
@@ -113,10 +80,12 @@ func New(cfg Config) (http.Handler, error) {
 
 // server is the handler of all paths.
 type server struct {
-	cfg      Config
-	control  Control
-	log      *slog.Logger
-	contract []byte
-	metrics  *metrics
-	router   *router
+	cfg     Config
+	control Control
+	log     *slog.Logger
+	docs    http.Handler
+	// ordinary has a place for each request that is worked on, streams for each that takes as long as it likes.
+	ordinary, streams *gate
+	metrics           *metrics
+	router            *router
 }

@@ -65,12 +65,10 @@ func (s *server) importImage(c *call) error {
 	if err != nil {
 		return err
 	}
-	responses := http.NewResponseController(c.w)
-	_ = responses.SetReadDeadline(time.Time{}) // an archive takes as long as it takes; the connection still ends with the client
-	_ = responses.EnableFullDuplex()           // progress goes out while the archive comes in; HTTP/2 always can
+	_ = http.NewResponseController(c.w).EnableFullDuplex() // progress goes out while the archive comes in; HTTP/2 always can
 	req := control.ImportRequest{Name: p.text("name"), Rootfs: p.flag("rootfs")}
 	return s.long(c, func(progress engine.Progress) ([]engine.Image, error) {
-		return s.control.ImportImage(c.r.Context(), caller, c.r.Body, req, progress)
+		return s.control.ImportImage(c.r.Context(), caller, upload{c}, req, progress)
 	})
 }
 
@@ -100,8 +98,10 @@ type errorLine struct {
 // long answers an operation that takes long with one JSON object a line. One that fails before it has told of any progress is
 // answered like every other error.
 func (s *server) long(c *call, operation func(engine.Progress) ([]engine.Image, error)) error {
+	if err := s.linger(c); err != nil {
+		return err
+	}
 	lines := &lineWriter{call: c}
-	_ = http.NewResponseController(c.w).SetWriteDeadline(time.Time{}) // it may be long before the first line
 	images, err := operation(func(sentence string) { lines.write(progressLine{sentence}) })
 	switch {
 	case err != nil && lines.abandon():

@@ -3,12 +3,12 @@ package httpapi
 import (
 	"bufio"
 	"cmp"
-	"context"
 	"net/http"
 	"slices"
 	"strconv"
 
 	"github.com/berth-hpc/berth"
+	"github.com/berth-hpc/berth/api"
 	"github.com/berth-hpc/berth/internal/control"
 )
 
@@ -29,14 +29,19 @@ func (s *server) status(c *call) error {
 	return c.writeJSON(map[string]statusEntry{strconv.FormatInt(job.Number, 10): newStatusEntry(job)})
 }
 
-// jobs answers an object keyed by the jobs' numbers, in their order.
-func (s *server) jobs(c *call) error {
+// jobs lists the caller's jobs, teamJobs those of everybody in the team whose jobs the caller may see.
+func (s *server) jobs(c *call) error     { return s.listJobs(c, false) }
+func (s *server) teamJobs(c *call) error { return s.listJobs(c, true) }
+
+// listJobs answers an object keyed by the jobs' numbers, in their order.
+func (s *server) listJobs(c *call, team bool) error {
 	caller, p, err := s.parameterCaller(c)
 	if err != nil {
 		return err
 	}
 	jobs, err := s.control.Jobs(c.r.Context(), caller, control.JobsFilter{
 		Ended: p.flag("completed"), All: p.flag("all"), Label: p.text("label"), LabelExact: p.flag("exactmatch"),
+		Team: team,
 	})
 	if err != nil {
 		return err
@@ -66,30 +71,6 @@ func (s *server) writeJobs(c *call, jobs []berth.Job) error {
 	return out.Flush()
 }
 
-func (s *server) shutdown(c *call) error {
-	return s.end(c, s.control.Shutdown, "shutdown requested")
-}
-
-func (s *server) terminate(c *call) error {
-	return s.end(c, s.control.Terminate, "terminated")
-}
-
-// end carries out a wish for a job's end. When it answers 200 the wish is on disk.
-func (s *server) end(c *call, wish func(context.Context, berth.Caller, control.JobRef) error, done string) error {
-	p, err := c.parameters()
-	if err != nil {
-		return err
-	}
-	caller, ref, err := s.jobRequest(c, p)
-	if err != nil {
-		return err
-	}
-	if err := wish(c.r.Context(), caller, ref); err != nil {
-		return err
-	}
-	return c.writeJSON(statusAnswer{Status: done})
-}
-
 // statusAnswer is the answer of operations that have nothing else to say.
 type statusAnswer struct {
 	Status  string `json:"status"`
@@ -108,6 +89,10 @@ func (s *server) ready(c *call) error {
 }
 
 func (s *server) openapi(c *call) error {
-	c.write(http.StatusOK, contentJSON, s.contract)
+	contract, err := api.JSON()
+	if err != nil {
+		return err
+	}
+	c.write(http.StatusOK, contentJSON, contract)
 	return nil
 }

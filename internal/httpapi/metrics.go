@@ -2,7 +2,6 @@ package httpapi
 
 import (
 	"net/http"
-	"slices"
 	"strconv"
 	"time"
 
@@ -18,7 +17,7 @@ type metrics struct {
 	handler http.Handler
 }
 
-func newMetrics(registry *prometheus.Registry, table []route) (*metrics, error) {
+func newMetrics(registry *prometheus.Registry, table []route, gates ...*gate) (*metrics, error) {
 	requests := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "berth_http_requests_total", Help: "Requests that were answered, by route, method and status.",
 	}, []string{"route", "method", "code"})
@@ -26,7 +25,14 @@ func newMetrics(registry *prometheus.Registry, table []route) (*metrics, error) 
 		Name: "berth_http_request_seconds", Help: "Time from the header of a request to the end of its answer, by route.",
 		Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, 1, 5, 30},
 	}, []string{"route"})
-	for _, c := range []prometheus.Collector{requests, seconds} {
+	collectors := []prometheus.Collector{requests, seconds}
+	for _, g := range gates {
+		collectors = append(collectors, g.refused, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "berth_http_in_flight", Help: "Requests that are there now: ordinary ones, and those that take as long as they like.",
+			ConstLabels: prometheus.Labels{"kind": g.kind},
+		}, g.taken))
+	}
+	for _, c := range collectors {
 		if err := registry.Register(c); err != nil {
 			return nil, err
 		}
@@ -44,7 +50,9 @@ func newMetrics(registry *prometheus.Registry, table []route) (*metrics, error) 
 
 func (m *metrics) observe(c *call, took time.Duration) {
 	method := c.r.Method
-	if !slices.Contains([]string{http.MethodGet, http.MethodPost, http.MethodDelete, http.MethodHead}, method) {
+	switch method {
+	case http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodHead:
+	default:
 		method = "other"
 	}
 	m.requests.WithLabelValues(c.route.pattern, method, strconv.Itoa(c.w.status)).Inc()

@@ -8,134 +8,12 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-
-	"github.com/berth-hpc/berth"
 )
-
-// ways are the ways in which real clients send parameters.
-func ways() map[string]func(a *testAPI, path string, p map[string]string) answer {
-	query := func(p map[string]string) string {
-		values := url.Values{}
-		for name, value := range p {
-			values.Set(name, value)
-		}
-		return values.Encode()
-	}
-	object := func(p map[string]string) string {
-		text, err := json.Marshal(p)
-		if err != nil {
-			panic(err)
-		}
-		return string(text)
-	}
-	return map[string]func(a *testAPI, path string, p map[string]string) answer{
-		"GET query": func(a *testAPI, path string, p map[string]string) answer {
-			return a.get(path + "?" + query(p))
-		},
-		"POST query, empty body labelled JSON": func(a *testAPI, path string, p map[string]string) answer {
-			return a.send(http.MethodPost, path+"?"+query(p), "application/json", "")
-		},
-		"POST form": func(a *testAPI, path string, p map[string]string) answer {
-			return a.send(http.MethodPost, path, "application/x-www-form-urlencoded", query(p))
-		},
-		"POST form without label": func(a *testAPI, path string, p map[string]string) answer {
-			return a.send(http.MethodPost, path, "", query(p))
-		},
-		"POST JSON": func(a *testAPI, path string, p map[string]string) answer {
-			return a.send(http.MethodPost, path, "application/json", object(p))
-		},
-		"POST JSON labelled as a form": func(a *testAPI, path string, p map[string]string) answer {
-			return a.send(http.MethodPost, path, "application/x-www-form-urlencoded", " \n"+object(p))
-		},
-		"GET JSON": func(a *testAPI, path string, p map[string]string) answer {
-			return a.send(http.MethodGet, path, "application/json", object(p))
-		},
-	}
-}
-
-// with returns the credentials of the test user with further parameters, as name, value, name, value.
-func with(pairs ...string) map[string]string {
-	p := map[string]string{"username": testUser, "apikey": testKey}
-	for i := 0; i < len(pairs); i += 2 {
-		p[pairs[i]] = pairs[i+1]
-	}
-	return p
-}
-
-func number(n int) string { return strconv.Itoa(n) }
-
-// TestJobOperationErrors checks every documented refusal, in the order of the checks, in every way to send parameters.
-func TestJobOperationErrors(t *testing.T) {
-	const otherName = "20200101000000-AAAAA-jarvice-batch-ada_s1"
-	type want struct {
-		p      map[string]string
-		status int
-		text   string
-	}
-	common := map[string]want{
-		"number is no number": {map[string]string{"number": "12x"}, 400, `Bad Request: number: "12x" was sent, a whole number from 0 on is allowed`},
-		"number is 10^30":     {with("number", "1"+strings.Repeat("0", 30)), 400, "Bad Request: number: "},
-		"number is negative":  {with("number", "-1"), 400, "Bad Request: number: "},
-		"nothing":             {nil, 400, "User required"},
-		"no username":         {map[string]string{"apikey": testKey}, 400, "User required"},
-		"empty username":      {map[string]string{"apikey": testKey, "username": ""}, 400, "User required"},
-		"no apikey":           {map[string]string{"username": testUser}, 400, "Required parameter(s) missing"},
-		"wrong key":           {with("apikey", "nope", "number", number(runningJob)), 401, "Unauthorized"},
-		"wrong user":          {with("username", "bob"), 401, "Unauthorized"},
-		"impossible user":     {with("username", "ada'--"), 401, "Unauthorized"},
-		"no job":              {with(), 400, "No job specified"},
-		"empty name":          {with("name", ""), 400, "No job specified"},
-		"different jobs":      {with("name", otherName, "number", number(runningJob)), 400, "Bad Request"},
-		"unknown number":      {with("number", number(goneJob)), 404, "Not found"},
-		"number 0":            {with("number", "0"), 404, "Not found"},
-		"unknown name":        {with("name", otherName), 404, "Not found"},
-		"name with a path":    {with("name", "../../etc/passwd"), 404, "Not found"},
-	}
-	operations := map[string]map[string]want{
-		"status":    {},
-		"shutdown":  {"ended": {with("number", number(endedJob)), 404, "Running job is not found"}},
-		"terminate": {"ended": {with("number", number(endedJob)), 404, "Running job is not found"}},
-		"tail": {
-			"queued":       {with("number", number(queuedJob)), 404, "Running job is not found"},
-			"ended":        {with("number", number(endedJob)), 404, "Running job is not found"},
-			"all of ended": {with("number", number(endedJob), "lines", "0"), 404, "Running job is not found"},
-			"bad lines":    {with("number", number(runningJob), "lines", "many"), 400, "Bad Request: lines: "},
-		},
-		"output": {
-			"running": {with("number", number(runningJob)), 404, "Finished job is not found"},
-			"lines<0": {with("number", number(endedJob), "lines", "-1"), 400, "Bad Request: lines: "},
-		},
-	}
-	a := newTestAPI(t)
-	for operation, own := range operations {
-		for name, want := range merged(common, own) {
-			for way, send := range ways() {
-				got := send(a, "/jarvice/"+operation, want.p)
-				if text := got.errorText(t); got.status != want.status || !matches(text, want.text) {
-					t.Errorf("%s, %s, %s: status %d: %s; want %d: %s", operation, name, way, got.status, text, want.status, want.text)
-				}
-			}
-		}
-	}
-}
-
-// matches says whether a text is the wanted one; a wanted one that ends in a blank is a beginning.
-func matches(text, want string) bool {
-	return text == want || strings.HasSuffix(want, " ") && strings.HasPrefix(text, want)
-}
-
-func merged[V any](a, b map[string]V) map[string]V {
-	all := maps.Clone(a)
-	maps.Copy(all, b)
-	return all
-}
 
 func TestJobOperations(t *testing.T) {
 	const json, text = "application/json", "text/plain"
@@ -274,40 +152,6 @@ func TestJobsOrder(t *testing.T) {
 	body := a.get("/jarvice/jobs?username=ada&apikey=adaskey1").body
 	if i, j := strings.Index(body, `"99":`), strings.Index(body, `"1000":`); i != 1 || j < i {
 		t.Errorf("99 is at %d, 1000 at %d", i, j)
-	}
-}
-
-func TestFailuresInside(t *testing.T) {
-	secret := errors.New("secret cause")
-	tests := map[string]struct {
-		operation, path string
-		err             error
-		status          int
-		text            string
-	}{
-		"store fails":       {"Job", "status?number=8&", secret, 500, "Internal error"},
-		"user lookup fails": {"Authenticate", "status?number=8&", &berth.Error{Kind: berth.Internal, Msg: "Unable to get user", Err: secret}, 500, "Unable to get user"},
-		"listing fails":     {"Jobs", "jobs?", fmt.Errorf("wrapped: %w", secret), 500, "Internal error"},
-		"store is away":     {"Shutdown", "shutdown?number=8&", &berth.Error{Kind: berth.Unavailable, Msg: "Try again", Err: secret}, 503, "Try again"},
-		"changed":           {"Terminate", "terminate?number=8&", &berth.Error{Kind: berth.Conflict, Msg: "Changed", Err: secret}, 409, "Changed"},
-		"not ready":         {"Ready", "ready?", &berth.Error{Kind: berth.Unavailable, Msg: "The engine does not answer", Err: secret}, 503, "The engine does not answer"},
-		"machines fail":     {"Machines", "machines?", secret, 500, "Internal error"},
-	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			a := newTestAPI(t)
-			a.fail[tt.operation] = tt.err
-			got := a.get("/jarvice/" + tt.path + "username=ada&apikey=adaskey1")
-			if text := got.errorText(t); got.status != tt.status || text != tt.text {
-				t.Errorf("status %d: %s", got.status, text)
-			}
-			if retry := got.header.Get("Retry-After"); (retry != "") != (tt.status == 503) {
-				t.Errorf("status %d with Retry-After %q", tt.status, retry)
-			}
-			if logged := strings.Contains(a.log.String(), secret.Error()); logged != (tt.status >= 500) {
-				t.Errorf("status %d, cause logged: %t", tt.status, logged)
-			}
-		})
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"io"
 	"net/http"
 	"strconv"
-	"time"
 	"unicode/utf8"
 
 	"golang.org/x/text/runes"
@@ -41,6 +40,9 @@ func (s *server) lines(c *call, read func(context.Context, berth.Caller, control
 		if _, err := read(ctx, caller, ref, 1); err != nil {
 			return err
 		}
+		if err := s.linger(c); err != nil {
+			return err
+		}
 		stream, err := s.control.OpenOutput(ctx, caller, ref, 0, false)
 		if err != nil {
 			return err
@@ -68,6 +70,9 @@ func (s *server) jobOutput(c *call) error {
 	if err != nil {
 		return err
 	}
+	if err := s.linger(c); err != nil {
+		return err
+	}
 	stream, err := s.control.OpenOutput(c.r.Context(), caller, control.JobRef{Number: number}, offset, p.flag("follow"))
 	if err != nil {
 		return err
@@ -75,9 +80,6 @@ func (s *server) jobOutput(c *call) error {
 	c.w.Header().Set("Berth-Offset", strconv.FormatInt(offset, 10))
 	return c.stream(stream, p.flag("raw"))
 }
-
-// stallLimit is how long a client may take to accept a piece of a stream before it counts as gone.
-const stallLimit = time.Minute
 
 // stream sends what it reads as it comes, and closes it. The status is sent before the first byte is there.
 func (c *call) stream(stream io.ReadCloser, raw bool) error {
@@ -90,31 +92,29 @@ func (c *call) stream(stream io.ReadCloser, raw bool) error {
 	}
 	c.w.Header().Set("Content-Type", contentType)
 	c.w.Header().Set("X-Content-Type-Options", "nosniff")
-	_, err := io.CopyBuffer(c.flushed(), source, make([]byte, 32<<10))
+	out := c.flushed()
+	if c.r.Method == http.MethodHead {
+		return nil
+	}
+	_, err := io.CopyBuffer(out, source, make([]byte, 32<<10))
 	return err
 }
 
-// flushed returns a writer that sends every piece at once, after the header. The deadlines of the server are for answers that are
-// written in one go; here each piece has its own.
+// flushed returns a writer that sends every piece at once, after the header.
 func (c *call) flushed() io.Writer {
-	control := http.NewResponseController(c.w)
 	c.w.WriteHeader(http.StatusOK)
-	_ = control.Flush() // a client that is gone shows at the next write
-	return flushWriter{w: c.w, control: control}
+	_ = http.NewResponseController(c.w).Flush() // a client that is gone shows at the next write
+	return flushWriter{c}
 }
 
-type flushWriter struct {
-	w       io.Writer
-	control *http.ResponseController
-}
+type flushWriter struct{ call *call }
 
 func (f flushWriter) Write(p []byte) (int, error) {
-	// Connections without deadlines (in tests) are fine, too. The deadline must not stay: the connection may serve more requests.
-	_ = f.control.SetWriteDeadline(time.Now().Add(stallLimit))
-	defer func() { _ = f.control.SetWriteDeadline(time.Time{}) }()
-	n, err := f.w.Write(p)
+	n, err := f.call.w.Write(p)
 	if err != nil {
 		return n, err
 	}
-	return n, f.control.Flush()
+	err = http.NewResponseController(f.call.w).Flush()
+	f.call.clearWriteDeadline() // the next piece may come after any time
+	return n, err
 }

@@ -3,10 +3,12 @@ package httpapi
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"net/url"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/berth-hpc/berth"
@@ -108,6 +110,7 @@ func parameterNames() []string {
 	return []string{
 		"username", "apikey", "name", "number", "lines", "completed", "all", "label", "exactmatch", "vault",
 		"pull_secret", "rootfs", "offset", "follow", "raw", "wait",
+		"signal", "action", "last_event_id", "by", "subject", "since", "before", "limit",
 	}
 }
 
@@ -156,4 +159,30 @@ func (p *params) integer(name string, fallback int64) (int64, error) {
 		return 0, p.refuse(name, quote(text)+" was sent, a whole number from 0 on is allowed")
 	}
 	return n, nil
+}
+
+// signed returns a whole number of any sign, or fallback when it is absent. What is beyond the largest is the largest.
+func (p *params) signed(name string, fallback int) (int, error) {
+	text := p.text(name)
+	if text == "" {
+		return fallback, nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil && !errors.Is(err, strconv.ErrRange) {
+		return 0, p.refuse(name, quote(text)+" was sent, a whole number is allowed")
+	}
+	return n, nil
+}
+
+// moment returns a time, the zero time when it is absent.
+func (p *params) moment(name string) (time.Time, error) {
+	text := p.text(name)
+	if text == "" {
+		return time.Time{}, nil
+	}
+	at, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		return time.Time{}, p.refuse(name, quote(text)+" was sent, a time such as 2026-01-31T12:00:00Z is allowed")
+	}
+	return at, nil
 }

@@ -15,36 +15,91 @@ type route struct {
 	// texts are the public texts of errors that differ between operations.
 	texts  texts
 	handle func(*call) error
+	// vital is set for what must be answered under any load.
+	vital bool
 }
 
 // routes is the table of everything that the server answers.
 func (s *server) routes() []route {
-	getOrPost := []string{http.MethodGet, http.MethodPost}
-	get, post, del := getOrPost[:1], getOrPost[1:], []string{http.MethodDelete}
+	return slices.Concat(s.jarviceRoutes(), s.ownRoutes(), s.serverRoutes())
+}
+
+// jarviceRoutes are those of the JARVICE job API.
+func (s *server) jarviceRoutes() []route {
+	getOrPost, post := []string{http.MethodGet, http.MethodPost}, []string{http.MethodPost}
 	return []route{
-		{"/jarvice/submit", post, submissionTexts, s.submit},
-		{"/jarvice/batch", post, submissionTexts, s.batch},
-		{"/jarvice/status", getOrPost, commonTexts, s.status},
-		{"/jarvice/jobs", getOrPost, commonTexts, s.jobs},
-		{"/jarvice/tail", getOrPost, commonTexts, s.tail},
-		{"/jarvice/output", getOrPost, commonTexts, s.output},
-		{"/jarvice/terminate", getOrPost, commonTexts, s.terminate},
-		{"/jarvice/shutdown", getOrPost, commonTexts, s.shutdown},
-		{"/jarvice/machines", getOrPost, commonTexts, s.machines},
-		{"/jarvice/live", getOrPost, commonTexts, s.live},
-		{"/jarvice/ready", getOrPost, commonTexts, s.ready},
+		{pattern: "/jarvice/submit", methods: post, texts: submissionTexts, handle: s.submit},
+		{pattern: "/jarvice/batch", methods: post, texts: submissionTexts, handle: s.batch},
+		{pattern: "/jarvice/status", methods: getOrPost, texts: commonTexts, handle: s.status},
+		{pattern: "/jarvice/jobs", methods: getOrPost, texts: commonTexts, handle: s.jobs},
+		{pattern: "/jarvice/teamjobs", methods: getOrPost, texts: commonTexts, handle: s.teamJobs},
+		{pattern: "/jarvice/teamusers", methods: getOrPost, texts: commonTexts, handle: s.teamUsers},
+		{pattern: "/jarvice/tail", methods: getOrPost, texts: commonTexts, handle: s.tail},
+		{pattern: "/jarvice/output", methods: getOrPost, texts: commonTexts, handle: s.output},
+		{pattern: "/jarvice/terminate", methods: getOrPost, texts: commonTexts, handle: s.terminate},
+		{pattern: "/jarvice/shutdown", methods: getOrPost, texts: commonTexts, handle: s.shutdown},
+		{pattern: "/jarvice/signal", methods: getOrPost, texts: commonTexts, handle: s.signal},
+		{pattern: "/jarvice/action", methods: getOrPost, texts: jobTexts, handle: s.action},
+		{pattern: "/jarvice/info", methods: getOrPost, texts: jobTexts, handle: s.info},
+		{pattern: "/jarvice/metrics", methods: getOrPost, texts: jobTexts, handle: s.jobMetrics},
+		{pattern: "/jarvice/events", methods: getOrPost, texts: jobTexts, handle: s.eventsText},
+		{pattern: "/jarvice/audit", methods: getOrPost, texts: commonTexts, handle: s.auditByParameters},
+		{pattern: "/jarvice/machines", methods: getOrPost, texts: commonTexts, handle: s.machines},
+		{pattern: "/jarvice/live", methods: getOrPost, texts: commonTexts, handle: s.live, vital: true},
+		{pattern: "/jarvice/ready", methods: getOrPost, texts: commonTexts, handle: s.ready, vital: true},
+	}
+}
 
-		{"/v1/jobs/{number}", get, commonTexts, s.job},
-		{"/v1/jobs/{number}/output", get, commonTexts, s.jobOutput},
-		{"/v1/images", get, commonTexts, s.images},
-		{"/v1/images", post, commonTexts, s.importImage},
-		{"/v1/images", del, commonTexts, s.removeImage},
-		{"/v1/images/pull", post, commonTexts, s.pullImage},
+// ownRoutes are those of our own API.
+func (s *server) ownRoutes() []route {
+	table := []struct {
+		pattern, method string
+		handle          func(*call) error
+	}{
+		{"/v1/events", http.MethodGet, s.eventStream},
+		{"/v1/jobs/{number}", http.MethodGet, s.job},
+		{"/v1/jobs/{number}/output", http.MethodGet, s.jobOutput},
+		{"/v1/jobs/{number}/events", http.MethodGet, s.explanation},
+		{"/v1/jobs/{number}/metrics", http.MethodGet, s.nodeMetrics},
 
-		{"/livez", get, commonTexts, s.live},
-		{"/readyz", get, commonTexts, s.ready},
-		{"/metrics", get, commonTexts, s.showMetrics},
-		{"/openapi.json", get, commonTexts, s.openapi},
+		{"/v1/images", http.MethodGet, s.images},
+		{"/v1/images", http.MethodPost, s.importImage},
+		{"/v1/images", http.MethodDelete, s.removeImage},
+		{"/v1/images/pull", http.MethodPost, s.pullImage},
+
+		{"/v1/users", http.MethodGet, s.users},
+		{"/v1/users", http.MethodPost, s.addUser},
+		{"/v1/users/{name}", http.MethodGet, s.user},
+		{"/v1/users/{name}", http.MethodPatch, s.changeUser},
+		{"/v1/users/{name}/keys", http.MethodPost, s.addKey},
+		{"/v1/users/{name}/keys/{id}", http.MethodDelete, s.revokeKey},
+		{"/v1/teams", http.MethodGet, s.teams},
+		{"/v1/teams", http.MethodPost, s.addTeam},
+		{"/v1/teams/{name}", http.MethodPatch, s.changeTeam},
+		{"/v1/teams/{name}", http.MethodDelete, s.removeTeam},
+
+		{"/v1/machines", http.MethodGet, s.machineTypes},
+		{"/v1/machines/{name}", http.MethodPut, s.setMachine},
+		{"/v1/machines/{name}", http.MethodDelete, s.removeMachine},
+		{"/v1/audit", http.MethodGet, s.auditByQuery},
+	}
+	routes := make([]route, len(table))
+	for i, row := range table {
+		routes[i] = route{pattern: row.pattern, methods: []string{row.method}, texts: commonTexts, handle: row.handle}
+	}
+	return routes
+}
+
+// serverRoutes are those of the server itself, which need no credentials.
+func (s *server) serverRoutes() []route {
+	get := []string{http.MethodGet}
+	return []route{
+		{pattern: "/livez", methods: get, texts: commonTexts, handle: s.live, vital: true},
+		{pattern: "/readyz", methods: get, texts: commonTexts, handle: s.ready, vital: true},
+		{pattern: "/metrics", methods: get, texts: commonTexts, handle: s.showMetrics, vital: true},
+		{pattern: "/openapi.json", methods: get, texts: commonTexts, handle: s.openapi},
+		{pattern: "/docs", methods: get, texts: commonTexts, handle: s.showDocs},
+		{pattern: "/docs/{asset}", methods: get, texts: commonTexts, handle: s.showDocs},
 	}
 }
 
@@ -52,7 +107,13 @@ func (s *server) routes() []route {
 // submission without its body.
 type router struct {
 	static   map[string][]*route
-	wildcard [][]*route // grouped by pattern
+	wildcard []wildcard
+}
+
+// wildcard holds the rows of one pattern that has variable segments.
+type wildcard struct {
+	segments []string
+	rows     []*route
 }
 
 func newRouter(table []route) *router {
@@ -68,7 +129,7 @@ func newRouter(table []route) *router {
 	rt := &router{static: make(map[string][]*route)}
 	for _, pattern := range patterns {
 		if strings.Contains(pattern, "{") {
-			rt.wildcard = append(rt.wildcard, byPattern[pattern])
+			rt.wildcard = append(rt.wildcard, wildcard{strings.Split(pattern, "/"), byPattern[pattern]})
 		} else {
 			rt.static[pattern] = byPattern[pattern]
 		}
@@ -82,9 +143,10 @@ func (rt *router) find(r *http.Request) []*route {
 	if rows := rt.static[path]; rows != nil {
 		return rows
 	}
-	for _, rows := range rt.wildcard {
-		if matchPath(r, rows[0].pattern, path) {
-			return rows
+	got := strings.Split(path, "/")
+	for _, w := range rt.wildcard {
+		if matchPath(r, w.segments, got) {
+			return w.rows
 		}
 	}
 	return nil
@@ -105,8 +167,7 @@ func cleanPath(path string) string {
 }
 
 // matchPath says whether a path has the form of a pattern, and sets the path values of r when it has.
-func matchPath(r *http.Request, pattern, path string) bool {
-	want, got := strings.Split(pattern, "/"), strings.Split(path, "/")
+func matchPath(r *http.Request, want, got []string) bool {
 	if len(want) != len(got) {
 		return false
 	}

@@ -19,6 +19,8 @@ const (
 	contentText   = "text/plain"
 	contentBytes  = "application/octet-stream"
 	contentNDJSON = "application/x-ndjson"
+	contentEvents = "text/event-stream"
+	contentHTML   = "text/html"
 )
 
 // call is one request under way.
@@ -26,6 +28,9 @@ type call struct {
 	w     *responseWriter
 	r     *http.Request
 	route *route
+	// place is the gate in which the request has a place, nil for none.
+	place       *gate
+	bodyTimeout time.Duration
 }
 
 // noRoute stands for the route of a request that has none.
@@ -34,8 +39,12 @@ var noRoute = &route{pattern: "none", texts: commonTexts}
 // ServeHTTP answers every request; it never redirects, and it answers a panic of a handler with an error.
 func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	began := time.Now()
-	ctx, c := r.Context(), &call{w: &responseWriter{ResponseWriter: w}, r: r, route: noRoute}
+	ctx, c := r.Context(), &call{w: &responseWriter{ResponseWriter: w}, r: r, route: noRoute, bodyTimeout: s.cfg.BodyTimeout}
 	defer s.finish(ctx, c, began)
+	if c.hasBody() {
+		c.readDeadline(s.cfg.BodyTimeout) // also for bodies that nobody reads: net/http does it after the answer
+		c.clearWriteDeadline()            // that of the answer before; the client may wait for a word before it sends
+	}
 	rows := s.router.find(r)
 	if rows == nil {
 		c.writeError(http.StatusNotFound, msgNoRoute+": "+quote(r.URL.Path))
@@ -48,7 +57,7 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	c.route = found
-	if err := found.handle(c); err != nil {
+	if err := s.handle(ctx, c); err != nil {
 		if c.w.status != 0 {
 			s.abort(ctx, c, err)
 		}
@@ -67,6 +76,7 @@ func (s *server) abort(ctx context.Context, c *call, err error) {
 // finish ends every request: it answers a panic, counts and logs.
 func (s *server) finish(ctx context.Context, c *call, began time.Time) {
 	cause := recover()
+	c.leave()
 	if cause != nil && cause != http.ErrAbortHandler { //nolint:errorlint // the value that net/http compares with, also by ==
 		s.log.ErrorContext(ctx, "handler panicked",
 			"route", c.route.pattern, "panic", cause, "stack", string(debug.Stack()))
@@ -125,14 +135,25 @@ func (w *responseWriter) WriteHeader(status int) {
 	w.ResponseWriter.WriteHeader(status)
 }
 
-// Write sends a part of the body.
+// maxPiece is how much is sent with one deadline, in bytes.
+const maxPiece = 256 << 10
+
+// Write sends a part of the body in pieces that the client has to accept in time.
 func (w *responseWriter) Write(p []byte) (int, error) {
 	if w.status == 0 {
 		w.status = http.StatusOK
 	}
-	n, err := w.ResponseWriter.Write(p)
-	w.written += int64(n)
-	return n, err
+	sent := 0
+	for {
+		// Connections without deadlines (in tests) are fine, too.
+		_ = http.NewResponseController(w.ResponseWriter).SetWriteDeadline(time.Now().Add(stallLimit))
+		n, err := w.ResponseWriter.Write(p[sent:min(len(p), sent+maxPiece)])
+		sent += n
+		w.written += int64(n)
+		if err != nil || sent == len(p) {
+			return sent, err
+		}
+	}
 }
 
 // Unwrap is for http.ResponseController.

@@ -82,7 +82,7 @@ type submission struct {
 
 // decodeSubmission reads a submission. The error names every member that is wrong, what was sent and what is allowed.
 func decodeSubmission(body []byte) (submission, error) {
-	d := &decoder{}
+	d := &decoder{msg: submissionTexts.unreadable}
 	sub := submission{}
 	body = bytes.TrimSpace(body)
 	var raw rawSubmission

@@ -268,36 +268,6 @@ func TestSubmitAndBatchDiffer(t *testing.T) {
 	}
 }
 
-func TestSubmissionFailures(t *testing.T) {
-	tests := map[string]struct {
-		operation string
-		err       error
-		status    int
-		text      string
-	}{
-		"unknown machine type": {
-			"Batch", &berth.Error{Kind: berth.Invalid, Msg: "Missing or Malformed API Syntax", Detail: `machine.type: "zz" is not one of n0`}, 400,
-			`Missing or Malformed API Syntax: machine.type: "zz" is not one of n0`,
-		},
-		"no such image":   {"Batch", berth.Errorf(berth.Invalid, "Container cannot create Application"), 400, "Container cannot create Application"},
-		"billing":         {"Batch", berth.Errorf(berth.Unauthenticated, "Account billing not active"), 401, "Account billing not active"},
-		"personal":        {"Batch", berth.Errorf(berth.LimitReached, "Only one active job allowed per VM"), 429, "Only one active job allowed per VM"},
-		"other request":   {"Batch", berth.Errorf(berth.Conflict, "Idempotency-Key was used for another request"), 409, "Idempotency-Key was used for another request"},
-		"store":           {"Batch", berth.Errorf(berth.Internal, "Unable to create Job Submission"), 500, "Unable to create Job Submission"},
-		"bug":             {"Batch", http.ErrBodyNotAllowed, 500, "Unable to create Job Object"},
-		"account unknown": {"Authenticate", berth.Errorf(berth.Internal, "Unable to get user"), 500, "Unable to get user"},
-		"settings":        {"Batch", berth.Errorf(berth.Unsupported, "Failed to access user meta table"), 501, "Failed to access user meta table"},
-	}
-	for name, tt := range tests {
-		a := newTestAPI(t)
-		a.fail[tt.operation] = tt.err
-		got := a.send(http.MethodPost, "/jarvice/batch", "", validBatch)
-		if text := got.errorText(t); got.status != tt.status || text != tt.text {
-			t.Errorf("%s: status %d: %s", name, got.status, text)
-		}
-	}
-}
-
 func TestSubmissionCredentialsElsewhere(t *testing.T) {
 	body := batchWith(t, "user", nil)
 	a := newTestAPI(t)

@@ -26,12 +26,18 @@ func TestJobAnswer(t *testing.T) {
 	a.jobs[2].End = berth.End{Reason: berth.EndTerminated, ExitCode: 137, Signal: 9, By: "root", Detail: "by hand"}
 	got := a.get("/v1/jobs/9?" + asAda)
 	want := `{"number":9,"name":"20230906104200-995TB-jarvice-batch-ada_s1","status":"TERMINATED","substatus":0,` +
-		`"substatus_text":"by hand","state":"terminated","owner":"ada","image":"docker.io/library/debian:12","label":"my label",` +
+		`"substatus_text":"by hand","state":"terminated","owner":"ada","team":"","payer":"ada","image":"docker.io/library/debian:12","label":"my label",` +
 		`"project":"p1","application":"jarvice-batch","command":"Batch","machine":"n0","nodes":1,"submitted":"2023-09-06T10:42:00Z",` +
 		`"started":"2023-09-06T10:42:03Z","ended":"2023-09-06T10:42:20Z","walltime_seconds":17,` +
 		`"end":{"reason":"terminated","exit_code":137,"signal":9,"by":"root","detail":"by hand"}}`
 	if diff := cmp.Diff(want, got.body); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
+	}
+	a.jobs[1].Suspended, a.jobs[1].Team, a.jobs[1].Payer = submittedAt().Add(9*time.Second), "lab", "bob"
+	if got := a.get("/v1/jobs/8?" + asAda); !strings.Contains(got.body, `"team":"lab","payer":"bob"`) ||
+		!strings.Contains(got.body, `"substatus":8,"substatus_text":"Suspended by user"`) ||
+		!strings.Contains(got.body, `"suspended":"2023-09-06T10:42:09Z","walltime`) {
+		t.Errorf("suspended: %s", got.body)
 	}
 	for path, status := range map[string]int{
 		"7": 200, "4711": 404, "0": 404, "-1": 404, "abc": 404, "99999999999999999999": 404, "%2e%2e": 404,

@@ -1,8 +1,8 @@
 package httpapi
 
 import (
+	"cmp"
 	"context"
-	"net/http"
 	"strconv"
 	"time"
 
@@ -19,6 +19,8 @@ type jobAnswer struct {
 	SubstatusText   string     `json:"substatus_text"`
 	State           string     `json:"state"`
 	Owner           string     `json:"owner"`
+	Team            string     `json:"team"`
+	Payer           string     `json:"payer"`
 	Image           string     `json:"image"`
 	Label           string     `json:"label"`
 	Project         string     `json:"project"`
@@ -28,6 +30,7 @@ type jobAnswer struct {
 	Nodes           int        `json:"nodes"`
 	Submitted       time.Time  `json:"submitted"`
 	Started         time.Time  `json:"started,omitzero"`
+	Suspended       time.Time  `json:"suspended,omitzero"`
 	Ended           time.Time  `json:"ended,omitzero"`
 	WalltimeSeconds float64    `json:"walltime_seconds"`
 	End             *endAnswer `json:"end,omitempty"`
@@ -46,10 +49,10 @@ func newJobAnswer(job berth.Job) jobAnswer {
 	answer := jobAnswer{
 		Number: job.Number, Name: job.Name,
 		Status: statusWord(job), Substatus: sub.number, SubstatusText: sub.text, State: string(job.State),
-		Owner: job.Owner, Image: job.Image, Label: job.Label(), Project: job.Submission.Project,
+		Owner: job.Owner, Team: job.Team, Payer: cmp.Or(job.Payer, job.Owner), Image: job.Image, Label: job.Label(), Project: job.Submission.Project,
 		Application: job.Application, Command: job.Command,
 		Machine: job.Submission.Machine.Type, Nodes: max(1, job.Submission.Machine.Nodes),
-		Submitted: job.Submitted, Started: job.Started, Ended: job.Ended,
+		Submitted: job.Submitted, Started: job.Started, Suspended: job.Suspended, Ended: job.Ended,
 		WalltimeSeconds: job.Walltime().Seconds(),
 	}
 	if job.State.Final() {
@@ -85,7 +88,9 @@ func (s *server) job(c *call) error {
 }
 
 func (s *server) await(c *call, caller berth.Caller, ref control.JobRef, wait time.Duration) (berth.Job, error) {
-	_ = http.NewResponseController(c.w).SetWriteDeadline(time.Time{}) // the server's is for answers that come at once
+	if err := s.linger(c); err != nil {
+		return berth.Job{}, err
+	}
 	ctx, cancel := context.WithTimeout(c.r.Context(), wait)
 	defer cancel()
 	return s.control.Wait(ctx, caller, ref)

@@ -59,6 +59,9 @@ func substatusOf(job berth.Job) substatus {
 	if job.Wish != berth.WishNone && job.State.Active() {
 		return shuttingDown
 	}
+	if job.State == berth.StateRunning && !job.Suspended.IsZero() {
+		return substatus{8, "Suspended by user"}
+	}
 	if sub.number != 0 && job.WaitDetail != "" {
 		sub.text += ": " + job.WaitDetail
 	}

@@ -33,7 +33,11 @@ func TestStatusWords(t *testing.T) {
 		"asked to stop":     {berth.Job{State: berth.StateRunning, Wish: berth.WishStop}, want{"PROCESSING STARTING", 9, "Shutting down"}},
 		"stopping":          {berth.Job{State: berth.StateStopping, Wait: berth.WaitStopping}, want{"PROCESSING STARTING", 9, "Shutting down"}},
 		"starting, stopped": {berth.Job{State: berth.StateStarting, Wait: berth.WaitStopping}, want{"PROCESSING STARTING", 9, "Shutting down"}},
-		"completed":         {berth.Job{State: berth.StateCompleted}, want{"COMPLETED", 0, ""}},
+		"suspended":         {berth.Job{State: berth.StateRunning, Suspended: submittedAt()}, want{"PROCESSING STARTING", 8, "Suspended by user"}},
+		"suspended and asked to stop": {
+			berth.Job{State: berth.StateRunning, Suspended: submittedAt(), Wish: berth.WishStop}, want{"PROCESSING STARTING", 9, "Shutting down"},
+		},
+		"completed": {berth.Job{State: berth.StateCompleted}, want{"COMPLETED", 0, ""}},
 		"completed after a wish": {
 			berth.Job{State: berth.StateCompleted, Wish: berth.WishStop, End: berth.End{Reason: berth.EndShutdown}}, want{"COMPLETED", 0, ""},
 		},
@@ -94,6 +98,7 @@ func TestJobEntries(t *testing.T) {
 	a := newTestAPI(t)
 	a.jobs[1].Submission.Walltime, a.jobs[1].Submission.Geometry = 26*time.Hour, "1280x720"
 	a.jobs[1].Submission.Identity = &berth.Identity{Username: "flo", Group: "lab", UID: 1000, GID: 1001}
+	a.jobs[1].Payer = "bob"
 	a.jobs[2].State, a.jobs[2].End = berth.StateFailed, berth.End{Reason: berth.EndLost, ExitCode: -1}
 	var entries map[string]map[string]any
 	got := a.get("/jarvice/jobs?all=1&username=ada&apikey=adaskey1")
@@ -106,10 +111,10 @@ func TestJobEntries(t *testing.T) {
 		}
 	}
 	for number, want := range map[string]map[string]any{
-		"7": {"job_status": "SUBMITTED", "job_exitcode": nil, "job_walltime": "absent", "job_nodes": "", "job_stats": stats(60, 0)},
+		"7": {"job_status": "SUBMITTED", "job_payer": "ada", "job_exitcode": nil, "job_walltime": "absent", "job_nodes": "", "job_stats": stats(60, 0)},
 		"8": {
 			"job_status": "PROCESSING STARTING", "job_exitcode": nil, "job_walltime": "absent", "job_nodes": "node1",
-			"job_stats": stats(3, 57), "job_sched_job_id": "berth-8-abc",
+			"job_payer": "bob", "job_stats": stats(3, 57), "job_sched_job_id": "berth-8-abc",
 		},
 		"9": {"job_status": "COMPLETED WITH ERROR", "job_exitcode": -1., "job_walltime": "00:00:17", "job_stats": stats(3, 17)},
 	} {

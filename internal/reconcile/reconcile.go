@@ -38,8 +38,10 @@ type Config struct {
 	Vaults Vaults
 	// Dir returns the directory of a job, see engine.Attempt.Dir.
 	Dir func(number int64) string
-	// Grace is how long a command may take to end after a shutdown.
+	// Grace is how long a command may take to end after a shutdown when its job does not say it.
 	Grace time.Duration
+	// SuspendedFree says that time in which a job is suspended does not count as walltime.
+	SuspendedFree bool
 	// Nameservers and Search are for the jobs' /etc/resolv.conf. Optional.
 	Nameservers []string
 	Search      []string
@@ -91,7 +93,12 @@ func (r *Reconciler) Notify(job berth.Job, ev berth.Event) {
 		if job.State.Active() {
 			r.poke(job.Number)
 		}
-	case berth.EventSubmitted, berth.EventWaiting, berth.EventStarted, berth.EventStopping, berth.EventEnded, berth.EventRefused:
+	case berth.EventSignaled:
+		if _, limited := job.Deadline(r.cfg.SuspendedFree); limited && r.cfg.SuspendedFree {
+			r.poke(job.Number) // it may go on after a suspension, with another deadline
+		}
+	case berth.EventSubmitted, berth.EventWaiting, berth.EventStarted, berth.EventActionRequested, berth.EventStopping,
+		berth.EventEnded, berth.EventRefused:
 		// its own doing, or nothing to do yet
 	}
 }

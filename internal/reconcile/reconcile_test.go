@@ -58,8 +58,8 @@ func newBench(t *testing.T) *bench {
 	t.Cleanup(b.engine.Close)
 	st, err := store.Open(t.Context(), store.Config{
 		DSN: "sqlite:" + filepath.Join(t.TempDir(), "berth.db"), Log: log,
-		OnChange: func(job berth.Job, ev berth.Event) {
-			b.Notify(job, ev)
+		OnChange: func(job berth.Job, record berth.Record) {
+			b.Notify(job, record.Event)
 			b.changes <- job
 		},
 	})
@@ -68,7 +68,7 @@ func newBench(t *testing.T) *bench {
 	}
 	t.Cleanup(func() { _ = st.Close() })
 	b.store = st
-	if err := st.CreateUser(t.Context(), berth.User{Name: "ada"}, "hash", nil); err != nil {
+	if err := st.CreateUser(t.Context(), store.NewUser{User: berth.User{Name: "ada"}}, berth.Act{Kind: berth.ActUserAdded, By: berth.ByServer}); err != nil {
 		t.Fatal(err)
 	}
 	b.renew()
@@ -102,7 +102,7 @@ func (b *bench) place(t *testing.T, script string, change ...func(*berth.Job)) b
 	t.Helper()
 	b.names++
 	job := berth.Job{
-		Name: fmt.Sprintf("20260101000000-%05d-x-ada_s1", b.names), Owner: "ada", Image: localImage, Submitted: time.Now(),
+		Name: fmt.Sprintf("20260101000000-%05d-x-ada_s1", b.names), Owner: "ada", Payer: "ada", Image: localImage, Submitted: time.Now(),
 		Need: berth.Capacity{Cores: 1, RAM: 1 << 28, Slots: 1},
 		Submission: berth.Submission{
 			Container: berth.Container{Image: localImage, JobScript: script}, Vault: berth.VaultRequest{Name: berth.EphemeralVault},

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/berth-hpc/berth"
@@ -175,11 +176,21 @@ func (r *Reconciler) spec(job berth.Job) (agentapi.Spec, error) {
 		Job: job.Number, Name: job.Name, Label: job.Label(), Hostname: hostname,
 		Nodes:  []agentapi.Node{{Name: hostname, Cores: job.Need.Cores}},
 		User:   agentapi.User{Name: who.Username, Group: who.Group, UID: who.UID, GID: who.GID},
-		Script: script,
-		Env:    map[string]string{"JARVICE_VAULT_NAME": sub.Vault.Name},
-		Data:   agentapi.Data{Path: dataPath, Chown: !sub.Vault.ReadOnly},
-		Grace:  r.cfg.Grace, Nameservers: r.cfg.Nameservers, Search: r.cfg.Search,
+		Script: script, Init: isInit(script),
+		Env:   map[string]string{"JARVICE_VAULT_NAME": sub.Vault.Name},
+		Data:  agentapi.Data{Path: dataPath, Chown: !sub.Vault.ReadOnly},
+		Grace: r.grace(job), Nameservers: r.cfg.Nameservers, Search: r.cfg.Search,
 	}, nil
+}
+
+// initProgram is where images have their init.
+const initProgram = "/sbin/init"
+
+// isInit says whether a script is nothing but the start of the image's init.
+func isInit(script string) bool {
+	command := strings.TrimSpace(script)
+	words := strings.Fields(strings.TrimPrefix(command, "exec "))
+	return len(words) > 0 && words[0] == initProgram && !strings.ContainsAny(command, "\n;&|")
 }
 
 // writeSpec leaves a whole specification or none: an agent may be reading it already when a server that was killed comes again.

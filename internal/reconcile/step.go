@@ -1,11 +1,13 @@
 package reconcile
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/berth-hpc/berth"
 	"github.com/berth-hpc/berth/internal/agentapi"
@@ -68,7 +70,7 @@ func (r *Reconciler) watch(ctx context.Context, job berth.Job) (more bool, err e
 	case status.Phase == engine.PhaseCreated:
 		return true, r.end(ctx, job, berth.Exit{}) // it was started once, and must not be started twice
 	}
-	if deadline, ok := job.Deadline(); ok && job.Wish != berth.WishTerminate {
+	if deadline, ok := job.Deadline(r.cfg.SuspendedFree); ok && job.Wish != berth.WishTerminate {
 		left := deadline.Sub(r.cfg.Now())
 		if left <= 0 {
 			_, err := r.apply(ctx, job, berth.Event{Kind: berth.EventTerminateRequested, By: berth.WishByWalltime})
@@ -81,7 +83,7 @@ func (r *Reconciler) watch(ctx context.Context, job berth.Job) (more bool, err e
 
 // carryOut tells the engine to end a job that somebody wants to end. Telling it twice is safe, so a crash in between is too.
 func (r *Reconciler) carryOut(ctx context.Context, job berth.Job) error {
-	grace := r.cfg.Grace
+	grace := r.grace(job)
 	switch job.Wish {
 	case berth.WishNone:
 		return nil
@@ -100,6 +102,9 @@ func (r *Reconciler) carryOut(ctx context.Context, job berth.Job) error {
 	_, err := r.apply(ctx, job, berth.Event{Kind: berth.EventStopping})
 	return err
 }
+
+// grace is how long the command of a job may take to end after a shutdown.
+func (r *Reconciler) grace(job berth.Job) time.Duration { return cmp.Or(job.Grace, r.cfg.Grace) }
 
 // reported returns the exit that the agent left on disk, for an attempt that the engine has forgotten. Without it the exit is not
 // known.

@@ -18,13 +18,10 @@ func TestKeysAreKeptForADay(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = st.Close() })
-	if err := st.CreateUser(t.Context(), berth.User{Name: "ada"}, "hash", nil); err != nil {
-		t.Fatal(err)
-	}
 	now := time.Now()
 	for name, age := range map[string]time.Duration{"old": 25 * time.Hour, "young": 23 * time.Hour} {
 		_, _, err := st.CreateJob(t.Context(), store.NewJob{
-			Job:         berth.Job{Name: name, Owner: "ada", Submitted: now.Add(-age)},
+			Job:         berth.Job{Name: name, Owner: "ada", Payer: "ada", Submitted: now.Add(-age)},
 			Idempotency: store.Idempotency{Key: name, Hash: "hash"},
 		})
 		if err != nil {

@@ -20,6 +20,7 @@ const head = 16
 // Store is what the scheduler needs of the store.
 type Store interface {
 	Jobs(ctx context.Context, filter store.Filter) ([]berth.Job, error)
+	QueuePosition(ctx context.Context, number int64) (ahead int, err error)
 	Apply(ctx context.Context, number int64, ev berth.Event) (berth.Job, error)
 }
 
@@ -37,7 +38,9 @@ type Config struct {
 	Now    func() time.Time
 	// Tick is how often it looks without being told.
 	Tick time.Duration
-	Log  *slog.Logger
+	// SuspendedFree says that time in which a job is suspended does not count as walltime.
+	SuspendedFree bool
+	Log           *slog.Logger
 }
 
 // Scheduler places queued jobs. One runs at a time.

@@ -32,11 +32,11 @@ func newBench(t *testing.T, capacity berth.Capacity) *bench {
 	b := &bench{placed: make(chan int64, 1000)}
 	st, err := store.Open(t.Context(), store.Config{
 		DSN: "sqlite:" + filepath.Join(t.TempDir(), "berth.db"), Log: slog.New(slog.DiscardHandler),
-		OnChange: func(job berth.Job, ev berth.Event) {
-			if ev.Kind == berth.EventPlaced {
+		OnChange: func(job berth.Job, record berth.Record) {
+			if record.Event.Kind == berth.EventPlaced {
 				b.placed <- job.Number
 			}
-			b.Notify(job, ev)
+			b.Notify(job, record.Event)
 		},
 	})
 	if err != nil {
@@ -48,7 +48,7 @@ func newBench(t *testing.T, capacity berth.Capacity) *bench {
 		Store: st, Host: fixedHost(capacity), Random: func() string { return "r" }, Now: time.Now, Tick: time.Hour,
 		Log: slog.New(slog.DiscardHandler),
 	})
-	if err := st.CreateUser(t.Context(), berth.User{Name: "ada", Billing: true}, "hash", nil); err != nil {
+	if err := st.CreateUser(t.Context(), store.NewUser{User: berth.User{Name: "ada", Billing: true}}, berth.Act{Kind: berth.ActUserAdded, By: berth.ByServer}); err != nil {
 		t.Fatal(err)
 	}
 	return b
@@ -57,7 +57,7 @@ func newBench(t *testing.T, capacity berth.Capacity) *bench {
 func (b *bench) submit(t *testing.T, cores int) int64 {
 	t.Helper()
 	j := job(0, cores)
-	j.Owner, j.Submitted, j.Wait = "ada", time.Now(), berth.WaitResources
+	j.Owner, j.Payer, j.Submitted, j.Wait = "ada", "ada", time.Now(), berth.WaitResources
 	j.Name = fmt.Sprintf("20260101000000-%05d-x-ada_s1", time.Now().UnixNano())
 	created, _, err := b.store.CreateJob(t.Context(), store.NewJob{Job: j})
 	if err != nil {
@@ -168,5 +168,38 @@ func TestSubmissionsBehindABlockedQueueWakeNobody(t *testing.T) {
 	b.end(t, running)
 	if len(b.wake) != 1 {
 		t.Error("a freed machine did not wake the scheduler")
+	}
+}
+
+// TestForecastOfAQueuedJob reads the queue: what is in front of the job, and what runs.
+func TestForecastOfAQueuedJob(t *testing.T) {
+	b := newBench(t, berth.Capacity{Cores: 1, RAM: 64 << 30, Slots: 1})
+	running := b.submit(t, 1)
+	if err := b.runOnce(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	first, second := b.submit(t, 1), b.submit(t, 1)
+	b.submit(t, 1) // behind both, and of no interest to them
+	forecast := func(number int64) berth.Forecast {
+		job, err := b.store.Job(t.Context(), number)
+		if err != nil {
+			t.Fatal(err)
+		}
+		forecast, err := b.Forecast(t.Context(), job)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return forecast
+	}
+	want := berth.Forecast{Position: 2, Blockers: []berth.Blocker{
+		{Kind: berth.BlockerQueue, Number: first, Detail: fmt.Sprintf("job %d was submitted earlier and goes first", first)},
+		{Kind: berth.BlockerResources, Detail: "cores: 1 needed, 0 free; slots: 1 needed, 0 free"},
+		{Kind: berth.BlockerJob, Number: running, Detail: fmt.Sprintf("job %d runs and has no walltime limit", running)},
+	}}
+	if diff := cmp.Diff(want, forecast(second)); diff != "" {
+		t.Errorf("forecast (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(berth.Forecast{}, forecast(running)); diff != "" {
+		t.Errorf("a job that is not queued has a forecast: %s", diff)
 	}
 }

@@ -12,8 +12,8 @@ import (
 const (
 	// updateJob writes what berth.Apply can change, unless another server has changed the job since it was read.
 	updateJob = `UPDATE jobs SET version = version + 1, state = $3, wait = $4, wait_detail = $5, wish = $6, wish_by = $7,
-	attempt = $8, host = $9, placed_at = $10, started_at = $11, ended_at = $12, end_reason = $13, exit_code = $14,
-	exit_signal = $15, end_by = $16, end_detail = $17
+	attempt = $8, host = $9, placed_at = $10, started_at = $11, ended_at = $12, suspended_at = $13, suspended_for = $14,
+	end_reason = $15, exit_code = $16, exit_signal = $17, end_by = $18, end_detail = $19
 	WHERE number = $1 AND version = $2`
 	deleteSecret = `DELETE FROM pull_secrets WHERE number = $1`
 )
@@ -28,17 +28,13 @@ const msgBusyJob = "The job has been changed by somebody else"
 // transaction. It is the only way to change a job. A *berth.StateError passes unchanged when the event is not possible; NotFound
 // when there is no such job; Conflict when somebody else keeps changing it. Texts that are not UTF-8 are made so.
 func (s *Store) Apply(ctx context.Context, number int64, ev berth.Event) (berth.Job, error) {
-	ev.At = stored(ev.At)
-	for _, text := range []*string{&ev.By, &ev.Attempt, &ev.Host, &ev.Detail, &ev.Exit.Detail} {
-		clean(text)
-	}
-	data, err := encodeEvent(ev)
+	entry, err := eventEntry(ev)
 	if err != nil {
 		return berth.Job{}, err
 	}
 	var job berth.Job
 	err = s.write(ctx, "change a job", func(b *batch) (err error) {
-		job, err = apply(b, number, ev, data)
+		job, err = apply(b, number, entry)
 		return err
 	})
 	if err != nil {
@@ -48,7 +44,7 @@ func (s *Store) Apply(ctx context.Context, number int64, ev berth.Event) (berth.
 }
 
 // apply is the part of Apply within the transaction.
-func apply(b *batch, number int64, ev berth.Event, data string) (berth.Job, error) {
+func apply(b *batch, number int64, e entry) (berth.Job, error) {
 	for range applyTries {
 		before, err := scanJob(b.queryRow(selectJobByNumber, number))
 		switch {
@@ -57,19 +53,24 @@ func apply(b *batch, number int64, ev berth.Event, data string) (berth.Job, erro
 		case err != nil:
 			return berth.Job{}, err
 		}
-		after, err := berth.Apply(before, ev)
+		after, err := berth.Apply(before, e.record.Event)
 		if err != nil {
 			return berth.Job{}, refuse(err)
+		}
+		_, id, err := b.next(before.State, after.State)
+		if err != nil {
+			return berth.Job{}, err
 		}
 		written, err := update(b, after)
 		if err != nil {
 			return berth.Job{}, err
 		}
 		if !written {
+			b.giveBack(before.State, after.State)
 			continue
 		}
 		after.Version++
-		return after, applied(b, before, after, change{after, ev}, data)
+		return after, applied(b, after, e.of(after), id)
 	}
 	return berth.Job{}, refuse(&berth.Error{Kind: berth.Conflict, Msg: msgBusyJob})
 }
@@ -77,25 +78,25 @@ func apply(b *batch, number int64, ev berth.Event, data string) (berth.Job, erro
 // update writes the row unless its version is another one by now.
 func update(b *batch, j berth.Job) (written bool, err error) {
 	n, err := b.exec(updateJob, j.Number, j.Version, string(j.State), string(j.Wait), j.WaitDetail, string(j.Wish), j.WishBy,
-		j.Attempt, j.Host, micro(j.Placed), micro(j.Started), micro(j.Ended), string(j.End.Reason), j.End.ExitCode, j.End.Signal,
-		j.End.By, j.End.Detail)
+		j.Attempt, j.Host, micro(j.Placed), micro(j.Started), micro(j.Ended), micro(j.Suspended), j.SuspendedFor.Microseconds(),
+		string(j.End.Reason), j.End.ExitCode, j.End.Signal, j.End.By, j.End.Detail)
 	if err != nil {
 		return false, fmt.Errorf("update: %w", err)
 	}
 	return n == 1, nil
 }
 
-// applied stores what follows from a change: the event, the counts, and the end of the pull secret.
-func applied(b *batch, before, after berth.Job, c change, data string) error {
-	if _, err := b.exec(insertEvent, after.Number, after.Version, string(c.event.Kind), micro(c.event.At), data); err != nil {
-		return fmt.Errorf("insert event: %w", err)
+// applied stores what follows from a change: the record, and the end of the pull secret.
+func applied(b *batch, after berth.Job, e entry, id int64) error {
+	record, err := e.insert(b, id)
+	if err != nil {
+		return err
 	}
 	if after.State.Final() {
 		if _, err := b.exec(deleteSecret, after.Number); err != nil {
 			return fmt.Errorf("delete pull secret: %w", err)
 		}
 	}
-	b.moved(before.State, after.State)
-	b.changes = append(b.changes, c)
+	b.changes = append(b.changes, change{after, record})
 	return nil
 }

@@ -10,11 +10,11 @@ import (
 )
 
 const (
-	// takeNumber gives out the next number to a queued job. On PostgreSQL it keeps every other server from it until the commit.
-	takeNumber = `UPDATE totals SET number = number + 1, queued = queued + 1 RETURNING number`
-	// addTotals takes the states in the order of berth.States.
-	addTotals = `UPDATE totals SET number = number + $1, queued = queued + $2, starting = starting + $3, running = running + $4,
-	stopping = stopping + $5, completed = completed + $6, failed = failed + $7, terminated = terminated + $8, canceled = canceled + $9`
+	// addTotals takes the states in the order of berth.States. On PostgreSQL it keeps every other server from the row until the
+	// commit: numbers and ids are given out in the order of the commits.
+	addTotals = `UPDATE totals SET number = number + $1, event = event + $2, queued = queued + $3, starting = starting + $4,
+	running = running + $5, stopping = stopping + $6, completed = completed + $7, failed = failed + $8,
+	terminated = terminated + $9, canceled = canceled + $10 RETURNING number, event`
 	selectTotals = `SELECT queued, starting, running, stopping, completed, failed, terminated, canceled FROM totals`
 )
 
@@ -27,21 +27,21 @@ type batch struct {
 	statements *statements
 	bound      map[string]*sql.Stmt
 
-	// number is the last job number given out, taken by this batch when numberTaken.
-	number      int64
-	numberTaken bool
-	// totals is what the row of totals lacks: numbers given out or, negative, given back; and jobs by state.
+	// taken: the row of totals is this batch's until the commit, and number and event are what is in it.
+	taken         bool
+	number, event int64
+	// totals is what the row lacks: numbers and ids given out or, negative, given back; and jobs by state.
 	totals struct {
-		numbers int64
-		byState map[berth.State]int64
+		numbers, events int64
+		byState         map[berth.State]int64
 	}
 	changes []change
 }
 
 // change is what OnChange is told.
 type change struct {
-	job   berth.Job
-	event berth.Event
+	job    berth.Job
+	record berth.Record
 }
 
 func begin(ctx context.Context, db *sql.DB, prepared *statements) (*batch, error) {
@@ -89,37 +89,35 @@ func (b *batch) queryRow(text string, args ...any) *sql.Row {
 	return b.tx.QueryRowContext(b.ctx, text, args...)
 }
 
-// nextNumber gives out a number to a queued job and counts the job.
-func (b *batch) nextNumber() (int64, error) {
-	if b.numberTaken {
-		b.number++
-		b.totals.numbers++
-		b.moved("", berth.StateQueued)
-		return b.number, nil
+// next gives out the id of a record and counts the job that it moves from one state to another. from is empty for a new job, which
+// gets the number; both are empty for an act. It comes before everything else that an operation writes: on PostgreSQL every
+// transaction then waits for the row of totals first, and no two wait for each other.
+func (b *batch) next(from, to berth.State) (number, id int64, err error) {
+	b.count(1, from, to)
+	if !b.taken {
+		if err := b.writeTotals(); err != nil {
+			return 0, 0, err
+		}
+		b.taken = true
 	}
-	if err := b.queryRow(takeNumber).Scan(&b.number); err != nil {
-		return 0, fmt.Errorf("next job number: %w", err)
-	}
-	b.numberTaken = true
-	return b.number, nil
+	return b.number + b.totals.numbers, b.event + b.totals.events, nil
 }
 
-// giveBack undoes the last nextNumber.
-func (b *batch) giveBack() {
-	b.number--
-	b.totals.numbers--
-	b.totals.byState[berth.StateQueued]--
-}
+// giveBack undoes the last next, for an operation that is refused after it or tries again.
+func (b *batch) giveBack(from, to berth.State) { b.count(-1, from, to) }
 
-// moved counts a job that went from one state to another; from is empty for a new job.
-func (b *batch) moved(from, to berth.State) {
+// count adds n records like the one that next describes.
+func (b *batch) count(n int64, from, to berth.State) {
+	b.totals.events += n
 	if from == to {
 		return
 	}
-	if from != "" {
-		b.totals.byState[from]--
+	if from == "" {
+		b.totals.numbers += n
+	} else {
+		b.totals.byState[from] -= n
 	}
-	b.totals.byState[to]++
+	b.totals.byState[to] += n
 }
 
 // commit writes the totals and commits. An error before the COMMIT leaves the transaction to be rolled back.
@@ -133,9 +131,10 @@ func (b *batch) commit() error {
 	return nil
 }
 
+// writeTotals brings the row of totals up to date.
 func (b *batch) writeTotals() error {
-	args := []any{b.totals.numbers}
-	changed := b.totals.numbers != 0
+	args := []any{b.totals.numbers, b.totals.events}
+	changed := b.totals.numbers != 0 || b.totals.events != 0
 	for _, state := range berth.States() {
 		n := b.totals.byState[state]
 		args = append(args, n)
@@ -144,9 +143,11 @@ func (b *batch) writeTotals() error {
 	if !changed {
 		return nil
 	}
-	if _, err := b.exec(addTotals, args...); err != nil {
+	if err := b.queryRow(addTotals, args...).Scan(&b.number, &b.event); err != nil {
 		return fmt.Errorf("totals: %w", err)
 	}
+	b.totals.numbers, b.totals.events = 0, 0
+	clear(b.totals.byState)
 	return nil
 }
 

@@ -173,7 +173,7 @@ func benchJob() store.NewJob {
 	// Five characters as of a real name, in no order and never the same.
 	unique := strings.ToUpper(strconv.FormatInt(10_000_000+benchSerial.Add(1)*7919%50_000_000, 36))
 	return store.NewJob{Job: berth.Job{
-		Name: now.Format("20060102150405") + "-" + unique + "-jarvice-batch-alice_s1", Owner: "alice", Wait: berth.WaitResources,
+		Name: now.Format("20060102150405") + "-" + unique + "-jarvice-batch-alice_s1", Owner: "alice", Payer: "alice", Wait: berth.WaitResources,
 		Application: berth.BatchApplication, Command: berth.BatchCommand,
 		Submission: berth.Submission{
 			Container: berth.Container{Image: "local/ffmpeg:latest", JobScript: "ffmpeg -i /data/in.mp4 -c:v libx265 /data/out.mp4"},
@@ -218,16 +218,19 @@ func loadHistory(ctx context.Context, path string, ended int) error {
 		return err
 	}
 	defer func() { _ = tx.Rollback() }()
-	job, err := tx.PrepareContext(ctx, `INSERT INTO jobs (number, name, version, owner, state, application, command, label, submission, image,
-		need_cores, need_ram, need_slots, attempt, host, submitted_at, placed_at, started_at, ended_at, end_reason)
-		VALUES ($1, $2, 4, 'alice', 'completed', 'jarvice-batch', 'Batch', '', $3, 'docker.io/local/ffmpeg:latest', 1, 1073741824, 1, $4,
+	job, err := tx.PrepareContext(ctx, `INSERT INTO jobs (number, name, version, owner, team, payer, state, application, command, label, submission, image,
+		machine, grace, need_cores, need_ram, need_slots, attempt, host, submitted_at, placed_at, started_at, ended_at, end_reason)
+		VALUES ($1, $2, 4, 'alice', '', 'alice', 'completed', 'jarvice-batch', 'Batch', '', $3, 'docker.io/local/ffmpeg:latest', 'n0', 0, 1, 1073741824, 1, $4,
 		'host', $5, $5, $5, $5, 'exited')`)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = job.Close() }()
-	event, err := tx.PrepareContext(ctx, `INSERT INTO events (number, seq, kind, at, data) VALUES ($1, 1, 'submitted', $2, '{"By":"alice"}'),
-		($1, 2, 'placed', $2, '{"Attempt":"a","Host":"h"}'), ($1, 3, 'started', $2, '{}'), ($1, 4, 'ended', $2, '{"Exit":{"Known":true}}')`)
+	event, err := tx.PrepareContext(ctx, `INSERT INTO events (number, id, seq, kind, at, actor, state, data) VALUES
+		($1, $1 * 4 - 3, 1, 'submitted', $2, 'alice', 'queued', '{}'),
+		($1, $1 * 4 - 2, 2, 'placed', $2, '', 'starting', '{"Attempt":"a","Host":"h"}'),
+		($1, $1 * 4 - 1, 3, 'started', $2, '', 'running', '{}'),
+		($1, $1 * 4, 4, 'ended', $2, '', 'completed', '{"Exit":{"Known":true}}')`)
 	if err != nil {
 		return err
 	}
@@ -243,7 +246,7 @@ func loadHistory(ctx context.Context, path string, ended int) error {
 			return err
 		}
 	}
-	if _, err := tx.ExecContext(ctx, `UPDATE totals SET number = $1, completed = $1`, ended); err != nil {
+	if _, err := tx.ExecContext(ctx, `UPDATE totals SET number = $1, completed = $1, event = 4 * $1`, ended); err != nil {
 		return err
 	}
 	if err := tx.Commit(); err != nil {

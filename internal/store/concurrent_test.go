@@ -16,28 +16,33 @@ import (
 // witness collects what OnChange is told.
 type witness struct {
 	mu      sync.Mutex
-	events  map[int64][]berth.Event
+	events  map[int64][]berth.Record
+	last    int64 // ID
 	jobs    map[int64]berth.Job
 	numbers []int64 // of new jobs
 	wrong   []string
 }
 
-func (w *witness) onChange(job berth.Job, ev berth.Event) {
+func (w *witness) onChange(job berth.Job, record berth.Record) {
 	if !w.mu.TryLock() {
 		panic("OnChange was called twice at a time")
 	}
 	defer w.mu.Unlock()
 	if w.events == nil {
-		w.events, w.jobs = map[int64][]berth.Event{}, map[int64]berth.Job{}
+		w.events, w.jobs = map[int64][]berth.Record{}, map[int64]berth.Job{}
 	}
-	if ev.Kind == berth.EventSubmitted {
+	if record.Event.Kind == berth.EventSubmitted {
 		w.numbers = append(w.numbers, job.Number)
 	}
 	if before := w.jobs[job.Number]; job.Version != before.Version+1 {
 		w.wrong = append(w.wrong, fmt.Sprintf("job %d: version %d came after %d", job.Number, job.Version, before.Version))
 	}
+	if record.ID != w.last+1 || record.Number != job.Number || record.Version != job.Version || record.State != job.State {
+		w.wrong = append(w.wrong, fmt.Sprintf("record %+v of job %d came after %d", record, job.Number, w.last))
+	}
+	w.last = record.ID
 	w.jobs[job.Number] = job
-	w.events[job.Number] = append(w.events[job.Number], ev)
+	w.events[job.Number] = append(w.events[job.Number], record)
 }
 
 func TestConcurrentLives(t *testing.T) {

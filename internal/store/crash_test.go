@@ -17,6 +17,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/berth-hpc/berth"
 	"github.com/berth-hpc/berth/internal/crashpoint"
 	"github.com/berth-hpc/berth/internal/store"
@@ -46,27 +48,42 @@ func work(dsn string, acknowledged io.Writer) error {
 	start := time.Now().UnixNano()
 	return concurrently(childCallers, func(caller int) error {
 		for i := 0; ; i++ {
-			unique := fmt.Sprintf("%d-%d-%d", start, caller, i)
-			// One write of a short line to a pipe is whole or not there.
-			if _, err := fmt.Fprintf(acknowledged, "try %s\n", unique); err != nil {
-				return err
-			}
-			job, _, err := s.CreateJob(ctx, newJob("alice", unique))
-			if err != nil {
-				return err
-			}
-			if _, err := fmt.Fprintf(acknowledged, "job %d %s\n", job.Number, job.Name); err != nil {
-				return err
-			}
-			job, err = s.Apply(ctx, job.Number, berth.Event{Kind: berth.EventStopRequested, At: submitted, By: "alice"})
-			if err != nil {
-				return err
-			}
-			if _, err := fmt.Fprintf(acknowledged, "end %d %s\n", job.Number, job.State); err != nil {
+			if err := workOnce(ctx, s, fmt.Sprintf("%d-%d-%d", start, caller, i), acknowledged); err != nil {
 				return err
 			}
 		}
 	})
+}
+
+// workOnce creates a job, ends it, and creates a user.
+func workOnce(ctx context.Context, s *store.Store, unique string, acknowledged io.Writer) error {
+	var number int64
+	for _, step := range []func() (done string, err error){
+		func() (string, error) { return "try " + unique, nil },
+		func() (string, error) {
+			job, _, err := s.CreateJob(ctx, newJob("alice", unique))
+			number = job.Number
+			return fmt.Sprintf("job %d %s", job.Number, job.Name), err
+		},
+		func() (string, error) {
+			job, err := s.Apply(ctx, number, berth.Event{Kind: berth.EventStopRequested, At: submitted, By: "alice"})
+			return fmt.Sprintf("end %d %s", job.Number, job.State), err
+		},
+		func() (string, error) {
+			user := store.NewUser{User: berth.User{Name: unique}, Key: keyOf(unique, unique), KeyHash: "hash-" + unique}
+			return "user " + unique, s.CreateUser(ctx, user, acted(berth.ActUserAdded, unique))
+		},
+	} {
+		done, err := step()
+		if err != nil {
+			return err
+		}
+		// One write of a short line to a pipe is whole or not there.
+		if _, err := fmt.Fprintln(acknowledged, done); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // ledger is what children have tried and what the store has acknowledged to them.
@@ -74,6 +91,7 @@ type ledger struct {
 	tries int
 	names map[int64]string
 	ended map[int64]bool
+	users []string
 }
 
 // read reads lines until the child is gone, and calls enough when there are n of jobs.
@@ -84,8 +102,12 @@ func (l *ledger) read(lines io.Reader, n int, enough func()) error {
 		if len(word) < 2 {
 			return fmt.Errorf("line %q", scanner.Text())
 		}
-		if word[0] == "try" {
+		switch word[0] {
+		case "try":
 			l.tries++
+			continue
+		case "user":
+			l.users = append(l.users, word[1])
 			continue
 		}
 		number, err := strconv.ParseInt(word[1], 10, 64)
@@ -124,8 +146,8 @@ func TestKill(t *testing.T) {
 		killChild(t, "sqlite:"+path, env, &written, 1+random.IntN(120))
 		checkLedger(t, path, written)
 	}
-	if len(written.names) < 100 {
-		t.Errorf("only %d jobs: nothing was tried", len(written.names))
+	if len(written.names) < 100 || len(written.users) < 100 {
+		t.Errorf("only %d jobs and %d users: nothing was tried", len(written.names), len(written.users))
 	}
 }
 
@@ -197,7 +219,40 @@ func checkLedger(t *testing.T, path string, written ledger) {
 	if err != nil || total[berth.StateQueued] != counts[berth.StateQueued] || total[berth.StateCanceled] != counts[berth.StateCanceled] {
 		t.Errorf("counted %v, %v; there are %v", total, err, counts)
 	}
-	checkFile(t, path, len(jobs)+counts[berth.StateCanceled])
+	users := checkActs(t, s, written)
+	checkFile(t, path, len(jobs)+counts[berth.StateCanceled]+users)
+}
+
+// checkActs holds that users and the acts that added them are there together, and returns how many there are.
+func checkActs(t *testing.T, s *store.Store, written ledger) int {
+	t.Helper()
+	users, err := s.Users(t.Context(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	names, added := map[string]bool{}, map[string]bool{}
+	for _, user := range users {
+		names[user.Name] = true
+		if byKey, _, err := s.UserByKey(t.Context(), "hash-"+user.Name); err != nil || byKey.Name != user.Name {
+			t.Errorf("user %s has no key: %v", user.Name, err)
+		}
+	}
+	records, err := s.Audit(t.Context(), store.AuditFilter{By: "root"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, record := range records {
+		added[record.Act.Subject] = true
+	}
+	if diff := cmp.Diff(names, added); diff != "" {
+		t.Errorf("users and acts differ (-users +acts):\n%s", diff)
+	}
+	for _, name := range written.users {
+		if !names[name] {
+			t.Errorf("user %s was acknowledged and is not there", name)
+		}
+	}
+	return len(users)
 }
 
 func checkFile(t *testing.T, path string, wantEvents int) {
@@ -211,8 +266,9 @@ func checkFile(t *testing.T, path string, wantEvents int) {
 	if err := db.QueryRowContext(t.Context(), "PRAGMA integrity_check").Scan(&integrity); err != nil || integrity != "ok" {
 		t.Errorf("integrity: %s, %v", integrity, err)
 	}
-	var events int
-	if err := db.QueryRowContext(t.Context(), "SELECT count(*) FROM events").Scan(&events); err != nil || events != wantEvents {
-		t.Errorf("%d events, %v; want %d", events, err, wantEvents)
+	var events, last, given int
+	err = db.QueryRowContext(t.Context(), "SELECT count(*), max(id), (SELECT event FROM totals) FROM events").Scan(&events, &last, &given)
+	if err != nil || events != wantEvents || last != wantEvents || given != wantEvents {
+		t.Errorf("%d records up to %d, %d given out, %v; want %d", events, last, given, err, wantEvents)
 	}
 }

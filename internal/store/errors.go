@@ -19,6 +19,9 @@ import (
 // ErrNameTaken is wrapped by the Conflict of CreateJob when another job has the name already; a new name helps.
 var ErrNameTaken = errors.New("the name of the job is taken")
 
+// ErrOneActiveJob is wrapped by the LimitReached of CreateJob when the owner has an active job on a personal machine type.
+var ErrOneActiveJob = errors.New("the owner has an active job on this machine type")
+
 // errNewerSchema says that a newer program has migrated the database.
 var errNewerSchema = errors.New("schema is too new")
 
@@ -30,6 +33,8 @@ const (
 	msgNotFound    = "Not found"
 	msgUnavailable = "The database cannot answer now"
 	msgConflict    = "There is one already"
+	// msgOneActiveJob is one that clients know.
+	msgOneActiveJob = "Only one active job allowed per VM"
 )
 
 // wrap turns an error of a driver into a *berth.Error where a caller can act on it, by code and never by text, and adds what was

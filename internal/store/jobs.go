@@ -6,15 +6,18 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/berth-hpc/berth"
 )
 
 const (
-	insertJob = `INSERT INTO jobs (number, name, version, owner, state, wait, wait_detail, application, command, label, submission,
-	image, need_cores, need_ram, need_slots, submitted_at)
-	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
+	insertJob = `INSERT INTO jobs (number, name, version, owner, team, payer, state, wait, wait_detail, application, command, label,
+	submission, image, machine, grace, need_cores, need_ram, need_slots, submitted_at)
+	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)
 	ON CONFLICT (name) DO NOTHING`
+	selectOpen = `SELECT number FROM jobs WHERE owner = $1
+	AND (state = 'queued' OR state = 'starting' OR state = 'running' OR state = 'stopping') AND machine = $2 LIMIT 1`
 	insertSecret      = `INSERT INTO pull_secrets (number, secret) VALUES ($1, $2)`
 	selectSecret      = `SELECT secret FROM pull_secrets WHERE number = $1`
 	selectJobByNumber = `SELECT ` + jobColumns + ` FROM jobs WHERE number = $1`
@@ -25,6 +28,10 @@ const (
 type NewJob struct {
 	// Job is the job without Number and Version, which the store gives, and without State: it is queued.
 	Job berth.Job
+	// From is the network address that the submission came from; may be empty.
+	From string
+	// Personal refuses the job when the owner has one on the same machine type that has not ended.
+	Personal bool
 	// PullSecret is kept beside the job until it ends; empty is none.
 	PullSecret  string
 	Idempotency Idempotency
@@ -32,7 +39,8 @@ type NewJob struct {
 
 // CreateJob stores a queued job under the next number, with its first event, and returns it. A job with the same owner,
 // idempotency key and hash is returned instead when there is one, and created is false then; the same key with another hash is a
-// Conflict. A name that is taken is a Conflict that wraps ErrNameTaken. Texts must be UTF-8; other bytes are replaced.
+// Conflict. A name that is taken is a Conflict that wraps ErrNameTaken; a second job of a personal machine type is LimitReached and
+// wraps ErrOneActiveJob. Payer must be set. Texts must be UTF-8; other bytes are replaced.
 func (s *Store) CreateJob(ctx context.Context, newJob NewJob) (job berth.Job, created bool, err error) {
 	insert, err := newInsertion(newJob)
 	if err != nil {
@@ -51,9 +59,9 @@ func (s *Store) CreateJob(ctx context.Context, newJob NewJob) (job berth.Job, cr
 // insertion is a new job as it goes into the database. What can be computed before the transaction is.
 type insertion struct {
 	job         berth.Job
-	event       berth.Event
+	entry       entry
 	submission  string
-	eventData   string
+	personal    bool
 	secret      string
 	idempotency Idempotency
 }
@@ -61,9 +69,10 @@ type insertion struct {
 func newInsertion(newJob NewJob) (*insertion, error) {
 	job := newJob.Job
 	job.State, job.Version = berth.StateQueued, 1
-	job.Submitted = stored(job.Submitted)
+	job.Submitted, job.Grace = stored(job.Submitted), job.Grace.Truncate(time.Microsecond)
 	for _, text := range []*string{
-		&job.Name, &job.Owner, &job.WaitDetail, &job.Application, &job.Command, &job.Image, &job.Submission.Label,
+		&job.Name, &job.Owner, &job.Team, &job.Payer, &job.WaitDetail, &job.Application, &job.Command, &job.Image,
+		&job.Submission.Label, &job.Submission.Machine.Type,
 	} {
 		clean(text)
 	}
@@ -71,13 +80,12 @@ func newInsertion(newJob NewJob) (*insertion, error) {
 	if err != nil {
 		return nil, fmt.Errorf("submission: %w", err)
 	}
-	event := berth.Event{Kind: berth.EventSubmitted, At: job.Submitted, By: job.Owner}
-	data, err := encodeEvent(event)
+	entry, err := eventEntry(berth.Event{Kind: berth.EventSubmitted, At: job.Submitted, By: job.Owner, From: newJob.From})
 	if err != nil {
 		return nil, err
 	}
 	return &insertion{
-		job: job, event: event, submission: string(submission), eventData: data,
+		job: job, entry: entry, submission: string(submission), personal: newJob.Personal,
 		secret: newJob.PullSecret, idempotency: newJob.Idempotency,
 	}, nil
 }
@@ -90,33 +98,61 @@ func (i *insertion) run(b *batch) (berth.Job, bool, error) {
 			return first, false, err
 		}
 	}
-	job := i.job
-	var err error
-	if job.Number, err = b.nextNumber(); err != nil {
+	number, id, err := b.next("", i.job.State)
+	if err != nil {
 		return berth.Job{}, false, err
 	}
-	n, err := b.exec(insertJob, job.Number, job.Name, job.Version, job.Owner, string(job.State), string(job.Wait), job.WaitDetail,
-		job.Application, job.Command, job.Label(), i.submission, job.Image, job.Need.Cores, job.Need.RAM, job.Need.Slots,
-		micro(job.Submitted))
-	switch {
-	case err != nil:
-		return berth.Job{}, false, fmt.Errorf("insert: %w", err)
-	case n == 0:
-		b.giveBack()
-		return berth.Job{}, false, refuse(&berth.Error{Kind: berth.Conflict, Msg: msgConflict, Err: ErrNameTaken})
+	job := i.job
+	job.Number = number
+	if err := i.insert(b, job); err != nil {
+		b.giveBack("", i.job.State)
+		return berth.Job{}, false, err
+	}
+	record, err := i.entry.of(job).insert(b, id)
+	if err != nil {
+		return berth.Job{}, false, err
 	}
 	if err := i.insertRest(b, job); err != nil {
 		return berth.Job{}, false, err
 	}
-	b.changes = append(b.changes, change{job, i.event})
+	b.changes = append(b.changes, change{job, record})
 	return job, true, nil
 }
 
-// insertRest stores what belongs to a new job and is not in its row.
-func (i *insertion) insertRest(b *batch, job berth.Job) error {
-	if _, err := b.exec(insertEvent, job.Number, job.Version, string(i.event.Kind), micro(i.event.At), i.eventData); err != nil {
-		return fmt.Errorf("insert event: %w", err)
+// insert stores the row of the job, or refuses.
+func (i *insertion) insert(b *batch, job berth.Job) error {
+	if i.personal {
+		if err := oneActiveJob(b, job); err != nil {
+			return err
+		}
 	}
+	n, err := b.exec(insertJob, job.Number, job.Name, job.Version, job.Owner, job.Team, job.Payer, string(job.State), string(job.Wait),
+		job.WaitDetail, job.Application, job.Command, job.Label(), i.submission, job.Image, job.Submission.Machine.Type,
+		job.Grace.Microseconds(), job.Need.Cores, job.Need.RAM, job.Need.Slots, micro(job.Submitted))
+	switch {
+	case err != nil:
+		return fmt.Errorf("insert: %w", err)
+	case n == 0:
+		return refuse(&berth.Error{Kind: berth.Conflict, Msg: msgConflict, Err: ErrNameTaken})
+	}
+	return nil
+}
+
+// oneActiveJob refuses when the owner has a job on the machine type that has not ended.
+func oneActiveJob(b *batch, job berth.Job) error {
+	var number int64
+	err := b.queryRow(selectOpen, job.Owner, job.Submission.Machine.Type).Scan(&number)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return nil
+	case err != nil:
+		return fmt.Errorf("active jobs: %w", err)
+	}
+	return refuse(&berth.Error{Kind: berth.LimitReached, Msg: msgOneActiveJob, Err: ErrOneActiveJob})
+}
+
+// insertRest stores what belongs to a new job and is neither in its row nor in the log.
+func (i *insertion) insertRest(b *batch, job berth.Job) error {
 	if i.secret != "" {
 		if _, err := b.exec(insertSecret, job.Number, i.secret); err != nil {
 			return fmt.Errorf("insert pull secret: %w", err)

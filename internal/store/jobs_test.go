@@ -19,7 +19,7 @@ var submitted = time.Date(2026, 5, 4, 12, 30, 0, 123456789, time.UTC)
 // newJob is a job with a name that ends in unique.
 func newJob(owner, unique string) store.NewJob {
 	return store.NewJob{Job: berth.Job{
-		Name: "20260504123000-" + unique + "-jarvice-batch-" + owner + "_s1", Owner: owner, Wait: berth.WaitResources,
+		Name: "20260504123000-" + unique + "-jarvice-batch-" + owner + "_s1", Owner: owner, Payer: owner, Wait: berth.WaitResources,
 		Application: berth.BatchApplication, Command: berth.BatchCommand,
 		Submission: berth.Submission{
 			Container: berth.Container{Image: "alpine", JobScript: "echo <&> \u00e9"},
@@ -45,6 +45,7 @@ func TestCreateJob(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, dsn string) {
 		s := open(t, store.Config{DSN: dsn})
 		first := newJob("alice", "AAAAA")
+		first.From, first.Job.Team, first.Job.Payer, first.Job.Grace = "192.0.2.1", "red", "bob", 5*time.Second
 		want := first.Job
 		want.Number, want.Version, want.State = 1, 1, berth.StateQueued
 		want.Submitted = submitted.Truncate(time.Microsecond)
@@ -62,7 +63,10 @@ func TestCreateJob(t *testing.T) {
 			t.Errorf("job by name: %v (-want +got):\n%s", err, diff)
 		}
 		events, err := s.Events(t.Context(), 1)
-		wantEvents := []berth.Event{{Kind: berth.EventSubmitted, At: want.Submitted, By: "alice"}}
+		wantEvents := []berth.Record{{
+			ID: 1, Number: 1, Version: 1, State: berth.StateQueued,
+			Event: berth.Event{Kind: berth.EventSubmitted, At: want.Submitted, By: "alice", From: "192.0.2.1"},
+		}}
 		if diff := cmp.Diff(wantEvents, events); diff != "" || err != nil {
 			t.Errorf("events: %v (-want +got):\n%s", err, diff)
 		}
@@ -263,13 +267,19 @@ func TestApplyLife(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, dsn string) {
 		s := open(t, store.Config{DSN: dsn})
 		job := create(t, s, newJob("alice", "AAAAA"))
-		want := []berth.Event{{Kind: berth.EventSubmitted, At: job.Submitted, By: "alice"}}
+		want := []berth.Record{{
+			ID: 1, Number: 1, Version: 1, State: job.State, Event: berth.Event{Kind: berth.EventSubmitted, At: job.Submitted, By: "alice"},
+		}}
 		at := submitted
 		for _, ev := range []berth.Event{
 			{Kind: berth.EventWaiting, Wait: berth.WaitResources, Detail: "two jobs are before it"},
 			{Kind: berth.EventPlaced, Attempt: "berth-1-x", Host: "host"},
 			{Kind: berth.EventWaiting, Wait: berth.WaitImage, Detail: "12 MB"},
 			{Kind: berth.EventStarted},
+			{Kind: berth.EventActionRequested, By: "alice", From: "192.0.2.1", Detail: "snapshot"},
+			{Kind: berth.EventSignaled, By: "alice", From: "192.0.2.1", Signal: berth.SignalSuspend},
+			{Kind: berth.EventSignaled, By: "alice", Signal: berth.SignalContinue},
+			{Kind: berth.EventSignaled, By: "alice", Signal: berth.SignalSuspend},
 			{Kind: berth.EventStopRequested, By: "bob"},
 			{Kind: berth.EventTerminateRequested, By: berth.WishByWalltime},
 			{Kind: berth.EventStopping},
@@ -277,10 +287,9 @@ func TestApplyLife(t *testing.T) {
 		} {
 			at = at.Add(time.Second)
 			ev.At = at
-			after, err := berth.Apply(job, berth.Event{
-				Kind: ev.Kind, At: at.Truncate(time.Microsecond), By: ev.By, Attempt: ev.Attempt, Host: ev.Host, Wait: ev.Wait,
-				Detail: ev.Detail, Exit: ev.Exit,
-			})
+			truncated := ev
+			truncated.At = at.Truncate(time.Microsecond)
+			after, err := berth.Apply(job, truncated)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -293,8 +302,7 @@ func TestApplyLife(t *testing.T) {
 			if diff := cmp.Diff(after, stored); diff != "" || err != nil {
 				t.Errorf("%s stored, %v (-want +got):\n%s", ev.Kind, err, diff)
 			}
-			ev.At = ev.At.Truncate(time.Microsecond)
-			want = append(want, ev)
+			want = append(want, berth.Record{ID: job.Version, Number: 1, Version: job.Version, State: job.State, Event: truncated})
 		}
 		events, err := s.Events(t.Context(), 1)
 		if diff := cmp.Diff(want, events); diff != "" || err != nil {

@@ -8,10 +8,13 @@ import (
 	"github.com/berth-hpc/berth"
 )
 
+// countAhead is answered from the index jobs_by_state alone.
+const countAhead = `SELECT count(*) FROM jobs WHERE state = 'queued' AND number < $1`
+
 // Filter selects jobs of a listing. The zero value selects all.
 type Filter struct {
-	// Owner selects the jobs of one user; empty is everybody.
-	Owner string
+	// Owner selects the jobs of one user, Team those submitted in a team; empty is everybody. With both, only jobs of both.
+	Owner, Team string
 	// States selects by state; empty is every state.
 	States []berth.State
 	// Label selects jobs whose label has this in it, or is this with LabelExact; empty is every job. A part of a label is looked
@@ -34,6 +37,12 @@ func (s *Store) Jobs(ctx context.Context, filter Filter) ([]berth.Job, error) {
 	return jobs, wrap(ctx, "list jobs", err)
 }
 
+// QueuePosition returns how many queued jobs have a smaller number. What it costs grows with the queue only.
+func (s *Store) QueuePosition(ctx context.Context, number int64) (ahead int, err error) {
+	err = s.reads.queryRow(ctx, countAhead, number).Scan(&ahead)
+	return ahead, wrap(ctx, "count the jobs ahead", err)
+}
+
 // query is a statement under construction.
 type query struct {
 	text strings.Builder
@@ -44,6 +53,13 @@ type query struct {
 func (q *query) arg(value any) string {
 	q.args = append(q.args, value)
 	return "$" + strconv.Itoa(len(q.args))
+}
+
+// limit ends the statement; 0 is no limit.
+func (q *query) limit(n int) {
+	if n > 0 {
+		q.text.WriteString(" LIMIT " + q.arg(n))
+	}
 }
 
 // sql returns the statement. It asks for one state at a time, because that is what the indexes are ordered by: each part comes in
@@ -65,9 +81,7 @@ func (f Filter) sql() (text string, args []any) {
 	if f.Newest {
 		q.text.WriteString(" DESC")
 	}
-	if f.Limit > 0 {
-		q.text.WriteString(" LIMIT " + q.arg(f.Limit))
-	}
+	q.limit(f.Limit)
 	return q.text.String(), q.args
 }
 
@@ -76,6 +90,9 @@ func (f Filter) conditions(q *query) string {
 	var where strings.Builder
 	if f.Owner != "" {
 		where.WriteString(" AND owner = " + q.arg(f.Owner))
+	}
+	if f.Team != "" {
+		where.WriteString(" AND team <> '' AND team = " + q.arg(f.Team))
 	}
 	switch {
 	case f.Label == "":

@@ -16,7 +16,7 @@ import (
 func selects(f store.Filter, jobs []berth.Job) []int64 {
 	var numbers []int64
 	for _, job := range jobs {
-		owner := f.Owner == "" || job.Owner == f.Owner
+		owner := (f.Owner == "" || job.Owner == f.Owner) && (f.Team == "" || job.Team == f.Team)
 		state := len(f.States) == 0 || slices.Contains(f.States, job.State)
 		label := strings.Contains(job.Label(), f.Label)
 		if f.LabelExact && f.Label != "" {
@@ -72,6 +72,7 @@ func everyKind(t *testing.T, s *store.Store) []berth.Job {
 		state := berth.States()[i%len(berth.States())]
 		job := newJob([]string{"alice", "bob", "carol"}[i%3], fmt.Sprintf("A%04d", i))
 		job.Job.Submission.Label = labels[i%len(labels)]
+		job.Job.Team = []string{"", "red", "red", "blue"}[i%4]
 		number := create(t, s, job).Number
 		lifeTo(t, s, number, state)
 		stored, err := s.Job(t.Context(), number)
@@ -99,6 +100,10 @@ func filters() map[string]store.Filter {
 		"owner":               {Owner: "bob"},
 		"owner, active":       {Owner: "bob", States: active},
 		"owner, ended page":   {Owner: "bob", States: ended, Newest: true, After: 20, Limit: 2},
+		"team":                {Team: "red"},
+		"team, ended page":    {Team: "red", States: ended, Newest: true, After: 20, Limit: 2},
+		"team, owner":         {Team: "red", Owner: "bob"},
+		"team, label":         {Team: "red", Label: "im"},
 		"label":               {Label: "sim"},
 		"label has no wilds":  {Label: "m_1"},
 		"label has no wilds%": {Label: "0%"},
@@ -107,8 +112,24 @@ func filters() map[string]store.Filter {
 		"exact without label": {LabelExact: true, Limit: 3},
 		"none: label":         {Label: "absent"},
 		"none: owner":         {Owner: "dora"},
+		"none: team":          {Team: "re"},
 		"none: after":         {After: 1000},
 	}
+}
+
+func TestQueuePosition(t *testing.T) {
+	t.Parallel()
+	eachDatabase(t, func(t *testing.T, dsn string) {
+		s := open(t, store.Config{DSN: dsn})
+		for i, state := range []berth.State{berth.StateQueued, berth.StateRunning, berth.StateQueued, berth.StateCanceled, berth.StateQueued} {
+			lifeTo(t, s, create(t, s, newJob("alice", fmt.Sprintf("A%04d", i))).Number, state)
+		}
+		for number, want := range map[int64]int{1: 0, 3: 1, 5: 2, 6: 3} {
+			if ahead, err := s.QueuePosition(t.Context(), number); err != nil || ahead != want {
+				t.Errorf("%d jobs are ahead of job %d, %v; want %d", ahead, number, err, want)
+			}
+		}
+	})
 }
 
 func TestCountByState(t *testing.T) {

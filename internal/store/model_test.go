@@ -3,6 +3,7 @@ package store_test
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -15,8 +16,8 @@ import (
 
 // model is what the store should hold, in memory.
 type model struct {
-	jobs   []berth.Job // by number - 1
-	events [][]berth.Event
+	jobs []berth.Job    // by number - 1
+	log  []berth.Record // by ID - 1
 }
 
 func (m *model) counts() map[berth.State]int {
@@ -36,17 +37,29 @@ func TestModel(t *testing.T) {
 	t.Parallel()
 	eachDatabase(t, func(t *testing.T, dsn string) {
 		s := open(t, store.Config{DSN: dsn})
-		m := &model{}
+		createUser(t, s, berth.User{Name: "alice"})
+		createUser(t, s, berth.User{Name: "bob"})
+		createTeam(t, s, "red", "alice")
+		setUp, err := s.Audit(t.Context(), store.AuditFilter{})
+		if err != nil || len(setUp) != 3 {
+			t.Fatal(setUp, err)
+		}
+		slices.Reverse(setUp)
+		m := &model{log: setUp}
 		rapid.Check(t, func(r *rapid.T) {
 			steps := rapid.IntRange(1, 20).Draw(r, "steps")
 			for range steps {
-				if len(m.jobs) == 0 || rapid.IntRange(0, 4).Draw(r, "create") == 0 {
+				switch what := rapid.IntRange(0, 9).Draw(r, "what"); {
+				case len(m.jobs) == 0 || what < 2:
 					m.create(t, r, s)
-				} else {
+				case what == 2:
+					m.act(t, r, s)
+				default:
 					m.apply(t, r, s)
 				}
 			}
 			m.compare(t, r, s)
+			m.compareLog(t, r, s)
 		})
 	})
 }
@@ -54,12 +67,48 @@ func TestModel(t *testing.T) {
 func (m *model) create(t *testing.T, r *rapid.T, s *store.Store) {
 	job := newJob(rapid.SampledFrom([]string{"alice", "bob"}).Draw(r, "owner"), fmt.Sprintf("M%06d", len(m.jobs)))
 	job.Job.Submission.Label = rapid.SampledFrom([]string{"", "a", "ab"}).Draw(r, "label")
+	job.Job.Submission.Machine.Type = rapid.SampledFrom([]string{"n0", "n1"}).Draw(r, "machine")
+	job.Job.Team = rapid.SampledFrom([]string{"", "red", "blue"}).Draw(r, "team")
+	job.Personal = rapid.IntRange(0, 3).Draw(r, "personal") == 0
+	taken := slices.ContainsFunc(m.jobs, func(other berth.Job) bool {
+		return other.Owner == job.Job.Owner && other.Submission.Machine == job.Job.Submission.Machine && !other.State.Final()
+	})
 	created, _, err := s.CreateJob(t.Context(), job)
+	if job.Personal && taken {
+		if berth.KindOf(err) != berth.LimitReached || !errors.Is(err, store.ErrOneActiveJob) {
+			r.Fatalf("another job of a personal machine type: %v", err)
+		}
+		return
+	}
 	if err != nil || created.Number != int64(len(m.jobs)+1) {
 		r.Fatalf("job %d, %v", created.Number, err)
 	}
 	m.jobs = append(m.jobs, created)
-	m.events = append(m.events, []berth.Event{{Kind: berth.EventSubmitted, At: created.Submitted, By: created.Owner}})
+	m.append(created, berth.Event{Kind: berth.EventSubmitted, At: created.Submitted, By: created.Owner})
+}
+
+// append remembers what happened to a job.
+func (m *model) append(job berth.Job, ev berth.Event) {
+	m.log = append(m.log, berth.Record{
+		ID: int64(len(m.log) + 1), Number: job.Number, Version: job.Version, State: job.State, Event: ev,
+	})
+}
+
+func (m *model) act(t *testing.T, r *rapid.T, s *store.Store) {
+	act := berth.Act{
+		Kind:    rapid.SampledFrom([]berth.ActKind{berth.ActImagePulled, berth.ActImageRemoved}).Draw(r, "act"),
+		At:      time.UnixMicro(rapid.Int64Range(1, 4e15).Draw(r, "act at")).UTC(),
+		By:      rapid.SampledFrom([]string{"alice", "bob", berth.ByServer}).Draw(r, "actor"),
+		From:    rapid.SampledFrom([]string{"", "192.0.2.1"}).Draw(r, "from"),
+		Subject: rapid.SampledFrom([]string{"", "a", `a"`, `"Subject":"a"`}).Draw(r, "subject"),
+		Detail:  rapid.SampledFrom([]string{"", "a", `{"Subject":"a"}`}).Draw(r, "detail of the act"),
+	}
+	if err := s.Record(t.Context(), act); err != nil {
+		r.Fatal(err)
+	}
+	m.log = append(m.log, berth.Record{
+		ID: int64(len(m.log) + 1), Act: act, Event: berth.Event{At: act.At, By: act.By, From: act.From},
+	})
 }
 
 func (m *model) apply(t *testing.T, r *rapid.T, s *store.Store) {
@@ -80,7 +129,7 @@ func (m *model) apply(t *testing.T, r *rapid.T, s *store.Store) {
 		r.Fatalf("%s on job %d: %v (-want +got):\n%s", ev.Kind, want.Number, err, diff)
 	}
 	m.jobs[i] = got
-	m.events[i] = append(m.events[i], ev)
+	m.append(got, ev)
 }
 
 // drawEvent draws an event with what its kind carries.
@@ -102,6 +151,11 @@ func drawEvent(r *rapid.T) berth.Event {
 		}
 	case berth.EventRefused:
 		ev.Detail = "no such image"
+	case berth.EventSignaled:
+		ev.By, ev.From = "bob", "192.0.2.2"
+		ev.Signal = rapid.SampledFrom([]int{berth.SignalSuspend, berth.SignalContinue, 10}).Draw(r, "sent")
+	case berth.EventActionRequested:
+		ev.By, ev.Detail = "alice", "checkpoint"
 	default: // nothing
 	}
 	return ev
@@ -112,13 +166,9 @@ func (m *model) compare(t *testing.T, r *rapid.T, s *store.Store) {
 	if diff := cmp.Diff(m.counts(), counts); diff != "" || err != nil {
 		r.Fatalf("counts: %v (-want +got):\n%s", err, diff)
 	}
-	i := rapid.IntRange(0, len(m.jobs)-1).Draw(r, "job")
-	events, err := s.Events(t.Context(), m.jobs[i].Number)
-	if diff := cmp.Diff(m.events[i], events); diff != "" || err != nil {
-		r.Fatalf("events of job %d: %v (-want +got):\n%s", i+1, err, diff)
-	}
 	filter := store.Filter{
-		Owner: rapid.SampledFrom([]string{"", "alice"}).Draw(r, "filter owner"), States: rapid.SliceOfNDistinct(
+		Owner: rapid.SampledFrom([]string{"", "alice"}).Draw(r, "filter owner"),
+		Team:  rapid.SampledFrom([]string{"", "", "red"}).Draw(r, "filter team"), States: rapid.SliceOfNDistinct(
 			rapid.SampledFrom(berth.States()), 0, 4, rapid.ID[berth.State]).Draw(r, "states"),
 		Label:      rapid.SampledFrom([]string{"", "a"}).Draw(r, "filter label"),
 		LabelExact: rapid.Bool().Draw(r, "exact"), Newest: rapid.Bool().Draw(r, "newest"),
@@ -135,4 +185,79 @@ func (m *model) compare(t *testing.T, r *rapid.T, s *store.Store) {
 	if diff := cmp.Diff(want, jobs); diff != "" {
 		r.Fatalf("%+v (-want +got):\n%s", filter, diff)
 	}
+}
+
+// compareLog compares the log as a whole and as each reader sees it.
+func (m *model) compareLog(t *testing.T, r *rapid.T, s *store.Store) {
+	if last, err := s.LastRecord(t.Context()); err != nil || last != int64(len(m.log)) {
+		r.Fatalf("last record %d, %v; want %d", last, err, len(m.log))
+	}
+	number := int64(rapid.IntRange(1, len(m.jobs)).Draw(r, "job"))
+	events, err := s.Events(t.Context(), number)
+	if diff := cmp.Diff(m.records(store.RecordFilter{Number: number}), events); diff != "" || err != nil {
+		r.Fatalf("events of job %d: %v (-want +got):\n%s", number, err, diff)
+	}
+	filter := store.RecordFilter{
+		After:  rapid.Int64Range(0, int64(len(m.log))).Draw(r, "after record"),
+		Number: rapid.SampledFrom([]int64{0, 0, 0, number}).Draw(r, "records of"),
+		Owner:  rapid.SampledFrom([]string{"", "bob"}).Draw(r, "records of owner"),
+		Team:   rapid.SampledFrom([]string{"", "red"}).Draw(r, "records of team"),
+		Limit:  rapid.IntRange(0, 20).Draw(r, "record limit"),
+	}
+	records, err := s.Records(t.Context(), filter)
+	if diff := cmp.Diff(m.records(filter), records); diff != "" || err != nil {
+		r.Fatalf("%+v: %v (-want +got):\n%s", filter, err, diff)
+	}
+	audit := store.AuditFilter{
+		By:      rapid.SampledFrom([]string{"", "alice", "bob"}).Draw(r, "audit of"),
+		Team:    rapid.SampledFrom([]string{"", "red"}).Draw(r, "audit of team"),
+		Number:  rapid.SampledFrom([]int64{0, 0, number}).Draw(r, "audit of job"),
+		Subject: rapid.SampledFrom([]string{"", "a", `a"`}).Draw(r, "audit of subject"),
+		Since:   time.UnixMicro(rapid.SampledFrom([]int64{0, 2e15}).Draw(r, "since")).UTC(),
+		Before:  rapid.Int64Range(0, int64(len(m.log))).Draw(r, "before record"),
+		Limit:   rapid.IntRange(0, 20).Draw(r, "audit limit"),
+	}
+	records, err = s.Audit(t.Context(), audit)
+	if diff := cmp.Diff(m.audit(audit), records); diff != "" || err != nil {
+		r.Fatalf("%+v: %v (-want +got):\n%s", audit, err, diff)
+	}
+}
+
+// records is what a RecordFilter means, in the plainest way.
+func (m *model) records(f store.RecordFilter) []berth.Record {
+	var all []berth.Record
+	for _, record := range m.log {
+		if record.ID <= f.After || record.Number == 0 {
+			continue
+		}
+		job := m.jobs[record.Number-1]
+		everybody := f.Owner == "" && f.Team == ""
+		whose := everybody || f.Owner != "" && job.Owner == f.Owner || f.Team != "" && job.Team == f.Team
+		if f.Number == job.Number || f.Number == 0 && whose {
+			all = append(all, record)
+		}
+	}
+	return limited(all, f.Limit)
+}
+
+// audit is what an AuditFilter means. Alice is the only one in team red.
+func (m *model) audit(f store.AuditFilter) []berth.Record {
+	var all []berth.Record
+	for _, record := range slices.Backward(m.log) {
+		by := record.Event.By
+		whose := by != "" && (f.By == "" || by == f.By) && (f.Team == "" || by == "alice")
+		what := (f.Number == 0 || record.Number == f.Number) && (f.Subject == "" || record.Act.Subject == f.Subject)
+		when := !record.Event.At.Before(f.Since) && (f.Before == 0 || record.ID < f.Before)
+		if whose && what && when {
+			all = append(all, record)
+		}
+	}
+	return limited(all, f.Limit)
+}
+
+func limited(records []berth.Record, limit int) []berth.Record {
+	if limit > 0 && len(records) > limit {
+		return records[:limit]
+	}
+	return records
 }

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/berth-hpc/berth"
 )
@@ -50,8 +51,8 @@ func TestListingsUseIndexes(t *testing.T) {
 		"several states": {berth.StateStarting, berth.StateRunning, berth.StateStopping},
 	}
 	for name, states := range states {
-		for bits := range 1 << 5 {
-			t.Run(fmt.Sprintf("%s/%05b", name, bits), func(t *testing.T) {
+		for bits := range 1 << 6 {
+			t.Run(fmt.Sprintf("%s/%06b", name, bits), func(t *testing.T) {
 				filter := filterOf(states, bits)
 				text, args := filter.sql()
 				lines := plan(t, s.readDB, text, args...)
@@ -69,6 +70,8 @@ func bounded(f Filter, lines []string) bool {
 	switch {
 	case f.Label != "" && f.LabelExact:
 		index = "jobs_by_label (label=? AND state=?"
+	case f.Team != "":
+		index = "jobs_by_team (team=? AND state=?"
 	case f.Owner != "":
 		index = "jobs_by_owner (owner=? AND state=?"
 	}
@@ -94,15 +97,70 @@ func filterOf(states []berth.State, bits int) Filter {
 	if set(4) {
 		filter.After, filter.Limit = 5, 5
 	}
+	if set(5) {
+		filter.Team = "t"
+	}
 	return filter
+}
+
+// TestRecordsUseIndexes holds that no reading of the log sorts it, or begins before what it was asked to continue after.
+func TestRecordsUseIndexes(t *testing.T) {
+	t.Parallel()
+	s := openInternal(t)
+	for _, filter := range []RecordFilter{{}, {Number: 1}, {Owner: "o"}, {Team: "t"}, {Owner: "o", Team: "t", Limit: 5}} {
+		index := "events_by_id (id>?)"
+		if filter.Number > 0 {
+			index = "(number=?)"
+		}
+		text, args := filter.sql()
+		checkLogPlan(t, s, index, text, args)
+	}
+}
+
+// TestAuditUsesIndexes holds the same for the audit log.
+func TestAuditUsesIndexes(t *testing.T) {
+	t.Parallel()
+	s := openInternal(t)
+	byActor, byNumber := "events_by_actor (actor=? AND id<?)", "(number=?)"
+	for index, filters := range map[string][]AuditFilter{
+		byActor:  {{}, {Limit: 5}, {Before: 5, Since: time.UnixMicro(1)}},
+		byNumber: {{Number: 1}, {Subject: "s"}, {Number: 1, Subject: "s"}, {Number: 1, Before: 5, Since: time.UnixMicro(1), Limit: 5}},
+	} {
+		for _, filter := range filters {
+			for _, actors := range [][]string{{""}, {"a"}, {"a", "b", "c"}} {
+				text, args, err := filter.sql(actors)
+				if err != nil {
+					t.Fatal(err)
+				}
+				want := index
+				if index == byActor && actors[0] == "" {
+					want = "events_by_id (id<?)"
+				}
+				checkLogPlan(t, s, want, text, args)
+			}
+		}
+	}
+}
+
+// checkLogPlan holds that every search in the log is by the index; jobs are only looked up.
+func checkLogPlan(t *testing.T, s *Store, index, text string, args []any) {
+	t.Helper()
+	lines := plan(t, s.readDB, text, args...)
+	for _, line := range lines {
+		wrong := strings.HasPrefix(line, "SEARCH events") && !strings.HasSuffix(line, index)
+		if strings.HasPrefix(line, "SCAN") || strings.Contains(line, "TEMP B-TREE") || wrong {
+			t.Errorf("%s, want %s\n%s", text, index, strings.Join(lines, "\n"))
+		}
+	}
 }
 
 // TestStatementsUseIndexes holds the same for the prepared statements.
 func TestStatementsUseIndexes(t *testing.T) {
 	t.Parallel()
 	s := openInternal(t)
-	for _, text := range append(append(readStatements(), writeStatements()...), selectEvents, deleteOld) {
-		if strings.HasPrefix(text, "INSERT") || text == takeNumber || text == addTotals || text == selectMachines {
+	for _, text := range append(append(readStatements(), writeStatements()...), deleteOld, selectAPIKeys, deleteAPIKey,
+		selectUser, selectUsersOfTeam, updateUser, selectMembers, countOthers, selectTeam, updateTeam, deleteTeam, deleteMachine) {
+		if strings.HasPrefix(text, "INSERT") || text == addTotals || text == selectMachines {
 			continue // no search, or a table of one row, or all of a table that stays small
 		}
 		args := make([]any, strings.Count(text, "$"))

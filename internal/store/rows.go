@@ -12,9 +12,9 @@ import (
 )
 
 // jobColumns are the columns that scanJob reads.
-const jobColumns = `number, name, version, owner, state, wait, wait_detail, wish, wish_by, application, command, submission, image,
-	need_cores, need_ram, need_slots, attempt, host, submitted_at, placed_at, started_at, ended_at,
-	end_reason, exit_code, exit_signal, end_by, end_detail`
+const jobColumns = `number, name, version, owner, team, payer, state, wait, wait_detail, wish, wish_by, application, command,
+	submission, image, grace, need_cores, need_ram, need_slots, attempt, host, submitted_at, placed_at, started_at, ended_at,
+	suspended_at, suspended_for, end_reason, exit_code, exit_signal, end_by, end_detail`
 
 // scanner is a *sql.Row or *sql.Rows.
 type scanner interface{ Scan(dest ...any) error }
@@ -23,10 +23,11 @@ type scanner interface{ Scan(dest ...any) error }
 func scanJob(row scanner) (berth.Job, error) {
 	var j berth.Job
 	var state, wait, wish, submission, reason string
-	var submitted, placed, started, ended int64
-	err := row.Scan(&j.Number, &j.Name, &j.Version, &j.Owner, &state, &wait, &j.WaitDetail, &wish, &j.WishBy,
-		&j.Application, &j.Command, &submission, &j.Image, &j.Need.Cores, &j.Need.RAM, &j.Need.Slots, &j.Attempt, &j.Host,
-		&submitted, &placed, &started, &ended, &reason, &j.End.ExitCode, &j.End.Signal, &j.End.By, &j.End.Detail)
+	var grace, submitted, placed, started, ended, suspended, suspendedFor int64
+	err := row.Scan(&j.Number, &j.Name, &j.Version, &j.Owner, &j.Team, &j.Payer, &state, &wait, &j.WaitDetail, &wish, &j.WishBy,
+		&j.Application, &j.Command, &submission, &j.Image, &grace, &j.Need.Cores, &j.Need.RAM, &j.Need.Slots, &j.Attempt, &j.Host,
+		&submitted, &placed, &started, &ended, &suspended, &suspendedFor, &reason, &j.End.ExitCode, &j.End.Signal, &j.End.By,
+		&j.End.Detail)
 	if err != nil {
 		return berth.Job{}, err
 	}
@@ -35,6 +36,7 @@ func scanJob(row scanner) (berth.Job, error) {
 	}
 	j.State, j.Wait, j.Wish, j.End.Reason = berth.State(state), berth.Wait(wait), berth.Wish(wish), berth.EndReason(reason)
 	j.Submitted, j.Placed, j.Started, j.Ended = fromMicro(submitted), fromMicro(placed), fromMicro(started), fromMicro(ended)
+	j.Suspended, j.SuspendedFor, j.Grace = fromMicro(suspended), duration(suspendedFor), duration(grace)
 	return j, nil
 }
 
@@ -69,6 +71,9 @@ func fromMicro(us int64) time.Time {
 	}
 	return time.UnixMicro(us).UTC()
 }
+
+// duration is one that the database has in microseconds.
+func duration(us int64) time.Duration { return time.Duration(us) * time.Microsecond }
 
 // stored is a time as it will be read again.
 func stored(t time.Time) time.Time { return fromMicro(micro(t)) }

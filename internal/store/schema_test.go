@@ -132,9 +132,9 @@ func TestSchemaKnowsFinalStates(t *testing.T) {
 			if ended {
 				endedAt, reason = 1, "lost"
 			}
-			_, err := s.writeDB.ExecContext(t.Context(), `INSERT INTO jobs (number, name, version, owner, state, application, command, label,
-				submission, image, need_cores, need_ram, need_slots, submitted_at, attempt, placed_at, started_at, ended_at, end_reason)
-				VALUES ($1, $2, 1, 'o', $3, '', '', '', '{}', '', 0, 0, 0, 1, $4, $5, $5, $6, $7)`,
+			_, err := s.writeDB.ExecContext(t.Context(), `INSERT INTO jobs (number, name, version, owner, team, payer, state, application, command,
+				label, submission, image, machine, grace, need_cores, need_ram, need_slots, submitted_at, attempt, placed_at, started_at, ended_at, end_reason)
+				VALUES ($1, $2, 1, 'o', '', 'o', $3, '', '', '', '{}', '', '', 0, 0, 0, 0, 1, $4, $5, $5, $6, $7)`,
 				i+1, fmt.Sprint(state, ended), string(state), attempt, started, endedAt, reason)
 			if allowed := ended == state.Final(); allowed != (err == nil) {
 				t.Errorf("state %s, ended %v: %v", state, ended, err)
@@ -146,12 +146,13 @@ func TestSchemaKnowsFinalStates(t *testing.T) {
 func TestSchemaRefuses(t *testing.T) {
 	t.Parallel()
 	s := openInternal(t)
-	if _, _, err := s.CreateJob(t.Context(), NewJob{Job: berth.Job{Name: "n", Owner: "o"}}); err != nil {
+	if _, _, err := s.CreateJob(t.Context(), NewJob{Job: berth.Job{Name: "n", Owner: "o", Payer: "o"}}); err != nil {
 		t.Fatal(err)
 	}
 	for _, set := range []string{
 		"state = 'held'", "state = 'running'", "state = 'completed'", "ended_at = 1", "placed_at = 1", "attempt = 'a'", "started_at = 1",
 		"wait = 'x'", "wish = 'x'", "end_reason = 'lost'", "need_cores = -1", "version = 0", "owner = ''", "submitted_at = NULL",
+		"payer = ''", "team = NULL", "machine = NULL", "grace = -1", "suspended_for = -1", "suspended_at = 1",
 		"state = 'canceled', ended_at = 1, end_reason = 'canceled', wait = 'image'",
 		"state = 'starting', placed_at = 1",
 		"state = 'running', placed_at = 1, attempt = 'a'",
@@ -160,8 +161,21 @@ func TestSchemaRefuses(t *testing.T) {
 			t.Errorf("the schema allows %s", set)
 		}
 	}
-	if _, err := s.writeDB.ExecContext(t.Context(), "INSERT INTO events (number, seq, kind, at, data) VALUES (2, 1, '', 0, '')"); err == nil {
-		t.Error("an event without a job")
+	for what, values := range map[string]string{
+		"no id":                  "NULL, 1, 2, 'k', 0, '', 'queued', ''",
+		"an id that is there":    "1, 1, 2, 'k', 0, '', 'queued', ''",
+		"an event without state": "2, 1, 2, 'k', 0, '', '', ''",
+		"an act with a state":    "2, 0, 2, 'k', 0, 'a', 'queued', ''",
+		"an act of nobody":       "2, 0, 2, 'k', 0, '', '', ''",
+		"an act out of order":    "2, 0, 1, 'k', 0, 'a', '', ''",
+	} {
+		if _, err := s.writeDB.ExecContext(t.Context(), "INSERT INTO events ("+recordColumns+") VALUES ("+values+")"); err == nil {
+			t.Errorf("the schema allows %s", what)
+		}
+	}
+	if _, err := s.writeDB.ExecContext(t.Context(),
+		"INSERT INTO users (name, email, admin, disabled, billing, team_admin) VALUES ('u', '', FALSE, FALSE, FALSE, TRUE)"); err == nil {
+		t.Error("the schema allows the administrator of no team")
 	}
 }
 
@@ -274,21 +288,27 @@ func emptyField(v reflect.Value, path string) string {
 	return ""
 }
 
-func TestEventFormat(t *testing.T) {
+// TestRecordFormat pins how records of the log lie in the database.
+func TestRecordFormat(t *testing.T) {
 	t.Parallel()
-	ev := berth.Event{
-		Kind: berth.EventEnded, By: "b", Attempt: "a", Host: "h", Wait: berth.WaitImage, Detail: "d",
+	ev, err := eventEntry(berth.Event{
+		Kind: berth.EventEnded, By: "b", From: "f", Signal: 20, Attempt: "a", Host: "h", Wait: berth.WaitImage, Detail: "d",
 		Exit: berth.Exit{Known: true, Ran: true, Code: 137, Signal: 9, OutOfMemory: true, Detail: "x"},
-	}
-	const want = `{"By":"b","Attempt":"a","Host":"h","Wait":"image","Detail":"d",` +
+	})
+	const want = `{"From":"f","Signal":20,"Attempt":"a","Host":"h","Wait":"image","Detail":"d",` +
 		`"Exit":{"Known":true,"Ran":true,"Code":137,"Signal":9,"OutOfMemory":true,"Detail":"x"}}`
-	if got, err := encodeEvent(ev); got != want || err != nil {
-		t.Errorf("%s, %v; want %s", got, err, want)
+	if ev.data != want || err != nil {
+		t.Errorf("%s, %v; want %s", ev.data, err, want)
 	}
-	if got, err := encodeEvent(berth.Event{Kind: berth.EventStarted}); got != "{}" || err != nil {
-		t.Errorf("%s, %v; want {}", got, err)
+	act, err := actEntry(berth.Act{Kind: berth.ActUserAdded, By: "b", From: "f", Subject: "s", Detail: "d"})
+	if want := `{"From":"f","Subject":"s","Detail":"d"}`; act.data != want || err != nil {
+		t.Errorf("%s, %v; want %s", act.data, err, want)
 	}
-	if fields := reflect.TypeFor[berth.Event](); fields.NumField() != reflect.TypeFor[eventData]().NumField()+2 {
+	if got, err := eventEntry(berth.Event{Kind: berth.EventStarted}); got.data != "{}" || err != nil {
+		t.Errorf("%s, %v; want {}", got.data, err)
+	}
+	// Kind, At and By have columns; Subject is of acts only.
+	if fields := reflect.TypeFor[berth.Event](); fields.NumField()-3 != reflect.TypeFor[recordData]().NumField()-1 {
 		t.Errorf("events have %d fields: keep the new one too", fields.NumField())
 	}
 }

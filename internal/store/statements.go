@@ -44,11 +44,14 @@ func (s *statements) queryRow(ctx context.Context, text string, args ...any) *sq
 // writeStatements are what the submission and the life of a job need, thousands of times a second.
 func writeStatements() []string {
 	return []string{
-		takeNumber, addTotals, insertJob, insertEvent, insertSecret, deleteSecret, insertKey, selectKey,
-		selectJobByNumber, updateJob,
+		addTotals, insertJob, insertRecord, insertSecret, deleteSecret, insertKey, selectKey,
+		selectJobByNumber, updateJob, selectOpen,
 	}
 }
 
 func readStatements() []string {
-	return []string{selectJobByNumber, selectJobByName, selectUserByKey, selectMachines, selectVault, selectKey, selectSecret}
+	return []string{
+		selectJobByNumber, selectJobByName, selectUserByKey, selectMachines, selectVault, selectKey, selectSecret, selectEvents,
+		countAhead,
+	}
 }

@@ -1,4 +1,5 @@
-// Package store keeps the jobs, users, vaults and machine types of the server in SQLite or PostgreSQL, by one SQL text for both.
+// Package store keeps the jobs, users, teams, vaults and machine types of the server, and the log of what happened to them, in SQLite
+// or PostgreSQL, by one SQL text for both.
 //
 // What a method that writes has returned without an error is on disk. Writes that come together are committed together, see
 // writer; reads have connections of their own and never wait for a write.
@@ -18,9 +19,9 @@ import (
 type Config struct {
 	// DSN is sqlite:PATH or a postgres:// URL.
 	DSN string
-	// OnChange is called with every stored event of a job and the job after it, once it is committed, in the order of the commits
-	// and never twice at a time. It must not block and must not call methods of the Store that write. May be nil.
-	OnChange func(berth.Job, berth.Event)
+	// OnChange is called with every stored record of a job and the job after it, once it is committed, in the order of their IDs
+	// and never twice at a time; acts that concern no job are not told. It must not block and must not call methods of the Store that write. May be nil.
+	OnChange func(berth.Job, berth.Record)
 	Log      *slog.Logger
 }
 
@@ -48,7 +49,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	return s, nil
 }
 
-func (s *Store) prepare(ctx context.Context, databases *databases, onChange func(berth.Job, berth.Event)) error {
+func (s *Store) prepare(ctx context.Context, databases *databases, onChange func(berth.Job, berth.Record)) error {
 	if err := migrate(ctx, databases, s.log); err != nil {
 		return err
 	}

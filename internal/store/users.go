@@ -2,35 +2,65 @@ package store
 
 import (
 	"context"
+	"database/sql"
+	"errors"
 	"fmt"
 
 	"github.com/berth-hpc/berth"
 )
 
 const (
-	userColumns     = `u.name, u.admin, u.disabled, u.billing`
-	insertUser      = `INSERT INTO users (name, admin, disabled, billing) VALUES ($1, $2, $3, $4) ON CONFLICT (name) DO NOTHING`
-	insertAPIKey    = `INSERT INTO api_keys (hash, user_name) VALUES ($1, $2)`
-	selectUser      = `SELECT ` + userColumns + ` FROM users u WHERE u.name = $1`
-	selectUserByKey = `SELECT ` + userColumns + ` FROM users u JOIN api_keys k ON k.user_name = u.name WHERE k.hash = $1`
-	selectUsers     = `SELECT ` + userColumns + ` FROM users u ORDER BY u.name`
+	userColumns = `u.name, u.email, u.admin, u.disabled, u.billing, u.team, u.team_admin, COALESCE(t.payer, ''),
+	COALESCE(p.disabled OR NOT p.billing, FALSE)`
+	// userTeam brings the payer of the team.
+	userTeam   = ` LEFT JOIN teams t ON t.name = u.team LEFT JOIN users p ON p.name = t.payer`
+	insertUser = `INSERT INTO users (name, email, admin, disabled, billing, team, team_admin) VALUES ($1, $2, $3, $4, $5, $6, $7)
+	ON CONFLICT (name) DO NOTHING`
+	updateUser = `UPDATE users SET email = $2, admin = $3, disabled = $4, billing = $5, team = $6, team_admin = $7 WHERE name = $1`
+	selectUser = `SELECT ` + userColumns + ` FROM users u` + userTeam + ` WHERE u.name = $1`
+	// selectUserByKey is on the way of every request.
+	selectUserByKey = `SELECT ` + userColumns + `, ` + keyColumns + ` FROM api_keys k JOIN users u ON u.name = k.user_name` + userTeam + `
+	WHERE k.hash = $1`
+	selectUsers       = `SELECT ` + userColumns + ` FROM users u` + userTeam + ` ORDER BY u.name`
+	selectUsersOfTeam = `SELECT ` + userColumns + ` FROM users u` + userTeam + ` WHERE u.team <> '' AND u.team = $1 ORDER BY u.name`
 )
 
-// CreateUser stores a user with the hash of an API key and with vaults, all or nothing. The owner of the vaults is the user,
-// whatever they say. Conflict when there is a user of that name or the key is somebody's.
-func (s *Store) CreateUser(ctx context.Context, u berth.User, keyHash string, vaults []berth.Vault) error {
-	return s.write(ctx, "create a user", func(b *batch) error {
-		n, err := b.exec(insertUser, u.Name, u.Admin, u.Disabled, u.Billing)
+// NewUser is a user to be stored.
+type NewUser struct {
+	// User is without what its team says: Payer and PayerStopped.
+	User berth.User
+	// Key is the first API key, KeyHash its hash; none when KeyHash is empty. It is the user's, whatever it says.
+	Key     berth.Key
+	KeyHash string
+	// Vaults are the user's, whatever they say.
+	Vaults []berth.Vault
+}
+
+// CreateUser stores a user with an API key and with vaults, all or nothing. Conflict when there is a user of that name or the key
+// is somebody's; Invalid when there is no such team.
+func (s *Store) CreateUser(ctx context.Context, n NewUser, act berth.Act) error {
+	u := n.User
+	for _, text := range []*string{&u.Name, &u.Email, &u.Team} {
+		clean(text)
+	}
+	return s.act(ctx, "create a user", act, func(b *batch) error {
+		if err := checkTeam(b, u); err != nil {
+			return err
+		}
+		inserted, err := b.exec(insertUser, u.Name, u.Email, u.Admin, u.Disabled, u.Billing, u.Team, u.TeamAdmin)
 		switch {
 		case err != nil:
 			return fmt.Errorf("insert: %w", err)
-		case n == 0:
+		case inserted == 0:
 			return refuse(&berth.Error{Kind: berth.Conflict, Msg: "There is a user of that name", Detail: u.Name})
 		}
-		if _, err := b.exec(insertAPIKey, keyHash, u.Name); err != nil {
-			return fmt.Errorf("insert key: %w", err)
+		if n.KeyHash != "" {
+			n.Key.User = u.Name
+			if err := addKey(b, n.Key, n.KeyHash); err != nil {
+				return err
+			}
 		}
-		for _, v := range vaults {
+		for _, v := range n.Vaults {
 			if _, err := b.exec(insertVault, u.Name, v.Name, string(v.Kind), v.Path); err != nil {
 				return fmt.Errorf("insert vault: %w", err)
 			}
@@ -39,8 +69,106 @@ func (s *Store) CreateUser(ctx context.Context, u berth.User, keyHash string, va
 	})
 }
 
+// UserChange says what becomes different of a user; nil stays.
+type UserChange struct {
+	Email                               *string
+	Admin, Disabled, Billing, TeamAdmin *bool
+	// Team is the team that the user goes to, empty for none. Who goes is no administrator of the new one unless TeamAdmin says so.
+	Team *string
+}
+
+// to returns the user after the change.
+func (c UserChange) to(u berth.User) berth.User {
+	if c.Team != nil && *c.Team != u.Team {
+		u.Team, u.TeamAdmin = *c.Team, false
+	}
+	if c.Email != nil {
+		u.Email = *c.Email
+	}
+	for _, flag := range []struct{ from, to *bool }{
+		{c.Admin, &u.Admin}, {c.Disabled, &u.Disabled}, {c.Billing, &u.Billing}, {c.TeamAdmin, &u.TeamAdmin},
+	} {
+		if flag.from != nil {
+			*flag.to = *flag.from
+		}
+	}
+	clean(&u.Email)
+	clean(&u.Team)
+	return u
+}
+
+// ChangeUser changes a user and returns it. NotFound when there is no such user; Invalid when there is no such team, or an
+// administrator of none; Conflict when the user pays for the team that the change takes it out of.
+func (s *Store) ChangeUser(ctx context.Context, name string, change UserChange, act berth.Act) (berth.User, error) {
+	clean(&name)
+	var changed berth.User
+	err := s.act(ctx, "change a user", act, func(b *batch) error {
+		before, err := readUser(b, name)
+		if err != nil {
+			return err
+		}
+		after := change.to(before)
+		if after.Team != before.Team && before.Payer == name {
+			return refuse(&berth.Error{
+				Kind: berth.Conflict, Msg: "The user pays for the team and cannot leave it",
+				Detail: "give team " + before.Team + " another payer or remove it first",
+			})
+		}
+		if err := checkTeam(b, after); err != nil {
+			return err
+		}
+		if err := writeUser(b, after); err != nil {
+			return err
+		}
+		changed, err = readUser(b, name) // with the payer that it has now
+		return err
+	})
+	if err != nil {
+		return berth.User{}, err
+	}
+	return changed, nil
+}
+
+// checkTeam refuses a user of a team that is not there, and the administrator of no team.
+func checkTeam(b *batch, u berth.User) error {
+	if u.Team == "" && u.TeamAdmin {
+		return refuse(&berth.Error{Kind: berth.Invalid, Msg: "The user is in no team to administer", Detail: u.Name})
+	}
+	if u.Team == "" {
+		return nil
+	}
+	_, err := scanTeam(b.queryRow(selectTeam, u.Team))
+	if errors.Is(err, sql.ErrNoRows) {
+		return refuse(&berth.Error{Kind: berth.Invalid, Msg: "There is no team of that name", Detail: u.Team, Err: err})
+	}
+	return err
+}
+
+// readUser returns a user within a transaction, or refuses.
+func readUser(b *batch, name string) (berth.User, error) {
+	u, err := scanUser(b.queryRow(selectUser, name))
+	if errors.Is(err, sql.ErrNoRows) {
+		return berth.User{}, refuse(&berth.Error{Kind: berth.NotFound, Msg: msgNotFound, Err: err})
+	}
+	return u, err
+}
+
+func writeUser(b *batch, u berth.User) error {
+	if _, err := b.exec(updateUser, u.Name, u.Email, u.Admin, u.Disabled, u.Billing, u.Team, u.TeamAdmin); err != nil {
+		return fmt.Errorf("update: %w", err)
+	}
+	return nil
+}
+
+// userFields are where the columns of userColumns go.
+func userFields(u *berth.User) []any {
+	return []any{
+		&u.Name, &u.Email, &u.Admin, &u.Disabled, &u.Billing, &u.Team, &u.TeamAdmin, &u.Payer, &u.PayerStopped,
+	}
+}
+
 func scanUser(row scanner) (u berth.User, err error) {
-	err = row.Scan(&u.Name, &u.Admin, &u.Disabled, &u.Billing)
+	err = row.Scan(userFields(&u)...)
 	return u, err
 }
 
@@ -51,15 +179,22 @@ func (s *Store) User(ctx context.Context, name string) (berth.User, error) {
 	return u, wrap(ctx, "read a user", err)
 }
 
-// UserByKey returns the user with the API key of this hash, or NotFound.
-func (s *Store) UserByKey(ctx context.Context, keyHash string) (berth.User, error) {
-	u, err := scanUser(s.reads.queryRow(ctx, selectUserByKey, keyHash))
-	return u, wrap(ctx, "read a user by key", err)
+// UserByKey returns the API key of this hash and its user, or NotFound. Whether the key has expired and the user is disabled is for
+// the caller to see.
+func (s *Store) UserByKey(ctx context.Context, keyHash string) (berth.User, berth.Key, error) {
+	var u berth.User
+	k, err := scanKeyAfter(s.reads.queryRow(ctx, selectUserByKey, keyHash), userFields(&u)...)
+	return u, k, wrap(ctx, "read a user by key", err)
 }
 
-// Users returns every user by name.
-func (s *Store) Users(ctx context.Context) ([]berth.User, error) {
-	rows, err := s.reads.query(ctx, selectUsers)
+// Users returns the users of a team by name, or every user when team is empty.
+func (s *Store) Users(ctx context.Context, team string) ([]berth.User, error) {
+	text, args := selectUsers, []any{}
+	if team != "" {
+		clean(&team)
+		text, args = selectUsersOfTeam, []any{team}
+	}
+	rows, err := s.reads.query(ctx, text, args...)
 	users, err := scanAll(rows, err, scanUser)
 	return users, wrap(ctx, "list users", err)
 }

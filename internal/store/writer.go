@@ -25,7 +25,7 @@ type writer struct {
 	statements *statements
 	// timeout bounds a transaction; 0 is no bound.
 	timeout  time.Duration
-	onChange func(berth.Job, berth.Event)
+	onChange func(berth.Job, berth.Record)
 
 	mu      sync.Mutex
 	queue   []*operation
@@ -239,7 +239,7 @@ func (w *writer) publish(changes []change) {
 		return
 	}
 	for _, c := range changes {
-		w.onChange(c.job, c.event)
+		w.onChange(c.job, c.record)
 	}
 }
 

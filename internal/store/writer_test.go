@@ -60,14 +60,14 @@ func awaitQueue(w *writer, n int) {
 // insertOne is an operation that stores one row.
 func insertOne(name string) func(*batch) error {
 	return func(b *batch) error {
-		_, err := b.exec(insertUser, name, false, false, false)
+		_, err := b.exec(insertUser, name, "", false, false, false, "", false)
 		return err
 	}
 }
 
 func names(t *testing.T, s *Store) []string {
 	t.Helper()
-	users, err := s.Users(t.Context())
+	users, err := s.Users(t.Context(), "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -139,6 +139,51 @@ func TestRefusalRollsNothingBack(t *testing.T) {
 	}
 	if _, wrapped := errors.AsType[*refusal](errs[1]); wrapped {
 		t.Error("the refusal is still wrapped")
+	}
+}
+
+// TestRefusalGivesBack holds that what is refused in the middle of a transaction uses neither a number nor an ID.
+func TestRefusalGivesBack(t *testing.T) {
+	t.Parallel()
+	s := openInternal(t)
+	job := func(name string) func(*batch) error {
+		return func(b *batch) error {
+			insert, err := newInsertion(NewJob{Job: berth.Job{Name: name, Owner: "o", Payer: "o"}})
+			if err != nil {
+				return err
+			}
+			_, _, err = insert.run(b)
+			return err
+		}
+	}
+	act := func(err error) func(*batch) error {
+		return func(b *batch) error {
+			entry, encodeErr := actEntry(berth.Act{Kind: berth.ActImagePulled, By: "o"})
+			return errors.Join(encodeErr, entry.with(b, func(*batch) error { return err }))
+		}
+	}
+	no := errors.New("no")
+	errs := batches(t, s, []func(*batch) error{
+		act(refuse(no)), job("a"), job("a"), act(nil), act(refuse(no)), job("b"), act(refuse(no)),
+	})
+	for i, want := range []error{no, nil, ErrNameTaken, nil, no, nil, no} {
+		if !errors.Is(errs[i], want) {
+			t.Errorf("operation %d: %v, want %v", i, errs[i], want)
+		}
+	}
+	records, err := s.Audit(t.Context(), AuditFilter{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got [][2]int64 // ID and number of the job
+	for _, record := range records {
+		got = append(got, [2]int64{record.ID, record.Number})
+	}
+	if want := [][2]int64{{3, 2}, {2, 0}, {1, 1}}; !slices.Equal(got, want) {
+		t.Errorf("the log has %v, want %v", got, want)
+	}
+	if last, err := s.LastRecord(t.Context()); err != nil || last != 3 {
+		t.Errorf("last record %d, %v", last, err)
 	}
 }
 
@@ -236,14 +281,14 @@ func TestCloseWaits(t *testing.T) {
 func TestPanicInOnChange(t *testing.T) {
 	t.Parallel()
 	s := openInternal(t)
-	s.writes.onChange = func(berth.Job, berth.Event) { panic("OnChange") }
+	s.writes.onChange = func(berth.Job, berth.Record) { panic("OnChange") }
 	func() {
 		defer func() {
 			if recover() == nil {
 				t.Error("no panic")
 			}
 		}()
-		_, _, _ = s.CreateJob(t.Context(), NewJob{Job: berth.Job{Name: "n", Owner: "o"}})
+		_, _, _ = s.CreateJob(t.Context(), NewJob{Job: berth.Job{Name: "n", Owner: "o", Payer: "o"}})
 	}()
 	s.writes.onChange = nil
 	if err := s.writes.do(t.Context(), insertOne("a")); err != nil {

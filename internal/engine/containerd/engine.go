@@ -71,7 +71,7 @@ type Config struct {
 	Log           *slog.Logger
 }
 
-// Engine implements engine.Engine and engine.Images. Its methods may be called concurrently.
+// Engine implements engine.Engine, engine.Agents, engine.Meter and engine.Images. Its methods may be called concurrently.
 type Engine struct {
 	*imageStore
 
@@ -101,6 +101,8 @@ type Engine struct {
 
 var (
 	_ engine.Engine = (*Engine)(nil)
+	_ engine.Agents = (*Engine)(nil)
+	_ engine.Meter  = (*Engine)(nil)
 	_ engine.Images = (*Engine)(nil)
 )
 

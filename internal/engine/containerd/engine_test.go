@@ -7,7 +7,6 @@ import (
 	"os"
 	"testing"
 
-	"github.com/berth-hpc/berth/internal/engine"
 	"github.com/berth-hpc/berth/internal/engine/containerd"
 	"github.com/berth-hpc/berth/internal/engine/enginetest"
 )
@@ -34,7 +33,7 @@ func TestConformance(t *testing.T) {
 	enginetest.Run(t, func(t *testing.T) enginetest.Subject {
 		machine := newMachine(t)
 		e := machine.open(t)
-		return enginetest.Subject{Engine: e, Restart: func(t *testing.T) engine.Engine {
+		return enginetest.Subject{Engine: e, Restart: func(t *testing.T) enginetest.Engine {
 			if err := e.Close(); err != nil {
 				t.Fatal(err)
 			}

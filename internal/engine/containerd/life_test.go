@@ -153,6 +153,9 @@ func TestSharedContainerd(t *testing.T) {
 	if err := second.Stop(t.Context(), a.ID, 0); !errors.Is(err, engine.ErrNotFound) {
 		t.Errorf("Stop by the other server: %v; want ErrNotFound", err)
 	}
+	if _, err := second.Ask(t.Context(), a.ID, infoRequest); !errors.Is(err, engine.ErrNotFound) {
+		t.Errorf("Ask by the other server: %v; want ErrNotFound", err)
+	}
 	if err := second.Remove(t.Context(), a.ID); err != nil {
 		t.Errorf("Remove by the other server: %v; want nil", err)
 	}

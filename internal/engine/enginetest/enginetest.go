@@ -25,12 +25,22 @@ const Image = "local/busybox:latest"
 // patience is how long something that must happen may take on a loaded machine.
 const patience = time.Minute
 
+// Actions are what the image offers to do. Each is an echo.
+var Actions = map[string]agentapi.Action{"greet": {Args: "echo good day", Alt: "Says good day"}}
+
+// Engine is all of what an engine promises besides images.
+type Engine interface {
+	engine.Engine
+	engine.Agents
+	engine.Meter
+}
+
 // Subject is an engine under test.
 type Subject struct {
-	Engine engine.Engine
+	Engine Engine
 	// Restart returns the engine that a server has after a restart: a new one with the same state. The old one is not used any
 	// more.
-	Restart func(t *testing.T) engine.Engine
+	Restart func(t *testing.T) Engine
 }
 
 // Script is what the attempt of a test does.

@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -12,6 +13,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/berth-hpc/berth/internal/agentapi"
 )
 
 // busybox is the static program of Debian's package busybox-static.
@@ -29,7 +32,7 @@ func BusyboxRootfs(tb testing.TB) string {
 }
 
 // WriteBusyboxRootfs writes a tar of a small root filesystem, which needs no network and no image: the machine's busybox with
-// all its commands, /etc/passwd, /etc/group and /tmp. The same busybox makes the same bytes.
+// all its commands, /etc/passwd, /etc/group, /tmp, and Actions. The same busybox makes the same bytes.
 func WriteBusyboxRootfs(ctx context.Context, path string) error {
 	program, err := os.ReadFile(busybox)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -42,9 +45,13 @@ func WriteBusyboxRootfs(ctx context.Context, path string) error {
 	if err != nil {
 		return fmt.Errorf("commands of busybox: %w", err)
 	}
+	actions, err := json.Marshal(Actions)
+	if err != nil {
+		return fmt.Errorf("actions: %w", err)
+	}
 	var text bytes.Buffer
 	archive := tar.NewWriter(&text)
-	for _, dir := range []string{"bin", "dev", "etc", "proc", "root", "run", "sys", "var"} {
+	for _, dir := range []string{"bin", "dev", "etc", "etc/NAE", "proc", "root", "run", "sys", "var"} {
 		err = errors.Join(err, archive.WriteHeader(&tar.Header{Name: dir + "/", Typeflag: tar.TypeDir, Mode: 0o755}))
 	}
 	err = errors.Join(err,
@@ -52,6 +59,7 @@ func WriteBusyboxRootfs(ctx context.Context, path string) error {
 		writeFile(archive, "bin/busybox", program, 0o755),
 		writeFile(archive, "etc/passwd", []byte("root:x:0:0:root:/root:/bin/sh\n"), 0o644),
 		writeFile(archive, "etc/group", []byte("root:x:0:\n"), 0o644),
+		writeFile(archive, agentapi.ActionsFile[1:], actions, 0o644),
 	)
 	for applet := range strings.FieldsSeq(string(applets)) {
 		if applet != "busybox" {

@@ -39,6 +39,7 @@ func Run(t *testing.T, open func(t *testing.T) Subject) {
 	} {
 		t.Run(name, func(t *testing.T) { test(t, subject.Engine) })
 	}
+	t.Run("agent", func(t *testing.T) { testAgent(t, subject.Engine) })
 	t.Run("restart of the server", func(t *testing.T) { testRestart(t, subject) })
 }
 
@@ -385,6 +386,7 @@ func testRestart(t *testing.T, subject Subject) {
 	if err := e.Start(t.Context(), ends); !errors.Is(err, engine.ErrExists) {
 		t.Errorf("Start again: %v; want ErrExists", err)
 	}
+	sendSignal(t, e, ends, berth.SignalContinue)
 	if exit := AwaitExit(t, e, ended.ID).Exit; exit.Code != 6 {
 		t.Errorf("exit before the restart is %+v; want code 6", exit)
 	}

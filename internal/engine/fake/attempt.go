@@ -22,6 +22,9 @@ type attempt struct {
 	// term and now are closed when it is asked to end with a grace, and at once.
 	term, now         chan struct{}
 	termOnce, nowOnce sync.Once
+	// signals go to the program until over is closed, at its end.
+	signals chan unix.Signal
+	over    chan struct{}
 	// done is closed when it has ended; at once for one that was never started.
 	done chan struct{}
 
@@ -32,12 +35,19 @@ type attempt struct {
 	exit    berth.Exit
 	// grace is how long after term everything is killed.
 	grace time.Duration
+	// acting are the actions beside the program, nil while none can be started; actions counts them.
+	acting  *sync.WaitGroup
+	actions int
+	// computed is the time for which the program ran before computing, which is zero while it is suspended.
+	computed  time.Duration
+	computing time.Time
 }
 
 func newAttempt(what engine.Attempt, p program) *attempt {
 	a := &attempt{
 		what: what, program: p, at: engine.PhaseCreated,
-		term: make(chan struct{}), now: make(chan struct{}), done: make(chan struct{}),
+		term: make(chan struct{}), now: make(chan struct{}),
+		signals: make(chan unix.Signal), over: make(chan struct{}), done: make(chan struct{}),
 	}
 	return a
 }
@@ -68,6 +78,7 @@ func (a *attempt) start(ended func()) error {
 	}
 	a.mu.Lock()
 	a.at, a.started = engine.PhaseRunning, time.Now().UTC()
+	a.acting, a.computing = &sync.WaitGroup{}, a.started
 	report := agentapi.Report{Started: a.started}
 	a.mu.Unlock()
 	if err := a.report(report); err != nil {
@@ -76,6 +87,7 @@ func (a *attempt) start(ended func()) error {
 	go func() {
 		defer close(a.done)
 		exit := a.program.run(a)
+		a.endActions()
 		if err := a.finish(exit); err != nil {
 			exit = berth.Exit{} // as when an agent cannot report
 		}
@@ -85,6 +97,16 @@ func (a *attempt) start(ended func()) error {
 		ended()
 	}()
 	return nil
+}
+
+// endActions kills what still runs beside the program, which has ended.
+func (a *attempt) endActions() {
+	close(a.over)
+	a.mu.Lock()
+	acting := a.acting
+	a.acting = nil
+	a.mu.Unlock()
+	acting.Wait()
 }
 
 // finish writes the report of the end, unless nobody is to learn of it.
@@ -146,6 +168,12 @@ func (a *attempt) stop(grace time.Duration) {
 	})
 }
 
+func (a *attempt) graceTime() time.Duration {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.grace
+}
+
 // kill ends it and waits for its end.
 func (a *attempt) kill() {
 	a.stop(0)
@@ -157,29 +185,41 @@ func (a *attempt) kill() {
 	}
 }
 
-// sleep waits, and says how the attempt ends when it is asked to end meanwhile.
-func (a *attempt) sleep(d time.Duration, onTerm trap) (exit berth.Exit, ended bool) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	term := a.term
-	var kill <-chan time.Time
-	for {
-		select {
-		case <-timer.C:
-			return berth.Exit{}, false
-		case <-a.now:
-			return killedBy(unix.SIGKILL), true
-		case <-kill:
-			return killedBy(unix.SIGKILL), true
-		case <-term:
-			if exit, ended := onTerm.signaled(); ended {
-				return exit, true
-			}
-			term = nil
-			a.mu.Lock()
-			kill = time.After(a.grace)
-			a.mu.Unlock()
-		}
+// suspend stops the program's time, resume lets it go on.
+func (a *attempt) suspend() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !a.computing.IsZero() {
+		a.computed += time.Since(a.computing)
+		a.computing = time.Time{}
+	}
+}
+
+func (a *attempt) resume() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.computing.IsZero() {
+		a.computing = time.Now()
+	}
+}
+
+func (a *attempt) suspended() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.computing.IsZero()
+}
+
+func (a *attempt) usage() engine.Usage {
+	const memory, processes = 16 << 20, 2
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	now := time.Now()
+	cpu := a.computed
+	if !a.computing.IsZero() {
+		cpu += now.Sub(a.computing)
+	}
+	return engine.Usage{
+		At: now.UTC(), CPU: cpu, Memory: min(memory, a.what.RAM), MemoryLimit: a.what.RAM, Processes: processes,
 	}
 }
 

@@ -31,7 +31,7 @@ import (
 // ErrBroken is what a Start fails with that a job script asks for.
 var ErrBroken = errors.New("fake engine: broken as asked")
 
-// Operation is a method of engine.Engine, for Fail.
+// Operation is a method of engine.Engine, engine.Agents or engine.Meter, for Fail.
 type Operation string
 
 // The operations that can fail.
@@ -41,6 +41,8 @@ const (
 	Status Operation = "Status"
 	List   Operation = "List"
 	Remove Operation = "Remove"
+	Ask    Operation = "Ask"
+	Usage  Operation = "Usage"
 )
 
 // Config says what the engine has.
@@ -50,9 +52,11 @@ type Config struct {
 	Capacity berth.Capacity
 	// Images are in the local store from the start; Registry are those that Pull finds.
 	Images, Registry []string
+	// Actions are what every image offers.
+	Actions map[string]agentapi.Action
 }
 
-// Engine implements engine.Engine and engine.Images. It keeps nothing outside of itself, so the same object is what a restarted
+// Engine implements engine.Engine, engine.Agents, engine.Meter and engine.Images. It keeps nothing outside of itself, so the same object is what a restarted
 // server finds. Its methods may be called concurrently.
 type Engine struct {
 	cfg Config
@@ -67,6 +71,8 @@ type Engine struct {
 
 var (
 	_ engine.Engine = (*Engine)(nil)
+	_ engine.Agents = (*Engine)(nil)
+	_ engine.Meter  = (*Engine)(nil)
 	_ engine.Images = (*Engine)(nil)
 )
 

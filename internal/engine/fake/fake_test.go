@@ -11,6 +11,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/berth-hpc/berth"
+	"github.com/berth-hpc/berth/internal/agentapi"
 	"github.com/berth-hpc/berth/internal/engine"
 	"github.com/berth-hpc/berth/internal/engine/enginetest"
 	"github.com/berth-hpc/berth/internal/engine/fake"
@@ -20,7 +21,9 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func newEngine(t *testing.T) *fake.Engine {
 	t.Helper()
-	e := fake.New(fake.Config{Images: []string{enginetest.Image}, Registry: []string{"docker.io/library/alpine:latest"}})
+	e := fake.New(fake.Config{
+		Images: []string{enginetest.Image}, Registry: []string{"docker.io/library/alpine:latest"}, Actions: enginetest.Actions,
+	})
 	t.Cleanup(e.Close)
 	return e
 }
@@ -28,7 +31,7 @@ func newEngine(t *testing.T) *fake.Engine {
 func TestConformance(t *testing.T) {
 	enginetest.Run(t, func(t *testing.T) enginetest.Subject {
 		e := newEngine(t)
-		return enginetest.Subject{Engine: e, Restart: func(*testing.T) engine.Engine { return e }}
+		return enginetest.Subject{Engine: e, Restart: func(*testing.T) enginetest.Engine { return e }}
 	})
 }
 
@@ -96,6 +99,8 @@ func TestFail(t *testing.T) {
 		fake.Status: func() error { _, err := e.Status(t.Context(), a.ID); return err },
 		fake.List:   func() error { _, err := e.List(t.Context()); return err },
 		fake.Remove: func() error { return e.Remove(t.Context(), a.ID) },
+		fake.Ask:    func() error { _, err := e.Ask(t.Context(), a.ID, agentapi.Request{}); return err },
+		fake.Usage:  func() error { _, err := e.Usage(t.Context(), a.ID); return err },
 	} {
 		e.Fail(op, broken)
 		if err := call(); !errors.Is(err, broken) {

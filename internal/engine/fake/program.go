@@ -1,6 +1,7 @@
 package fake
 
 import (
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -13,7 +14,8 @@ import (
 // program is a job script as far as the fake understands shell: lines with one command each, which is one of
 //
 //	echo WORDS      sleep SECONDS [& wait]      exit CODE      kill -KILL $$      true      false
-//	trap 'exit CODE' TERM      trap '' TERM      tail /dev/zero (with "# fake: oom")
+//	trap 'exit CODE' SIGNALS      trap 'echo WORDS' SIGNALS      trap '' SIGNALS
+//	tail /dev/zero (with "# fake: oom")      yes >/dev/null
 //
 // Anything else ends it with code 127, as a shell does with a command that it does not find.
 type program struct {
@@ -54,10 +56,10 @@ func (p program) run(a *attempt) berth.Exit {
 }
 
 func (p program) follow(a *attempt) berth.Exit {
-	var onTerm trap
+	proc := &process{attempt: a, traps: make(map[unix.Signal]string), term: a.term}
 	code := 0
 	for _, line := range p.lines {
-		if exit, ended := a.sleep(0, onTerm); ended {
+		if exit, ended := proc.sleep(0); ended {
 			return exit
 		}
 		command, rest, _ := strings.Cut(line, " ")
@@ -66,8 +68,8 @@ func (p program) follow(a *attempt) berth.Exit {
 			if err := a.print(rest + "\n"); err != nil {
 				return berth.Exit{}
 			}
-		case "sleep":
-			if exit, ended := a.sleep(seconds(rest), onTerm); ended {
+		case "sleep", "yes":
+			if exit, ended := proc.sleep(seconds(rest)); ended {
 				return exit
 			}
 		case "exit":
@@ -75,7 +77,7 @@ func (p program) follow(a *attempt) berth.Exit {
 		case "kill":
 			return killedBy(unix.SIGKILL)
 		case "trap":
-			onTerm = parseTrap(rest)
+			proc.trap(rest)
 		case "true", "tail":
 			code = 0
 		case "false":
@@ -87,15 +89,38 @@ func (p program) follow(a *attempt) berth.Exit {
 	return exited(code)
 }
 
+// beside follows the program as an action: it knows echo and sleep, and ends with the attempt at the latest.
+func (p program) beside(a *attempt) {
+	for _, line := range p.lines {
+		command, rest, _ := strings.Cut(line, " ")
+		switch command {
+		case "echo":
+			if err := a.print(rest + "\n"); err != nil {
+				return
+			}
+		case "sleep":
+			timer := time.NewTimer(seconds(rest))
+			select {
+			case <-timer.C:
+			case <-a.over:
+				timer.Stop()
+				return
+			}
+		default:
+			return
+		}
+	}
+}
+
 // notFound is a shell's exit code when there is no such command.
 const notFound = 127
 
-// seconds reads the argument of sleep, which may be followed by "& wait".
+// seconds reads the argument of sleep, which may be followed by "& wait". Anything else is for ever.
 func seconds(text string) time.Duration {
 	text, _, _ = strings.Cut(text, "&")
 	n, err := strconv.ParseFloat(strings.TrimSpace(text), 64)
 	if err != nil {
-		return 0
+		return math.MaxInt64
 	}
 	return time.Duration(n * float64(time.Second))
 }
@@ -106,27 +131,4 @@ func number(text string) int {
 		return notFound
 	}
 	return n
-}
-
-// trap is what a program does when it is asked to end. The zero value ends it by the signal.
-type trap struct {
-	set    bool
-	action string
-}
-
-func parseTrap(text string) trap {
-	action, _, _ := strings.Cut(strings.TrimPrefix(text, "'"), "'")
-	return trap{set: true, action: action}
-}
-
-// signaled says how SIGTERM ends the program, if it does.
-func (t trap) signaled() (exit berth.Exit, ended bool) {
-	switch {
-	case !t.set:
-		return killedBy(unix.SIGTERM), true
-	case t.action == "":
-		return berth.Exit{}, false
-	default:
-		return exited(number(strings.TrimPrefix(t.action, "exit"))), true
-	}
 }

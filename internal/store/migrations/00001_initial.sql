@@ -1,18 +1,35 @@
 -- One text for SQLite and PostgreSQL. Times are microseconds UTC, 0 = has not happened. JSON is TEXT.
 
 -- +goose Up
+-- The team is no foreign key, because teams refer to users already; see Store.ChangeUser.
 CREATE TABLE users (
-    name     TEXT PRIMARY KEY,
-    admin    BOOLEAN NOT NULL,
-    disabled BOOLEAN NOT NULL,
-    billing  BOOLEAN NOT NULL
+    name       TEXT PRIMARY KEY,
+    email      TEXT    NOT NULL,
+    admin      BOOLEAN NOT NULL,
+    disabled   BOOLEAN NOT NULL,
+    billing    BOOLEAN NOT NULL,
+    team       TEXT    NOT NULL DEFAULT '',
+    team_admin BOOLEAN NOT NULL DEFAULT FALSE,
+    CONSTRAINT team_admin_of_a_team CHECK (team <> '' OR NOT team_admin)
+);
+CREATE INDEX users_by_team ON users (team, name) WHERE team <> '';
+
+CREATE TABLE teams (
+    name  TEXT PRIMARY KEY CHECK (name <> ''),
+    payer TEXT NOT NULL REFERENCES users (name)
 );
 
 -- Only hashes: the keys themselves are nowhere.
 CREATE TABLE api_keys (
-    hash      TEXT PRIMARY KEY,
-    user_name TEXT NOT NULL REFERENCES users (name)
+    hash       TEXT PRIMARY KEY,
+    id         TEXT    NOT NULL UNIQUE CHECK (id <> ''),
+    user_name  TEXT    NOT NULL REFERENCES users (name),
+    label      TEXT    NOT NULL,
+    read_only  BOOLEAN NOT NULL,
+    created_at BIGINT  NOT NULL,
+    expires_at BIGINT  NOT NULL CHECK (expires_at >= 0)
 );
+CREATE INDEX api_keys_by_user ON api_keys (user_name, created_at, id);
 
 CREATE TABLE vaults (
     owner TEXT NOT NULL REFERENCES users (name),
@@ -31,64 +48,83 @@ CREATE TABLE machines (
     gpus        BIGINT NOT NULL CHECK (gpus >= 0),
     scale_min   BIGINT NOT NULL CHECK (scale_min > 0),
     scale_max   BIGINT NOT NULL CHECK (scale_max >= scale_min),
+    grace       BIGINT NOT NULL CHECK (grace >= 0),
+    personal    BOOLEAN NOT NULL,
     price       DOUBLE PRECISION NOT NULL,
     position    BIGINT NOT NULL
 );
 
--- The owner is no foreign key: the history outlives an account.
+-- Owner, team and payer are no foreign keys: the history outlives an account. Durations are microseconds.
 -- SQLite builds a table for every IN of a CHECK on every insert; comparisons are three times as fast.
 CREATE TABLE jobs (
-    number       BIGINT PRIMARY KEY CHECK (number > 0),
-    name         TEXT   NOT NULL UNIQUE,
-    version      BIGINT NOT NULL CHECK (version > 0),
-    owner        TEXT   NOT NULL CHECK (owner <> ''),
-    state        TEXT   NOT NULL CHECK (state = 'queued' OR state = 'starting' OR state = 'running' OR state = 'stopping' OR state = 'completed' OR state = 'failed' OR state = 'terminated' OR state = 'canceled'),
-    wait         TEXT   NOT NULL DEFAULT '' CHECK (wait = '' OR wait = 'resources' OR wait = 'image' OR wait = 'stopping'),
-    wait_detail  TEXT   NOT NULL DEFAULT '',
-    wish         TEXT   NOT NULL DEFAULT '' CHECK (wish = '' OR wish = 'stop' OR wish = 'terminate'),
-    wish_by      TEXT   NOT NULL DEFAULT '',
-    application  TEXT   NOT NULL,
-    command      TEXT   NOT NULL,
-    label        TEXT   NOT NULL,
-    submission   TEXT   NOT NULL,
-    image        TEXT   NOT NULL,
-    need_cores   BIGINT NOT NULL CHECK (need_cores >= 0),
-    need_ram     BIGINT NOT NULL CHECK (need_ram >= 0),
-    need_slots   BIGINT NOT NULL CHECK (need_slots >= 0),
-    attempt      TEXT   NOT NULL DEFAULT '',
-    host         TEXT   NOT NULL DEFAULT '',
-    submitted_at BIGINT NOT NULL,
-    placed_at    BIGINT NOT NULL DEFAULT 0 CHECK (placed_at >= 0),
-    started_at   BIGINT NOT NULL DEFAULT 0 CHECK (started_at >= 0),
-    ended_at     BIGINT NOT NULL DEFAULT 0 CHECK (ended_at >= 0),
-    end_reason   TEXT   NOT NULL DEFAULT '' CHECK (end_reason = '' OR end_reason = 'exited' OR end_reason = 'signaled' OR end_reason = 'out-of-memory' OR end_reason = 'shutdown' OR end_reason = 'terminated' OR end_reason = 'walltime' OR end_reason = 'lost' OR end_reason = 'refused' OR end_reason = 'canceled'),
-    exit_code    BIGINT NOT NULL DEFAULT 0,
-    exit_signal  BIGINT NOT NULL DEFAULT 0 CHECK (exit_signal >= 0),
-    end_by       TEXT   NOT NULL DEFAULT '',
-    end_detail   TEXT   NOT NULL DEFAULT '',
+    number        BIGINT PRIMARY KEY CHECK (number > 0),
+    name          TEXT   NOT NULL UNIQUE,
+    version       BIGINT NOT NULL CHECK (version > 0),
+    owner         TEXT   NOT NULL CHECK (owner <> ''),
+    team          TEXT   NOT NULL,
+    payer         TEXT   NOT NULL CHECK (payer <> ''),
+    state         TEXT   NOT NULL CHECK (state = 'queued' OR state = 'starting' OR state = 'running' OR state = 'stopping' OR state = 'completed' OR state = 'failed' OR state = 'terminated' OR state = 'canceled'),
+    wait          TEXT   NOT NULL DEFAULT '' CHECK (wait = '' OR wait = 'resources' OR wait = 'image' OR wait = 'stopping'),
+    wait_detail   TEXT   NOT NULL DEFAULT '',
+    wish          TEXT   NOT NULL DEFAULT '' CHECK (wish = '' OR wish = 'stop' OR wish = 'terminate'),
+    wish_by       TEXT   NOT NULL DEFAULT '',
+    application   TEXT   NOT NULL,
+    command       TEXT   NOT NULL,
+    label         TEXT   NOT NULL,
+    submission    TEXT   NOT NULL,
+    image         TEXT   NOT NULL,
+    machine       TEXT   NOT NULL,
+    grace         BIGINT NOT NULL CHECK (grace >= 0),
+    need_cores    BIGINT NOT NULL CHECK (need_cores >= 0),
+    need_ram      BIGINT NOT NULL CHECK (need_ram >= 0),
+    need_slots    BIGINT NOT NULL CHECK (need_slots >= 0),
+    attempt       TEXT   NOT NULL DEFAULT '',
+    host          TEXT   NOT NULL DEFAULT '',
+    submitted_at  BIGINT NOT NULL,
+    placed_at     BIGINT NOT NULL DEFAULT 0 CHECK (placed_at >= 0),
+    started_at    BIGINT NOT NULL DEFAULT 0 CHECK (started_at >= 0),
+    ended_at      BIGINT NOT NULL DEFAULT 0 CHECK (ended_at >= 0),
+    suspended_at  BIGINT NOT NULL DEFAULT 0 CHECK (suspended_at >= 0),
+    suspended_for BIGINT NOT NULL DEFAULT 0 CHECK (suspended_for >= 0),
+    end_reason    TEXT   NOT NULL DEFAULT '' CHECK (end_reason = '' OR end_reason = 'exited' OR end_reason = 'signaled' OR end_reason = 'out-of-memory' OR end_reason = 'shutdown' OR end_reason = 'terminated' OR end_reason = 'walltime' OR end_reason = 'lost' OR end_reason = 'refused' OR end_reason = 'canceled'),
+    exit_code     BIGINT NOT NULL DEFAULT 0,
+    exit_signal   BIGINT NOT NULL DEFAULT 0 CHECK (exit_signal >= 0),
+    end_by        TEXT   NOT NULL DEFAULT '',
+    end_detail    TEXT   NOT NULL DEFAULT '',
     CONSTRAINT ended_when_final CHECK ((state = 'completed' OR state = 'failed' OR state = 'terminated' OR state = 'canceled') = (ended_at > 0)),
     CONSTRAINT end_reason_when_final CHECK ((end_reason <> '') = (ended_at > 0)),
     CONSTRAINT attempt_when_placed CHECK ((attempt <> '') = (placed_at > 0)),
     CONSTRAINT placed_unless_queued CHECK (state = 'canceled' OR (state = 'queued') = (placed_at = 0)),
     CONSTRAINT started_after_placed CHECK (started_at = 0 OR placed_at > 0),
     CONSTRAINT started_when_running CHECK (state <> 'running' OR started_at > 0),
-    CONSTRAINT no_wait_when_final CHECK (wait = '' OR ended_at = 0)
+    CONSTRAINT no_wait_when_final CHECK (wait = '' OR ended_at = 0),
+    CONSTRAINT suspended_with_container CHECK (suspended_at = 0 OR state = 'running' OR state = 'stopping')
 );
 
 -- Listings walk these in the order of numbers, one state at a time, and stop at their limit; see Store.Jobs.
 CREATE INDEX jobs_by_state ON jobs (state, number);
 CREATE INDEX jobs_by_owner ON jobs (owner, state, number);
+CREATE INDEX jobs_by_team ON jobs (team, state, number) WHERE team <> '';
 CREATE INDEX jobs_by_label ON jobs (label, state, number) WHERE label <> '';
 
--- seq is the version that the job has after the event.
+-- The log: what happened to jobs, and what somebody did that concerns no job, which has number 0 and no state. id grows in the order
+-- of the commits. seq is the version that the job has after the event, and the id where there is no job. actor is who did it, empty
+-- for what happened by itself.
 CREATE TABLE events (
-    number BIGINT NOT NULL REFERENCES jobs (number),
+    id     BIGINT NOT NULL CHECK (id > 0),
+    number BIGINT NOT NULL CHECK (number >= 0),
     seq    BIGINT NOT NULL,
     kind   TEXT   NOT NULL,
     at     BIGINT NOT NULL,
+    actor  TEXT   NOT NULL,
+    state  TEXT   NOT NULL,
     data   TEXT   NOT NULL,
-    PRIMARY KEY (number, seq)
+    PRIMARY KEY (number, seq),
+    CONSTRAINT state_of_a_job CHECK ((number > 0) = (state <> '')),
+    CONSTRAINT act_has_an_actor CHECK (number > 0 OR actor <> '' AND seq = id)
 );
+CREATE UNIQUE INDEX events_by_id ON events (id);
+CREATE INDEX events_by_actor ON events (actor, id) WHERE actor <> '';
 
 -- Deleted with the end of the job.
 CREATE TABLE pull_secrets (
@@ -106,9 +142,10 @@ CREATE TABLE idempotency_keys (
 );
 CREATE INDEX idempotency_keys_by_age ON idempotency_keys (created_at);
 
--- One row: the last job number given out, and how many jobs are in each state.
+-- One row: the last job number and the last id of the log given out, and how many jobs are in each state.
 CREATE TABLE totals (
     number     BIGINT NOT NULL,
+    event      BIGINT NOT NULL,
     queued     BIGINT NOT NULL CHECK (queued >= 0),
     starting   BIGINT NOT NULL CHECK (starting >= 0),
     running    BIGINT NOT NULL CHECK (running >= 0),
@@ -118,4 +155,4 @@ CREATE TABLE totals (
     terminated BIGINT NOT NULL CHECK (terminated >= 0),
     canceled   BIGINT NOT NULL CHECK (canceled >= 0)
 );
-INSERT INTO totals VALUES (0, 0, 0, 0, 0, 0, 0, 0, 0);
+INSERT INTO totals VALUES (0, 0, 0, 0, 0, 0, 0, 0, 0, 0);

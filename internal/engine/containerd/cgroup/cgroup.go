@@ -102,15 +102,22 @@ func counter(path, key string) (int, bool) {
 	if err != nil {
 		return 0, false
 	}
-	for line := range strings.Lines(string(text)) {
-		name, value, _ := strings.Cut(strings.TrimSpace(line), " ")
-		if name != key {
-			continue
-		}
-		n, err := strconv.Atoi(value)
-		return n, err == nil
+	value, ok := field(string(text), key)
+	if !ok {
+		return 0, false
 	}
-	return 0, false
+	n, err := strconv.Atoi(value)
+	return n, err == nil
+}
+
+// field returns the value of a line "key value".
+func field(text, key string) (value string, ok bool) {
+	for line := range strings.Lines(text) {
+		if name, value, ok := strings.Cut(strings.TrimSpace(line), " "); ok && name == key {
+			return value, true
+		}
+	}
+	return "", false
 }
 
 // Remove kills every process of the group, waits until they are gone, and removes it. Safe to call for one that is not there.

@@ -1,0 +1,116 @@
+package main
+
+import (
+	"context"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/berth-hpc/berth/client"
+)
+
+func (a *app) adminCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "admin",
+		Short: "Manage users, teams and machine types, and see who did what",
+		Args:  cobra.ArbitraryArgs,
+		RunE:  group,
+	}
+	user := &cobra.Command{
+		Use:   "user",
+		Short: "Manage accounts and their API keys",
+		Args:  cobra.ArbitraryArgs,
+		RunE:  group,
+	}
+	user.AddCommand(a.userAddCommand(), a.userListCommand(), a.userShowCommand(), a.userSetCommand(), a.userBillingCommand(),
+		a.userSwitchCommand("disable"), a.userSwitchCommand("enable"), a.userKeyCommand())
+	team := &cobra.Command{
+		Use:   "team",
+		Short: "Manage teams: users with one of them who pays for their jobs",
+		Args:  cobra.ArbitraryArgs,
+		RunE:  group,
+	}
+	team.AddCommand(a.teamListCommand(), a.teamPayerCommand("add"), a.teamPayerCommand("set"), a.teamRemoveCommand())
+	machine := &cobra.Command{
+		Use:   "machine",
+		Short: "Manage the machine types that jobs can ask for",
+		Args:  cobra.ArbitraryArgs,
+		RunE:  group,
+	}
+	machine.AddCommand(a.machineListCommand(), a.machineSetCommand(), a.machineRemoveCommand())
+	cmd.AddCommand(user, team, machine, a.auditCommand())
+	return cmd
+}
+
+// words accepts exactly these arguments, none of them empty.
+func words(names ...string) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		wrong := len(args) != len(names)
+		for _, arg := range args {
+			wrong = wrong || arg == ""
+		}
+		if wrong {
+			return usagef("give %s", strings.Join(names, " and "))
+		}
+		return nil
+	}
+}
+
+// done prints what was done to what, or as JSON the document.
+func (a *app) done(document any, format string, args ...any) error {
+	if a.flags.json {
+		return a.printJSON(document)
+	}
+	a.say(format, args...)
+	return nil
+}
+
+// removed prints that something was removed.
+func (a *app) removed(what, name string) error {
+	return a.done(map[string]string{"name": name, "status": "removed"}, "%s %s removed", what, name)
+}
+
+// completeUsers offers the names of accounts.
+func (a *app) completeUsers() cobra.CompletionFunc {
+	return a.complete(func(ctx context.Context, c *client.Client) []cobra.Completion {
+		users, err := c.Users(ctx)
+		if err != nil {
+			return nil
+		}
+		var offers []cobra.Completion
+		for _, user := range users {
+			offers = append(offers, cobra.CompletionWithDesc(clean(user.Name), clean(user.Email)))
+		}
+		return offers
+	})
+}
+
+// completeTeams offers the names of teams.
+func (a *app) completeTeams() cobra.CompletionFunc {
+	return a.complete(func(ctx context.Context, c *client.Client) []cobra.Completion {
+		teams, err := c.Teams(ctx)
+		if err != nil {
+			return nil
+		}
+		var offers []cobra.Completion
+		for _, team := range teams {
+			offers = append(offers, cobra.CompletionWithDesc(clean(team.Name), clean("paid by "+team.Payer)))
+		}
+		return offers
+	})
+}
+
+// completeKeys offers the keys of the user that was named before.
+func (a *app) completeKeys(cmd *cobra.Command, args []string, begun string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	return a.complete(func(ctx context.Context, c *client.Client) []cobra.Completion {
+		_, keys, err := c.User(ctx, args[0])
+		if err != nil {
+			return nil
+		}
+		var offers []cobra.Completion
+		for _, key := range keys {
+			offers = append(offers, cobra.CompletionWithDesc(clean(key.ID), clean(key.Label)))
+		}
+		return offers
+	})(cmd, args, begun)
+}

@@ -1,0 +1,174 @@
+package e2e
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/berth-hpc/berth/internal/berthdtest"
+	"github.com/berth-hpc/berth/internal/engine/containerd/cgroup"
+	"github.com/berth-hpc/berth/internal/engine/containerd/private"
+)
+
+// appFiles make busybox an application of the platform: an init that can be told to power off, actions, and a program that takes
+// signals in the application's place.
+var appFiles = map[string]string{
+	"sbin/init": `#!/bin/sh
+echo init is up
+while [ ! -e /tmp/off ]; do sleep 0.05; done
+echo powered off
+`,
+	"bin/poweroff": "#!/bin/sh\ntouch /tmp/off\n",
+	"etc/NAE/actions.json": `{"actions": {
+  "finish": {"args": "echo finished by $(id -un); touch /tmp/done", "alt": "End it"},
+  "linger": {"args": "echo lingering; touch /tmp/started; sleep 1000; echo too late"}
+}}`,
+	"usr/local/bin/override": `#!/bin/sh
+case $1 in
+18|19|20) echo "override got $1 as $(id -un)" >&2; echo "{\"signal\": $1, \"pid\": 77}" ;;
+*) echo '{"error": "only 18, 19 and 20 mean something here"}'; exit 1 ;;
+esac
+`,
+}
+
+// appArchive writes a docker-archive with the images local/app:latest, which has the files, and local/override:latest, which has its
+// signals handled by one of them too.
+func appArchive(t *testing.T, base v1.Image) string {
+	t.Helper()
+	layer, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) { return layerOf(appFiles) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	app, err := mutate.AppendLayers(base, layer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config, err := app.ConfigFile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	env := config.DeepCopy().Config
+	env.Env = append(env.Env, "JARVICE_SIGNAL_OVERRIDE=/usr/local/bin/override")
+	override, err := mutate.Config(app, env)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "images.tar")
+	images := map[name.Tag]v1.Image{}
+	for ref, img := range map[string]v1.Image{"local/app:latest": app, "local/override:latest": override} {
+		tag, err := name.NewTag(ref)
+		if err != nil {
+			t.Fatal(err)
+		}
+		images[tag] = img
+	}
+	if err := tarball.MultiWriteToFile(path, images); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// layerOf returns files as a tar; the same files make the same bytes.
+func layerOf(files map[string]string) (io.ReadCloser, error) {
+	var text bytes.Buffer
+	archive := tar.NewWriter(&text)
+	for _, path := range slices.Sorted(maps.Keys(files)) {
+		content := files[path]
+		if err := archive.WriteHeader(&tar.Header{Name: path, Typeflag: tar.TypeReg, Mode: 0o755, Size: int64(len(content))}); err != nil {
+			return nil, err
+		}
+		if _, err := io.WriteString(archive, content); err != nil {
+			return nil, err
+		}
+	}
+	return io.NopCloser(&text), archive.Close()
+}
+
+// cpuCmd: cpu grows|stands NUMBER waits until the processes of a job compute, or do not.
+func cpuCmd(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 2 || neg {
+		ts.Fatalf("usage: cpu grows|stands NUMBER")
+	}
+	const between = 300 * time.Millisecond // a busy loop computes for longer than a clock tick within it
+	group := cgroup.Of(attemptOf(ts, args[1]))
+	last := time.Duration(-1)
+	for deadline := time.Now().Add(berthdtest.ReadyWithin); time.Now().Before(deadline); time.Sleep(between) {
+		usage, err := group.Usage()
+		ts.Check(err)
+		if last >= 0 && (usage.CPU > last) == (args[0] == "grows") {
+			return
+		}
+		last = usage.CPU
+	}
+	ts.Fatalf("job %s: it is not so that its CPU time %s", args[1], args[0])
+}
+
+// attemptOf returns the attempt of a running job, which names its control group.
+func attemptOf(ts *testscript.TestScript, number string) string {
+	pattern := "containerd-shim-runc-v2 .*-id berth-" + number + "-.* -address " + private.StateDir(serverOf(ts).Data)
+	out, err := exec.CommandContext(context.Background(), "pgrep", "-af", pattern).Output()
+	ts.Check(err)
+	_, rest, found := strings.Cut(string(out), " -id ")
+	if !found {
+		ts.Fatalf("no shim of job %s: %s", number, out)
+	}
+	return strings.Fields(rest)[0]
+}
+
+// survivorsCmd: survivors NUMBER waits until no process, control group or shim of a job is left.
+func survivorsCmd(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 1 || neg {
+		ts.Fatalf("usage: survivors NUMBER")
+	}
+	_, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	var left string
+	for deadline := time.Now().Add(berthdtest.ReadyWithin); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		left = leftOf(ts, args[0])
+		if left == "" {
+			return
+		}
+	}
+	ts.Fatalf("of job %s there is still:\n%s", args[0], left)
+}
+
+func leftOf(ts *testscript.TestScript, number string) string {
+	state := private.StateDir(serverOf(ts).Data)
+	shims, _ := exec.CommandContext(context.Background(), "pgrep", "-af", "-id berth-"+number+"-.* -address "+state).Output() // none is an error
+	bundles, err := filepath.Glob(filepath.Join(state, "*", "*", "berth-"+number+"-*"))
+	ts.Check(err)
+	return string(shims) + strings.Join(bundles, "\n")
+}
+
+// credentialsCmd: credentials PREFIX FILE sets PREFIX_APIKEY to the key in a file of credentials.
+func credentialsCmd(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 2 || neg {
+		ts.Fatalf("usage: credentials PREFIX FILE")
+	}
+	text, err := os.ReadFile(ts.MkAbs(args[1]))
+	ts.Check(err)
+	for line := range strings.Lines(string(text)) {
+		if _, key, found := strings.Cut(strings.TrimSpace(line), "BERTH_APIKEY="); found {
+			ts.Setenv(args[0]+"_APIKEY", key)
+			return
+		}
+	}
+	ts.Fatalf("%s holds no key: %s", args[1], fmt.Sprintf("%q", text))
+}

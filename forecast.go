@@ -1,0 +1,38 @@
+package berth
+
+import "time"
+
+// Forecast says why a queued job waits, and for how long at most, as far as that is known now.
+type Forecast struct {
+	// Position is the job's place in the queue: 1 is the next one to start.
+	Position int
+	// Blockers are what keeps the job from starting, the one that must go first in front. Empty when it can start at once.
+	Blockers []Blocker
+	// Start is when the job can start at the latest when every job before it uses up its walltime limit; zero when that is not known,
+	// because one of them has none.
+	Start time.Time
+}
+
+// BlockerKind says what keeps a job from starting.
+type BlockerKind string
+
+// The kinds of blockers.
+const (
+	// BlockerImpossible: this server can never hold the job.
+	BlockerImpossible BlockerKind = "impossible"
+	// BlockerQueue: another queued job goes first. Carries Number.
+	BlockerQueue BlockerKind = "queue"
+	// BlockerResources: cores, memory or slots are taken.
+	BlockerResources BlockerKind = "resources"
+	// BlockerJob: a running job holds what is missing. Carries Number.
+	BlockerJob BlockerKind = "job"
+)
+
+// Blocker is one thing that keeps a job from starting.
+type Blocker struct {
+	Kind BlockerKind
+	// Number is the job that blocks, 0 when none does.
+	Number int64
+	// Detail is a sentence for people. It tells nothing about jobs of others but their number.
+	Detail string
+}

@@ -1,0 +1,51 @@
+package control
+
+import (
+	"github.com/berth-hpc/berth"
+)
+
+var (
+	errReadOnly      = &berth.Error{Kind: berth.Forbidden, Msg: "This key may only read"}
+	errAdminOnly     = &berth.Error{Kind: berth.Forbidden, Msg: "Only an administrator may do this"}
+	errImagesByAdmin = &berth.Error{Kind: berth.Forbidden, Msg: "Only an administrator may change images"}
+	// errRevoked ends what goes on for long, see Changes.revoke. Who is still let in may begin again.
+	errRevoked = &berth.Error{Kind: berth.Unavailable, Msg: "The account was changed; connect again"}
+)
+
+// administers returns nil when the caller may change what belongs to nobody.
+func administers(caller berth.Caller) error { return acts(caller, errAdminOnly) }
+
+// acts returns nil for an administrator with a key that may do more than read, else why not.
+func acts(caller berth.Caller, refusal *berth.Error) error {
+	switch {
+	case !caller.User.Admin:
+		return refusal
+	case caller.ReadOnly:
+		return errReadOnly
+	}
+	return nil
+}
+
+// actsFor returns nil when the caller may change the keys of a user: oneself, and administrators.
+func actsFor(caller berth.Caller, user string) error {
+	switch {
+	case !caller.User.Admin && caller.User.Name != user:
+		return errAdminOnly
+	case caller.ReadOnly:
+		return errReadOnly
+	}
+	return nil
+}
+
+// leads says whether the caller may see every job of the own team.
+func leads(caller berth.Caller) bool {
+	team := caller.User.Team
+	return team != "" && caller.MaySee(berth.Job{Team: team})
+}
+
+// act is what a caller does that concerns no job.
+func (s *Service) act(caller berth.Caller, kind berth.ActKind, subject, detail string) berth.Act {
+	return berth.Act{
+		Kind: kind, At: s.cfg.Now(), By: caller.User.Name, From: caller.From, Subject: subject, Detail: detail,
+	}
+}

@@ -1,0 +1,27 @@
+package containerd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/berth-hpc/berth/internal/engine"
+	"github.com/berth-hpc/berth/internal/engine/containerd/cgroup"
+)
+
+// Usage is engine.Meter. It reads the kernel's files alone and asks containerd nothing, so it is cheap enough for all attempts at
+// short intervals.
+func (e *Engine) Usage(ctx context.Context, id string) (engine.Usage, error) {
+	if err := ctx.Err(); err != nil {
+		return engine.Usage{}, fmt.Errorf("usage of %s: %w", id, err)
+	}
+	if !engine.ValidID(id) {
+		return engine.Usage{}, fmt.Errorf("usage of %q: %w", id, engine.ErrNotFound)
+	}
+	usage, err := cgroup.Of(id).Usage()
+	if errors.Is(err, fs.ErrNotExist) {
+		return engine.Usage{}, fmt.Errorf("usage of %s: %w", id, engine.ErrNotFound)
+	}
+	return usage, err
+}

@@ -1,0 +1,98 @@
+package fake
+
+import (
+	"context"
+	"fmt"
+	"maps"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/berth-hpc/berth"
+	"github.com/berth-hpc/berth/internal/agentapi"
+	"github.com/berth-hpc/berth/internal/engine"
+)
+
+// Ask is engine.Agents.
+func (e *Engine) Ask(ctx context.Context, id string, req agentapi.Request) (agentapi.Answer, error) {
+	a, err := e.running(ctx, Ask, id)
+	if err != nil {
+		return agentapi.Answer{}, err
+	}
+	var answer agentapi.Answer
+	runs := true
+	switch {
+	case req.Signal != nil:
+		answer, runs = a.signal(req.Signal.Number)
+	case req.Action != nil:
+		answer, runs = a.act(*req.Action, e.cfg.Actions)
+	case req.Info != nil:
+		answer.Info = &agentapi.InfoAnswer{Actions: maps.Clone(e.cfg.Actions)}
+	default:
+		answer = refusal("the request is empty")
+	}
+	if !runs {
+		return agentapi.Answer{}, fmt.Errorf("fake engine: %s does not run: %w", id, engine.ErrNotFound)
+	}
+	return answer, nil
+}
+
+// Usage is engine.Meter: attempts compute all the time on one core, except while they are suspended.
+func (e *Engine) Usage(ctx context.Context, id string) (engine.Usage, error) {
+	a, err := e.running(ctx, Usage, id)
+	if err != nil {
+		return engine.Usage{}, err
+	}
+	return a.usage(), nil
+}
+
+// running returns an attempt whose command runs, or engine.ErrNotFound.
+func (e *Engine) running(ctx context.Context, op Operation, id string) (*attempt, error) {
+	if err := e.enter(ctx, op); err != nil {
+		return nil, err
+	}
+	defer e.mu.Unlock()
+	a := e.attempts[id]
+	if a == nil || a.phase() != engine.PhaseRunning {
+		return nil, fmt.Errorf("fake engine: %s does not run: %w", id, engine.ErrNotFound)
+	}
+	return a, nil
+}
+
+func refusal(text string) agentapi.Answer {
+	return agentapi.Answer{Error: &agentapi.Error{Code: agentapi.CodeInvalid, Text: text}}
+}
+
+// commandPID is the process id of every command, as inside its container. Actions have the ones after it.
+const commandPID = 7
+
+// signal sends a signal to the program. It is false when the program has ended.
+func (a *attempt) signal(number int) (agentapi.Answer, bool) {
+	if number < 1 || number > berth.LastSignal {
+		return refusal(fmt.Sprintf("there is no signal %d", number)), true
+	}
+	select {
+	case a.signals <- unix.Signal(number):
+		return agentapi.Answer{Signal: &agentapi.SignalAnswer{Number: number, PID: commandPID}}, true
+	case <-a.over:
+		return agentapi.Answer{}, false
+	}
+}
+
+// act starts an action. It is false when the program has ended.
+func (a *attempt) act(req agentapi.ActionRequest, known map[string]agentapi.Action) (agentapi.Answer, bool) {
+	command := req.Command
+	if command == "" {
+		command = known[req.Name].Args
+	}
+	if command == "" || len(command) >= agentapi.MaxRequest {
+		return refusal(fmt.Sprintf("there is no action %q", req.Name)), true
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.acting == nil {
+		return agentapi.Answer{}, false
+	}
+	a.actions++
+	a.acting.Go(func() { parse(command).beside(a) })
+	return agentapi.Answer{Action: &agentapi.ActionAnswer{PID: commandPID + a.actions}}, true
+}

@@ -1,0 +1,119 @@
+package httpapi
+
+import (
+	"context"
+	"io"
+
+	"github.com/berth-hpc/berth"
+	"github.com/berth-hpc/berth/internal/control"
+	"github.com/berth-hpc/berth/internal/engine"
+)
+
+// Control is what the handlers need of the use cases; FromService makes one of a *control.Service.
+type Control interface {
+	Jobs
+	JobControl
+	JobWatch
+	Outputs
+	Machines
+	Images
+	Users
+	Keys
+	Teams
+}
+
+// Jobs makes, shows and ends jobs.
+type Jobs interface {
+	Batch(ctx context.Context, caller berth.Caller, req control.BatchRequest) (berth.Job, error)
+	Job(ctx context.Context, caller berth.Caller, ref control.JobRef) (berth.Job, error)
+	Jobs(ctx context.Context, caller berth.Caller, filter control.JobsFilter) ([]berth.Job, error)
+	Wait(ctx context.Context, caller berth.Caller, ref control.JobRef) (berth.Job, error)
+}
+
+// JobControl acts on jobs.
+type JobControl interface {
+	Shutdown(ctx context.Context, caller berth.Caller, ref control.JobRef) error
+	Terminate(ctx context.Context, caller berth.Caller, ref control.JobRef) error
+	Signal(ctx context.Context, caller berth.Caller, ref control.JobRef, signal int) (control.Signaled, error)
+	Action(ctx context.Context, caller berth.Caller, ref control.JobRef, name string) error
+}
+
+// JobWatch tells what jobs do, and of what happened.
+type JobWatch interface {
+	Info(ctx context.Context, caller berth.Caller, ref control.JobRef) (control.JobInfo, error)
+	Metrics(ctx context.Context, caller berth.Caller, ref control.JobRef) (control.JobMetrics, error)
+	Explain(ctx context.Context, caller berth.Caller, ref control.JobRef) (control.Explanation, error)
+	Events(ctx context.Context, caller berth.Caller, filter control.EventsFilter) (EventStream, error)
+	Audit(ctx context.Context, caller berth.Caller, filter control.AuditFilter) ([]berth.Record, error)
+}
+
+// EventStream gives out what happens to jobs.
+type EventStream interface {
+	// Next returns at least one record, or the error of ctx; then it can be called again, and nothing is lost.
+	Next(ctx context.Context) ([]berth.Record, error)
+	// Last is the ID of the last record that was given out, or behind which the stream begins.
+	Last() int64
+	Close()
+}
+
+// Outputs reads what jobs wrote.
+type Outputs interface {
+	Tail(ctx context.Context, caller berth.Caller, ref control.JobRef, lines int) ([]byte, error)
+	Output(ctx context.Context, caller berth.Caller, ref control.JobRef, lines int) ([]byte, error)
+	OpenOutput(ctx context.Context, caller berth.Caller, ref control.JobRef, offset int64, follow bool) (io.ReadCloser, error)
+}
+
+// Machines manages machine types, and tells whether the server can work.
+type Machines interface {
+	Machines(ctx context.Context, caller berth.Caller, name, vault string) ([]berth.Machine, error)
+	SetMachine(ctx context.Context, caller berth.Caller, machine berth.Machine) error
+	RemoveMachine(ctx context.Context, caller berth.Caller, name string) error
+	Ready(ctx context.Context) error
+}
+
+// Images manages the local image store.
+type Images interface {
+	Images(ctx context.Context, caller berth.Caller) ([]engine.Image, error)
+	ImportImage(ctx context.Context, caller berth.Caller, archive io.Reader, req control.ImportRequest,
+		progress engine.Progress) ([]engine.Image, error)
+	PullImage(ctx context.Context, caller berth.Caller, name, pullSecret string, progress engine.Progress) (engine.Image, error)
+	RemoveImage(ctx context.Context, caller berth.Caller, name string) error
+}
+
+// Users manages accounts.
+type Users interface {
+	Users(ctx context.Context, caller berth.Caller) ([]berth.User, error)
+	TeamUsers(ctx context.Context, caller berth.Caller) ([]berth.User, error)
+	User(ctx context.Context, caller berth.Caller, name string) (berth.User, []berth.Key, error)
+	AddUser(ctx context.Context, caller berth.Caller, req control.UserRequest) (berth.User, control.NewAPIKey, error)
+	ChangeUser(ctx context.Context, caller berth.Caller, name string, change berth.UserChange) (berth.User, error)
+}
+
+// Keys tells who asks, and manages the keys that tell it.
+type Keys interface {
+	Authenticate(ctx context.Context, username, apikey, from string) (berth.Caller, error)
+	AddKey(ctx context.Context, caller berth.Caller, user string, req control.KeyRequest) (control.NewAPIKey, error)
+	RevokeKey(ctx context.Context, caller berth.Caller, user, id string) error
+}
+
+// Teams manages teams.
+type Teams interface {
+	Teams(ctx context.Context, caller berth.Caller) ([]berth.Team, error)
+	AddTeam(ctx context.Context, caller berth.Caller, team berth.Team) error
+	ChangeTeam(ctx context.Context, caller berth.Caller, team berth.Team) error
+	RemoveTeam(ctx context.Context, caller berth.Caller, name string) error
+}
+
+// FromService returns the use cases of a service as the handlers take them.
+func FromService(service *control.Service) Control { return fromService{service} }
+
+type fromService struct{ *control.Service }
+
+// Events is that of the service, whose stream has a type of its own.
+func (s fromService) Events(ctx context.Context, caller berth.Caller, filter control.EventsFilter) (EventStream, error) {
+	stream, err := s.Service.Events(ctx, caller, filter)
+	if err != nil {
+		return nil, err
+	}
+	return stream, nil
+}

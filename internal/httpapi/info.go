@@ -1,0 +1,125 @@
+package httpapi
+
+import (
+	"time"
+
+	"github.com/berth-hpc/berth"
+	"github.com/berth-hpc/berth/internal/control"
+)
+
+// infoAnswer is what a running job says about itself. What this server has not is null, as clients expect it.
+type infoAnswer struct {
+	URL      *string               `json:"url"`
+	About    *string               `json:"about"`
+	Help     *string               `json:"help"`
+	Address  *string               `json:"address"`
+	Password *string               `json:"password"`
+	Actions  map[string]actionInfo `json:"actions"`
+}
+
+type actionInfo struct {
+	Alt string `json:"alt"`
+}
+
+// info is also how clients see that a job runs: it is refused before.
+func (s *server) info(c *call) error {
+	caller, ref, err := s.oneJob(c)
+	if err != nil {
+		return err
+	}
+	info, err := s.control.Info(c.r.Context(), caller, ref)
+	if err != nil {
+		return err
+	}
+	answer := infoAnswer{Actions: make(map[string]actionInfo, len(info.Actions))}
+	if info.Address != "" {
+		answer.Address = &info.Address
+	}
+	for name, alt := range info.Actions {
+		answer.Actions[name] = actionInfo{alt}
+	}
+	return c.writeJSON(answer)
+}
+
+// oneJob reads a request that says nothing but who asks and for which job.
+func (s *server) oneJob(c *call) (berth.Caller, control.JobRef, error) {
+	p, err := c.parameters()
+	if err != nil {
+		return berth.Caller{}, control.JobRef{}, err
+	}
+	return s.jobRequest(c, p)
+}
+
+// metricsAnswer has whole numbers only: real clients refuse fractions. Memory is in KB.
+type metricsAnswer struct {
+	Summary struct {
+		CPUUsed     int   `json:"cpu_used"`
+		MemoryUsed  int64 `json:"memory_used"`
+		MemoryTotal int64 `json:"memory_total"`
+	} `json:"summary"`
+	Itemized struct {
+		CPUUsed     []int   `json:"cpu_used"`
+		MemoryUsed  []int64 `json:"memory_used"`
+		MemoryTotal []int64 `json:"memory_total"`
+	} `json:"itemized"`
+}
+
+func newMetricsAnswer(nodes []control.NodeMetrics) metricsAnswer {
+	var answer metricsAnswer
+	sum, items := &answer.Summary, &answer.Itemized
+	items.CPUUsed, items.MemoryUsed, items.MemoryTotal = []int{}, []int64{}, []int64{}
+	for _, n := range nodes {
+		used, total := n.MemoryUsed>>10, n.MemoryTotal>>10
+		items.CPUUsed = append(items.CPUUsed, n.CPU)
+		items.MemoryUsed = append(items.MemoryUsed, used)
+		items.MemoryTotal = append(items.MemoryTotal, total)
+		sum.CPUUsed += n.CPU
+		sum.MemoryUsed += used
+		sum.MemoryTotal += total
+	}
+	if count := len(nodes); count > 0 {
+		sum.CPUUsed = (sum.CPUUsed + count/2) / count
+	}
+	return answer
+}
+
+// jobMetrics answers what a running job uses, in all and for each node.
+func (s *server) jobMetrics(c *call) error {
+	caller, ref, err := s.oneJob(c)
+	if err != nil {
+		return err
+	}
+	metrics, err := s.control.Metrics(c.r.Context(), caller, ref)
+	if err != nil {
+		return err
+	}
+	return c.writeJSON(newMetricsAnswer(metrics.Nodes))
+}
+
+// nodesAnswer is what the nodes of a job use, memory in bytes.
+type nodesAnswer struct {
+	Nodes []nodeAnswer `json:"nodes"`
+}
+
+type nodeAnswer struct {
+	CPU         int       `json:"cpu_percent"`
+	MemoryUsed  int64     `json:"memory_used"`
+	MemoryTotal int64     `json:"memory_total"`
+	Sampled     time.Time `json:"sampled,omitzero"`
+}
+
+func (s *server) nodeMetrics(c *call) error {
+	caller, _, number, err := s.numberRequest(c)
+	if err != nil {
+		return err
+	}
+	metrics, err := s.control.Metrics(c.r.Context(), caller, control.JobRef{Number: number})
+	if err != nil {
+		return err
+	}
+	answer := nodesAnswer{Nodes: make([]nodeAnswer, len(metrics.Nodes))}
+	for i, n := range metrics.Nodes {
+		answer.Nodes[i] = nodeAnswer(n)
+	}
+	return c.writeJSON(answer)
+}

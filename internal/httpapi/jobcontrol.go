@@ -1,0 +1,75 @@
+package httpapi
+
+import (
+	"context"
+
+	"github.com/berth-hpc/berth"
+	"github.com/berth-hpc/berth/internal/control"
+)
+
+func (s *server) shutdown(c *call) error {
+	return s.end(c, s.control.Shutdown, "shutdown requested")
+}
+
+func (s *server) terminate(c *call) error {
+	return s.end(c, s.control.Terminate, "terminated")
+}
+
+// end carries out a wish for a job's end. When it answers 200 the wish is on disk.
+func (s *server) end(c *call, wish func(context.Context, berth.Caller, control.JobRef) error, done string) error {
+	p, err := c.parameters()
+	if err != nil {
+		return err
+	}
+	caller, ref, err := s.jobRequest(c, p)
+	if err != nil {
+		return err
+	}
+	if err := wish(c.r.Context(), caller, ref); err != nil {
+		return err
+	}
+	return c.writeJSON(statusAnswer{Status: done})
+}
+
+// signaledAnswer tells which process got which signal.
+type signaledAnswer struct {
+	Signal int `json:"signal"`
+	PID    int `json:"pid"`
+}
+
+// signal sends a signal to the application of a running job.
+func (s *server) signal(c *call) error {
+	p, err := c.parameters()
+	if err != nil {
+		return err
+	}
+	number, err := p.signed("signal", berth.SignalSuspend)
+	if err != nil {
+		return err
+	}
+	caller, ref, err := s.jobRequest(c, p)
+	if err != nil {
+		return err
+	}
+	done, err := s.control.Signal(c.r.Context(), caller, ref, number)
+	if err != nil {
+		return err
+	}
+	return c.writeJSON(signaledAnswer(done))
+}
+
+// action starts something that the application of a running job offers. It goes on after the answer.
+func (s *server) action(c *call) error {
+	p, err := c.parameters()
+	if err != nil {
+		return err
+	}
+	caller, ref, err := s.jobRequest(c, p, "action")
+	if err != nil {
+		return err
+	}
+	if err := s.control.Action(c.r.Context(), caller, ref, p.text("action")); err != nil {
+		return err
+	}
+	return c.writeJSON(statusAnswer{Status: "action requested"})
+}

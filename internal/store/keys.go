@@ -1,0 +1,73 @@
+package store
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/berth-hpc/berth"
+)
+
+const (
+	keyColumns   = `k.id, k.user_name, k.label, k.read_only, k.created_at, k.expires_at`
+	insertAPIKey = `INSERT INTO api_keys (hash, id, user_name, label, read_only, created_at, expires_at)
+	VALUES ($1, $2, $3, $4, $5, $6, $7)`
+	selectAPIKeys = `SELECT ` + keyColumns + ` FROM api_keys k WHERE k.user_name = $1 ORDER BY k.created_at, k.id`
+	deleteAPIKey  = `DELETE FROM api_keys WHERE id = $1 AND user_name = $2`
+)
+
+// scanKeyAfter reads the columns of keyColumns, which come after others.
+func scanKeyAfter(row scanner, others ...any) (k berth.Key, err error) {
+	var created, expires int64
+	err = row.Scan(append(others, &k.ID, &k.User, &k.Label, &k.ReadOnly, &created, &expires)...)
+	k.Created, k.Expires = fromMicro(created), fromMicro(expires)
+	return k, err
+}
+
+// addKey stores a key of a user that is there.
+func addKey(b *batch, k berth.Key, hash string) error {
+	clean(&k.Label)
+	_, err := b.exec(insertAPIKey, hash, k.ID, k.User, k.Label, k.ReadOnly, micro(k.Created), micro(k.Expires))
+	if err != nil {
+		return fmt.Errorf("insert key: %w", err)
+	}
+	return nil
+}
+
+// AddKey stores another API key of a user under its hash. NotFound when there is no such user; Conflict when the key or its ID is
+// there already.
+func (s *Store) AddKey(ctx context.Context, key berth.Key, hash string, act berth.Act) error {
+	clean(&key.User)
+	return s.act(ctx, "add a key", act, func(b *batch) error {
+		if _, err := readUser(b, key.User); err != nil {
+			return err
+		}
+		return addKey(b, key, hash)
+	})
+}
+
+// Keys returns what is known of the API keys of a user, oldest first; none for a user that does not exist.
+func (s *Store) Keys(ctx context.Context, user string) ([]berth.Key, error) {
+	clean(&user)
+	rows, err := s.reads.query(ctx, selectAPIKeys, user)
+	keys, err := scanAll(rows, err, func(row scanner) (berth.Key, error) { return scanKeyAfter(row) })
+	return keys, wrap(ctx, "list keys", err)
+}
+
+// RevokeKey deletes an API key of a user, or NotFound.
+func (s *Store) RevokeKey(ctx context.Context, user, id string, act berth.Act) error {
+	clean(&user)
+	clean(&id)
+	return s.act(ctx, "revoke a key", act, func(b *batch) error { return remove(b, deleteAPIKey, id, user) })
+}
+
+// remove deletes a row, or refuses when there is none.
+func remove(b *batch, text string, args ...any) error {
+	n, err := b.exec(text, args...)
+	if err != nil {
+		return fmt.Errorf("delete: %w", err)
+	}
+	if n == 0 {
+		return refuse(&berth.Error{Kind: berth.NotFound, Msg: msgNotFound})
+	}
+	return nil
+}
