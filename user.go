@@ -28,9 +28,27 @@ type UserChange struct {
 	Email           *string
 	Admin, Disabled *bool
 	Billing         *bool
-	// Team is the new team, empty for none.
+	// Team is the new team, empty for none. Who goes is no administrator of the new one unless TeamAdmin says so.
 	Team      *string
 	TeamAdmin *bool
+}
+
+// Apply returns the user after the change. Payer and PayerStopped follow from the team, and stay as they are.
+func (c UserChange) Apply(u User) User {
+	if c.Team != nil && *c.Team != u.Team {
+		u.Team, u.TeamAdmin = *c.Team, false
+	}
+	if c.Email != nil {
+		u.Email = *c.Email
+	}
+	for _, flag := range []struct{ from, to *bool }{
+		{c.Admin, &u.Admin}, {c.Disabled, &u.Disabled}, {c.Billing, &u.Billing}, {c.TeamAdmin, &u.TeamAdmin},
+	} {
+		if flag.from != nil {
+			*flag.to = *flag.from
+		}
+	}
+	return u
 }
 
 // MaySubmit says whether the account and, when there is one, the payer of its team may be charged for jobs.

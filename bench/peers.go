@@ -7,15 +7,17 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	containerd "github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/pkg/cio"
 	"github.com/containerd/containerd/v2/pkg/namespaces"
-	"github.com/containerd/containerd/v2/pkg/oci"
 	"github.com/opencontainers/runtime-spec/specs-go"
 
+	"github.com/berth-hpc/berth/internal/berthdtest"
 	engine "github.com/berth-hpc/berth/internal/engine/containerd"
+	"github.com/berth-hpc/berth/internal/engine/containerd/cgroup"
 	"github.com/berth-hpc/berth/internal/engine/containerd/private"
 )
 
@@ -24,18 +26,23 @@ type peers struct {
 	containerd *containerd.Client
 	image      containerd.Image
 	address    string
+	// same is the specification of a job's container, without what is the agent's.
+	same *specs.Spec
 	// bundle is a runc bundle.
 	bundle string
 }
 
-// newPeers uses the private containerd of a server's data directory and the image that is in it.
-func newPeers(ctx context.Context, b *bench, data string) (*peers, error) {
-	p := &peers{address: filepath.Join(private.StateDir(data), "containerd.sock"), bundle: filepath.Join(b.dir, "bundle")}
+// newPeers uses the private containerd of a server and the image that is in it.
+func newPeers(ctx context.Context, b *bench, s *berthdtest.Server) (*peers, error) {
+	p := &peers{address: filepath.Join(private.StateDir(s.Data), "containerd.sock"), bundle: filepath.Join(b.dir, "bundle")}
 	var err error
 	if p.containerd, err = containerd.New(p.address, containerd.WithDefaultNamespace(engine.Namespace)); err != nil {
 		return nil, err
 	}
 	if p.image, err = p.containerd.GetImage(ctx, "docker.io/"+image); err != nil {
+		return nil, errors.Join(err, p.close())
+	}
+	if p.same, err = p.specOfJob(ctx, s); err != nil {
 		return nil, errors.Join(err, p.close())
 	}
 	if err := unpackBundle(ctx, p.bundle, filepath.Join(b.dir, "busybox.tar"), func(spec *specs.Spec) {
@@ -48,12 +55,45 @@ func newPeers(ctx context.Context, b *bench, data string) (*peers, error) {
 
 func (p *peers) close() error { return p.containerd.Close() }
 
-// client runs a container by the containerd client and returns how long it took from nothing to started.
+// specOfJob returns how the server has a container made: limits, filter of system calls, mounts. Only the agent and what belongs to
+// one job is left out, and the command is a shell that runs true.
+func (p *peers) specOfJob(ctx context.Context, s *berthdtest.Server) (*specs.Spec, error) {
+	c, err := clientOf(s)
+	if err != nil {
+		return nil, err
+	}
+	ref, err := startJob(ctx, c, "sleep 1000")
+	if err != nil {
+		return nil, err
+	}
+	ctx = namespaces.WithNamespace(ctx, engine.Namespace)
+	containers, err := p.containerd.Containers(ctx)
+	if err != nil || len(containers) != 1 {
+		return nil, fmt.Errorf("%d containers of one job: %w", len(containers), err)
+	}
+	spec, err := containers[0].Spec(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.Terminate(ctx, ref); err != nil {
+		return nil, err
+	}
+	if _, err := c.Wait(ctx, ref); err != nil {
+		return nil, err
+	}
+	spec.Process.Args = []string{"/bin/sh", "-c", "true"}
+	spec.Mounts = slices.DeleteFunc(spec.Mounts, func(m specs.Mount) bool { return m.Type == "bind" })
+	return spec, nil
+}
+
+// client runs the same container as a job by the containerd client, and returns how long it took from nothing to started.
 func (p *peers) client(ctx context.Context, id string) (started time.Duration, err error) {
 	ctx = namespaces.WithNamespace(ctx, engine.Namespace)
 	began := time.Now()
-	container, err := p.containerd.NewContainer(ctx, id, containerd.WithNewSnapshot(id, p.image),
-		containerd.WithNewSpec(oci.WithImageConfig(p.image), oci.WithProcessArgs("/bin/true")))
+	spec, group := *p.same, *p.same.Linux
+	group.CgroupsPath = cgroup.Path(id)
+	spec.Linux = &group
+	container, err := p.containerd.NewContainer(ctx, id, containerd.WithNewSnapshot(id, p.image), containerd.WithSpec(&spec))
 	if err != nil {
 		return 0, err
 	}

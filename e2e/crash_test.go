@@ -33,7 +33,7 @@ var crashPoints = []string{
 	"reconcile.started.before", "reconcile.started.after",
 	"reconcile.stop.before", "reconcile.stop.after",
 	"reconcile.ended.before", "reconcile.ended.after",
-	"reconcile.removed",
+	"reconcile.removed", "control.ordered",
 }
 
 // allEndWithin is far above what the jobs of the crash run take to end; it only makes a hanging one tell what is known of it.

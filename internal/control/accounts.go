@@ -104,11 +104,8 @@ func (s *Service) ChangeUser(ctx context.Context, caller berth.Caller, name stri
 	if err != nil {
 		return berth.User{}, named(err, msgNoUser)
 	}
-	act := s.act(caller, berth.ActUserChanged, name, changes(before, changed(before, change)))
-	user, err := s.cfg.Store.ChangeUser(ctx, name, store.UserChange{
-		Email: change.Email, Admin: change.Admin, Disabled: change.Disabled, Billing: change.Billing, TeamAdmin: change.TeamAdmin,
-		Team: change.Team,
-	}, act)
+	act := s.act(caller, berth.ActUserChanged, name, changes(before, change.Apply(before)))
+	user, err := s.cfg.Store.ChangeUser(ctx, name, change, act)
 	if err != nil {
 		return berth.User{}, named(err, msgNoUser)
 	}
@@ -180,26 +177,6 @@ func keyDetail(key berth.Key) string {
 		detail += " until " + key.Expires.Format(time.RFC3339)
 	}
 	return detail
-}
-
-// changed returns the user after a change, as far as the audit log is concerned.
-func changed(user berth.User, change berth.UserChange) berth.User {
-	set := func(to *bool, from *bool) {
-		if from != nil {
-			*to = *from
-		}
-	}
-	set(&user.Admin, change.Admin)
-	set(&user.Disabled, change.Disabled)
-	set(&user.Billing, change.Billing)
-	set(&user.TeamAdmin, change.TeamAdmin)
-	if change.Email != nil {
-		user.Email = *change.Email
-	}
-	if change.Team != nil {
-		user.Team = *change.Team
-	}
-	return user
 }
 
 // changes tells people in which way two accounts differ.

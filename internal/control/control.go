@@ -45,7 +45,7 @@ type UserStore interface {
 	User(ctx context.Context, name string) (berth.User, error)
 	Users(ctx context.Context, team string) ([]berth.User, error)
 	CreateUser(ctx context.Context, user store.NewUser, act berth.Act) error
-	ChangeUser(ctx context.Context, name string, change store.UserChange, act berth.Act) (berth.User, error)
+	ChangeUser(ctx context.Context, name string, change berth.UserChange, act berth.Act) (berth.User, error)
 }
 
 // KeyStore keeps API keys by their hashes.

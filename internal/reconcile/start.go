@@ -36,7 +36,7 @@ func (r *Reconciler) start(ctx context.Context, job berth.Job) (more bool, err e
 	crashpoint.Here("reconcile.start.after")
 	switch {
 	case err == nil:
-		return true, r.started(ctx, job, engine.Status{})
+		return r.begun(ctx, job)
 	case errors.Is(err, engine.ErrExists):
 		return r.adopt(ctx, job)
 	case errors.Is(err, engine.ErrNotFound):
@@ -48,6 +48,16 @@ func (r *Reconciler) start(ctx context.Context, job berth.Job) (more bool, err e
 	}
 }
 
+// begun records the start of an attempt that was started just now. The engine tells when it exits, so there is no need to ask it at
+// once, unless somebody wants the job to end or its time is over already.
+func (r *Reconciler) begun(ctx context.Context, job berth.Job) (more bool, err error) {
+	job, err = r.started(ctx, job, engine.Status{})
+	if err != nil || job.Wish != berth.WishNone {
+		return true, err
+	}
+	return r.limit(job), nil
+}
+
 // adopt finds out what became of an attempt that the engine has.
 func (r *Reconciler) adopt(ctx context.Context, job berth.Job) (more bool, err error) {
 	status, err := r.cfg.Engine.Status(ctx, job.Attempt)
@@ -57,7 +67,8 @@ func (r *Reconciler) adopt(ctx context.Context, job berth.Job) (more bool, err e
 	case status.Phase == engine.PhaseCreated:
 		return true, r.cfg.Engine.Remove(ctx, job.Attempt)
 	default:
-		return true, r.started(ctx, job, status)
+		_, err := r.started(ctx, job, status)
+		return true, err
 	}
 }
 

@@ -53,7 +53,8 @@ func (r *Reconciler) abandon(ctx context.Context, job berth.Job) (more bool, err
 		}
 		return true, r.end(ctx, job, berth.Exit{Known: true})
 	default:
-		return true, r.started(ctx, job, status)
+		_, err := r.started(ctx, job, status)
+		return true, err
 	}
 }
 
@@ -70,15 +71,24 @@ func (r *Reconciler) watch(ctx context.Context, job berth.Job) (more bool, err e
 	case status.Phase == engine.PhaseCreated:
 		return true, r.end(ctx, job, berth.Exit{}) // it was started once, and must not be started twice
 	}
-	if deadline, ok := job.Deadline(r.cfg.SuspendedFree); ok && job.Wish != berth.WishTerminate {
-		left := deadline.Sub(r.cfg.Now())
-		if left <= 0 {
-			_, err := r.apply(ctx, job, berth.Event{Kind: berth.EventTerminateRequested, By: berth.WishByWalltime})
-			return true, err
-		}
-		r.pokeAfter(job.Number, left)
+	if r.limit(job) {
+		_, err := r.apply(ctx, job, berth.Event{Kind: berth.EventTerminateRequested, By: berth.WishByWalltime})
+		return true, err
 	}
 	return false, r.carryOut(ctx, job)
+}
+
+// limit says whether the walltime of a job is over. Otherwise it has the job looked at again when it will be.
+func (r *Reconciler) limit(job berth.Job) (over bool) {
+	deadline, ok := job.Deadline(r.cfg.SuspendedFree)
+	if !ok || job.Wish == berth.WishTerminate {
+		return false
+	}
+	left := deadline.Sub(r.cfg.Now())
+	if left > 0 {
+		r.pokeAfter(job.Number, left)
+	}
+	return left <= 0
 }
 
 // carryOut tells the engine to end a job that somebody wants to end. Telling it twice is safe, so a crash in between is too.
@@ -117,15 +127,15 @@ func (r *Reconciler) reported(job berth.Job) berth.Exit {
 }
 
 // started records the start of an attempt that the engine runs or has run.
-func (r *Reconciler) started(ctx context.Context, job berth.Job, status engine.Status) error {
+func (r *Reconciler) started(ctx context.Context, job berth.Job, status engine.Status) (berth.Job, error) {
 	at := status.Started
 	if at.IsZero() {
 		at = r.cfg.Now()
 	}
 	crashpoint.Here("reconcile.started.before")
-	_, err := r.applyAt(ctx, job, berth.Event{Kind: berth.EventStarted, At: at})
+	job, err := r.applyAt(ctx, job, berth.Event{Kind: berth.EventStarted, At: at})
 	crashpoint.Here("reconcile.started.after")
-	return err
+	return job, err
 }
 
 // end records the end of a job. All of its output is on disk by then: the agent ends after it has written it. What the attempt

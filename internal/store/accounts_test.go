@@ -106,32 +106,32 @@ func TestChangeUser(t *testing.T) {
 		mail, yes, no, red, none := "b@example.org", true, false, "red", ""
 		steps := []struct {
 			name   string
-			change store.UserChange
+			change berth.UserChange
 			want   berth.User
 		}{
-			{"bob", store.UserChange{}, berth.User{Name: "bob", Billing: true}},
-			{"bob", store.UserChange{Email: &mail, Admin: &yes}, berth.User{Name: "bob", Email: mail, Admin: true, Billing: true}},
+			{"bob", berth.UserChange{}, berth.User{Name: "bob", Billing: true}},
+			{"bob", berth.UserChange{Email: &mail, Admin: &yes}, berth.User{Name: "bob", Email: mail, Admin: true, Billing: true}},
 			{
 				"bob",
-				store.UserChange{Team: &red, TeamAdmin: &yes, Admin: &no},
+				berth.UserChange{Team: &red, TeamAdmin: &yes, Admin: &no},
 				berth.User{Name: "bob", Email: mail, Billing: true, Team: "red", TeamAdmin: true, Payer: "alice"},
 			},
 			{
 				"alice",
-				store.UserChange{Billing: &no, Team: &red},
+				berth.UserChange{Billing: &no, Team: &red},
 				berth.User{Name: "alice", Team: "red", Payer: "alice", PayerStopped: true},
 			},
 			{
 				"alice",
-				store.UserChange{Billing: &yes, Disabled: &yes},
+				berth.UserChange{Billing: &yes, Disabled: &yes},
 				berth.User{Name: "alice", Billing: true, Disabled: true, Team: "red", Payer: "alice", PayerStopped: true},
 			},
 			{
 				"bob",
-				store.UserChange{Email: &none},
+				berth.UserChange{Email: &none},
 				berth.User{Name: "bob", Billing: true, Team: "red", TeamAdmin: true, Payer: "alice", PayerStopped: true},
 			},
-			{"bob", store.UserChange{Team: &none}, berth.User{Name: "bob", Billing: true}},
+			{"bob", berth.UserChange{Team: &none}, berth.User{Name: "bob", Billing: true}},
 		}
 		for i, step := range steps {
 			got, err := s.ChangeUser(t.Context(), step.name, step.change, acted(berth.ActUserChanged, step.name))
@@ -159,13 +159,13 @@ func TestChangeUserRefuses(t *testing.T) {
 		yes, absent, none := true, "absent", ""
 		for what, test := range map[string]struct {
 			user   string
-			change store.UserChange
+			change berth.UserChange
 			want   berth.Kind
 		}{
-			"no such user":          {"carol", store.UserChange{Admin: &yes}, berth.NotFound},
-			"no such team":          {"bob", store.UserChange{Team: &absent, Admin: &yes}, berth.Invalid},
-			"administrator of none": {"bob", store.UserChange{TeamAdmin: &yes, Admin: &yes}, berth.Invalid},
-			"the payer leaves":      {"alice", store.UserChange{Team: &none, Admin: &yes}, berth.Conflict},
+			"no such user":          {"carol", berth.UserChange{Admin: &yes}, berth.NotFound},
+			"no such team":          {"bob", berth.UserChange{Team: &absent, Admin: &yes}, berth.Invalid},
+			"administrator of none": {"bob", berth.UserChange{TeamAdmin: &yes, Admin: &yes}, berth.Invalid},
+			"the payer leaves":      {"alice", berth.UserChange{Team: &none, Admin: &yes}, berth.Conflict},
 		} {
 			_, err := s.ChangeUser(t.Context(), test.user, test.change, acted(berth.ActUserChanged, test.user))
 			if berth.KindOf(err) != test.want {

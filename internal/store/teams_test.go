@@ -19,7 +19,7 @@ func createTeam(t testing.TB, s *store.Store, name, payer string) {
 // join brings a user to a team.
 func join(t testing.TB, s *store.Store, user, team string) {
 	t.Helper()
-	if _, err := s.ChangeUser(t.Context(), user, store.UserChange{Team: &team}, acted(berth.ActUserChanged, user)); err != nil {
+	if _, err := s.ChangeUser(t.Context(), user, berth.UserChange{Team: &team}, acted(berth.ActUserChanged, user)); err != nil {
 		t.Fatal(err)
 	}
 }

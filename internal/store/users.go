@@ -69,37 +69,9 @@ func (s *Store) CreateUser(ctx context.Context, n NewUser, act berth.Act) error 
 	})
 }
 
-// UserChange says what becomes different of a user; nil stays.
-type UserChange struct {
-	Email                               *string
-	Admin, Disabled, Billing, TeamAdmin *bool
-	// Team is the team that the user goes to, empty for none. Who goes is no administrator of the new one unless TeamAdmin says so.
-	Team *string
-}
-
-// to returns the user after the change.
-func (c UserChange) to(u berth.User) berth.User {
-	if c.Team != nil && *c.Team != u.Team {
-		u.Team, u.TeamAdmin = *c.Team, false
-	}
-	if c.Email != nil {
-		u.Email = *c.Email
-	}
-	for _, flag := range []struct{ from, to *bool }{
-		{c.Admin, &u.Admin}, {c.Disabled, &u.Disabled}, {c.Billing, &u.Billing}, {c.TeamAdmin, &u.TeamAdmin},
-	} {
-		if flag.from != nil {
-			*flag.to = *flag.from
-		}
-	}
-	clean(&u.Email)
-	clean(&u.Team)
-	return u
-}
-
 // ChangeUser changes a user and returns it. NotFound when there is no such user; Invalid when there is no such team, or an
 // administrator of none; Conflict when the user pays for the team that the change takes it out of.
-func (s *Store) ChangeUser(ctx context.Context, name string, change UserChange, act berth.Act) (berth.User, error) {
+func (s *Store) ChangeUser(ctx context.Context, name string, change berth.UserChange, act berth.Act) (berth.User, error) {
 	clean(&name)
 	var changed berth.User
 	err := s.act(ctx, "change a user", act, func(b *batch) error {
@@ -107,7 +79,9 @@ func (s *Store) ChangeUser(ctx context.Context, name string, change UserChange, 
 		if err != nil {
 			return err
 		}
-		after := change.to(before)
+		after := change.Apply(before)
+		clean(&after.Email)
+		clean(&after.Team)
 		if after.Team != before.Team && before.Payer == name {
 			return refuse(&berth.Error{
 				Kind: berth.Conflict, Msg: "The user pays for the team and cannot leave it",
