@@ -35,6 +35,12 @@ const (
 	ActImageImported  ActKind = "image-imported"
 	ActImagePulled    ActKind = "image-pulled"
 	ActImageRemoved   ActKind = "image-removed"
+	ActAppAdded       ActKind = "application-added"
+	ActAppChanged     ActKind = "application-changed"
+	ActAppRemoved     ActKind = "application-removed"
+	ActQueueSet       ActKind = "queue-set"
+	ActQueueRemoved   ActKind = "queue-removed"
+	ActVariableSet    ActKind = "variable-set"
 )
 
 // Act is something that somebody did and that concerns no job.

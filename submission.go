@@ -1,10 +1,20 @@
 package berth
 
-import "time"
+import (
+	"encoding/json"
+	"time"
+)
 
 // Submission is what a user asked for, checked and normalised, without secrets. It is kept with the job and shown to the
 // user again. The store keeps it as JSON under these field names: rename none without a migration.
 type Submission struct {
+	// App and Command name an application of the catalogue and one of its commands, and Parameters what was sent for it, as JSON by
+	// their keys. All are empty for a batch job.
+	App        string                     `json:",omitempty"`
+	Command    string                     `json:",omitempty"`
+	Parameters map[string]json.RawMessage `json:",omitempty"`
+	// HPC is the script of an HPC submission.
+	HPC       *HPC `json:",omitempty"`
 	Container Container
 	Machine   MachineRequest
 	Vault     VaultRequest
@@ -22,6 +32,23 @@ type Submission struct {
 	// NoSubmit asks for the answer of the checks only; nothing is stored.
 	NoSubmit bool `json:",omitempty"`
 }
+
+// HPC is a job script as the front ends of batch systems send it.
+type HPC struct {
+	// Queue is the queue that it was sent to.
+	Queue string
+	// EnvConfig is shell text that goes before the script, Shell what runs the script, Script the script as base64.
+	EnvConfig, Shell, Script string
+	// Envs are exported before the start.
+	Envs map[string]string `json:",omitempty"`
+	// Umask is that of the script; 0 is not set.
+	Umask int `json:",omitempty"`
+	// Resources are mc_name, mc_cores and mc_ram, as they were sent.
+	Resources map[string]string `json:",omitempty"`
+}
+
+// HPCCommand is what an HPC submission names as its command.
+const HPCCommand = "HpcJob"
 
 // Container says which image a batch job runs and what runs in it.
 type Container struct {

@@ -79,6 +79,8 @@ type Key struct {
 	Created  time.Time
 	// Expires is from when on the key is refused; zero is never.
 	Expires time.Time
+	// Job is the job whose token this is, 0 for a person's key. It is gone with the end of the job.
+	Job int64
 }
 
 // Expired says whether the key is refused at this time.
@@ -89,6 +91,9 @@ type Caller struct {
 	User User
 	// ReadOnly is that of the key.
 	ReadOnly bool
+	// Job is the job whose token the key is, 0 for a person's key. A token does what a job needs: it submits, watches and ends jobs
+	// of its user, and manages nothing.
+	Job int64
 	// From is the network address that the request came from, for the audit log; may be empty.
 	From string
 }

@@ -1,5 +1,5 @@
-// Package client talks to a berth server: it submits batch jobs, follows them, reads their output, suspends and ends them, and manages
-// images, machine types and accounts. It needs nothing but the standard library.
+// Package client talks to a berth server: it submits batch jobs and applications, follows them, reads their output, suspends and ends
+// them, and manages images, applications, queues, machine types and accounts. It needs nothing but the standard library.
 //
 //	c, err := client.New(client.Config{URL: "http://127.0.0.1:8080", APIKey: key})
 //	...
@@ -39,7 +39,8 @@ type Config struct {
 	URL string
 	// Username is the account's name. The server takes the account from the key when it is empty.
 	Username string
-	// APIKey authenticates the account. It travels in the Authorization header only. Empty: only Live and Ready are allowed.
+	// APIKey authenticates the account. It travels in the Authorization header only. Empty: only Live, Ready and Validate
+	// are allowed.
 	APIKey string
 	// HTTPClient sends the requests; nil is one of its own with the defaults of net/http. Its Timeout should be 0, because it
 	// would end long reads as well: bound calls with their contexts. It is copied, and the copy follows no redirects.

@@ -98,6 +98,23 @@ func (c *Client) Info(ctx context.Context, ref Ref) (Info, error) {
 	return info, err
 }
 
+// Connection is where a running interactive job can be reached. Fields that it does not have are empty.
+type Connection struct {
+	// Address is a host, perhaps with a port.
+	Address  string `json:"address"`
+	Password string `json:"password"`
+	// Raw is the server's answer.
+	Raw json.RawMessage `json:"-"`
+}
+
+// Connect returns where a running interactive job can be reached. Any other job is an Error with status 404.
+func (c *Client) Connect(ctx context.Context, ref Ref) (Connection, error) {
+	var connection Connection
+	raw, err := c.get(ctx, "/jarvice/connect", ref.values(), &connection)
+	connection.Raw = raw
+	return connection, err
+}
+
 // Metrics is what a running job uses.
 type Metrics struct {
 	// Nodes are in the order of the job's nodes.

@@ -18,6 +18,8 @@ func exampleServer() *httptest.Server {
 		switch r.URL.Path {
 		case "/jarvice/batch":
 			answer(w, http.StatusOK, `{"name":"20261006104200-995TB-jarvice-batch-ada_s1","number":12}`)
+		case "/jarvice/submit":
+			answer(w, http.StatusOK, `{"name":"20261006104200-995TB-numbers-ada_s1","number":12}`)
 		case "/v1/jobs/12/output":
 			w.Header().Set("Content-Type", "application/octet-stream")
 			if r.URL.Query().Get("offset") == "0" {
@@ -60,6 +62,26 @@ func Example() {
 	}
 	fmt.Println(job.Number, job.Status, job.End.Reason, job.End.ExitCode)
 	// Output: 12 COMPLETED WITH ERROR exited 3
+}
+
+func ExampleClient_Submit() {
+	server := exampleServer()
+	defer server.Close()
+
+	c, err := client.New(client.Config{URL: server.URL, APIKey: "key"})
+	if err != nil {
+		panic(err)
+	}
+	submitted, err := c.Submit(context.Background(), client.Submission{
+		App:         "numbers",
+		Application: &client.Application{Command: "Run", Parameters: map[string]any{"last": 3, "-s": ", "}},
+		Machine:     &client.MachineRequest{Type: "n0"},
+	})
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(submitted.Number, submitted.Name)
+	// Output: 12 20261006104200-995TB-numbers-ada_s1
 }
 
 func ExampleClient_FollowOutput() {

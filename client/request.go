@@ -78,10 +78,13 @@ func (c *Client) decode(ctx context.Context, req call, out any) (json.RawMessage
 
 // send sends a call with a JSON body and reads its JSON answer into out. It returns the answer as it came.
 func (c *Client) send(ctx context.Context, req call, body, out any) (json.RawMessage, error) {
-	var err error
-	if req.body, err = json.Marshal(body); err != nil {
+	var text bytes.Buffer
+	encoder := json.NewEncoder(&text)
+	encoder.SetEscapeHTML(false) // what people wrote as JSON is shown to them again
+	if err := encoder.Encode(body); err != nil {
 		return nil, fmt.Errorf("%s %s: %w", req.method, req.path, err)
 	}
+	req.body = bytes.TrimRight(text.Bytes(), "\n")
 	return c.decode(ctx, req, out)
 }
 

@@ -10,6 +10,8 @@ import (
 
 // Submission is a request to run a job. Fields that are nil or empty are not sent, and the server's defaults hold.
 type Submission struct {
+	// App is the ID of an application of the catalogue, whose command Application names. A submission without one has a Container.
+	App         string          `json:"app,omitempty"`
 	Container   *Container      `json:"container,omitempty"`
 	Machine     *MachineRequest `json:"machine,omitempty"`
 	Vault       *VaultRequest   `json:"vault,omitempty"`
@@ -45,8 +47,15 @@ type VaultRequest struct {
 	ReadOnly bool   `json:"readonly,omitempty"`
 }
 
-// Application holds the settings of the run.
+// Application says what to run of an application, and holds the settings of the run.
 type Application struct {
+	// Command is the key of one of the application's commands.
+	Command string `json:"command,omitempty"`
+	// Parameters are the values for the command by the keys of its AppDef: texts, numbers and booleans. The content of an uploaded
+	// file is its base64.
+	Parameters map[string]any `json:"parameters,omitempty"`
+	// Geometry is the size of the desktop, such as 1280x720.
+	Geometry string `json:"geometry,omitempty"`
 	// Walltime limits the run, as HH:MM:SS.
 	Walltime string `json:"walltime,omitempty"`
 	// NoSubmit asks for the answer of the checks only: no job is made, and the answer's number is 0.
@@ -74,8 +83,8 @@ func (c *Client) Batch(ctx context.Context, submission Submission) (Submitted, e
 	return c.submit(ctx, "/jarvice/batch", submission, submission.IdempotencyKey)
 }
 
-// Submit sends a submission of any kind; one with a container is the same as with Batch. It is repeated safely after a lost
-// answer.
+// Submit submits a job that runs a command of an application; with a container it is the same as Batch. It is repeated safely after
+// a lost answer.
 func (c *Client) Submit(ctx context.Context, submission Submission) (Submitted, error) {
 	return c.submit(ctx, "/jarvice/submit", submission, submission.IdempotencyKey)
 }

@@ -40,6 +40,35 @@ echo powered off
   "finish": {"args": "echo finished by $(id -un); touch /tmp/done", "alt": "End it"},
   "linger": {"args": "echo lingering; touch /tmp/started; sleep 1000; echo too late"}
 }}`,
+	"etc/NAE/AppDef.json": `{
+  "name": "Shown", "description": "Shows its arguments", "author": "berth", "licensed": false, "appdefversion": 2,
+  "classifications": ["Test"], "machines": ["n[0-9]"], "vault-types": ["FILE", "NONE"],
+  "commands": {
+    "Show": {
+      "path": "/usr/local/bin/show", "interactive": false, "name": "Show", "description": "Shows its arguments",
+      "parameters": {
+        "file": {"name": "File", "description": "A file", "type": "FILE", "positional": true, "required": true},
+        "-n": {"name": "Number", "description": "A number", "type": "INT", "min": 1, "max": 9, "value": 3, "required": false},
+        "-text": {"name": "Text", "description": "Any text", "type": "STR", "required": false},
+        "-fast": {"name": "Fast", "description": "Be fast", "type": "BOOL", "value": false, "required": false},
+        "-kind": {"name": "Kind", "description": "One of", "type": "selection", "values": ["good", "better"], "mvalues": ["g", "b"], "required": true},
+        "COLOR": {"name": "Color", "description": "A variable", "type": "STR", "value": "yellow", "variable": true, "required": false},
+        "cores": {"name": "Cores", "description": "Cores", "type": "CONST", "value": "%CORES% of %MACHINETYPE%", "positional": true, "required": true},
+        "up": {"name": "Upload", "description": "A file to bring", "type": "UPLOAD", "target": "up.txt", "filter": "*.txt", "size": 100, "required": false}
+      }
+    },
+    "Wait": {"path": "/bin/sleep", "interactive": true, "name": "Wait", "description": "Waits",
+      "parameters": {"time": {"name": "Seconds", "description": "How long", "type": "INT", "min": 1, "max": 1000, "value": 1000, "positional": true, "required": true}}}
+  },
+  "image": {"type": "image/png", "data": ""}
+}`,
+	"usr/local/bin/show": `#!/bin/sh
+for word in "$@"; do echo "word [$word]"; done
+. /etc/JARVICE/jobenv.sh
+echo "color $COLOR as $(id -un) of $JOB_LABEL"
+[ ! -e /opt/up.txt ] || cat /opt/up.txt
+[ ! -e "$1" ] || true
+`,
 	"usr/local/bin/override": `#!/bin/sh
 case $1 in
 18|19|20) echo "override got $1 as $(id -un)" >&2; echo "{\"signal\": $1, \"pid\": 77}" ;;

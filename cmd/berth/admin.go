@@ -12,7 +12,7 @@ import (
 func (a *app) adminCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "admin",
-		Short: "Manage users, teams and machine types, and see who did what",
+		Short: "Manage users, teams, machine types and queues, and see who did what",
 		Args:  cobra.ArbitraryArgs,
 		RunE:  group,
 	}
@@ -23,7 +23,7 @@ func (a *app) adminCommand() *cobra.Command {
 		RunE:  group,
 	}
 	user.AddCommand(a.userAddCommand(), a.userListCommand(), a.userShowCommand(), a.userSetCommand(), a.userBillingCommand(),
-		a.userSwitchCommand("disable"), a.userSwitchCommand("enable"), a.userKeyCommand())
+		a.userSwitchCommand("disable"), a.userSwitchCommand("enable"), a.userKeyCommand(), a.userVariableCommand())
 	team := &cobra.Command{
 		Use:   "team",
 		Short: "Manage teams: users with one of them who pays for their jobs",
@@ -38,7 +38,14 @@ func (a *app) adminCommand() *cobra.Command {
 		RunE:  group,
 	}
 	machine.AddCommand(a.machineListCommand(), a.machineSetCommand(), a.machineRemoveCommand())
-	cmd.AddCommand(user, team, machine, a.auditCommand())
+	queue := &cobra.Command{
+		Use:   "queue",
+		Short: "Manage the queues that HPC scripts are sent to; berth queues lists them",
+		Args:  cobra.ArbitraryArgs,
+		RunE:  group,
+	}
+	queue.AddCommand(a.queueSetCommand(), a.queueRemoveCommand())
+	cmd.AddCommand(user, team, machine, queue, a.auditCommand())
 	return cmd
 }
 

@@ -79,9 +79,9 @@ func (a *app) run(ctx context.Context, args []string) int {
 func (a *app) rootCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "berth",
-		Short: "Submit jobs to a berth server, follow them, suspend and end them, manage images and accounts",
+		Short: "Submit jobs to a berth server, follow them, suspend and end them, manage images, applications and accounts",
 		Long: `berth submits containerised jobs to a berth server, follows them, suspends and ends them, and manages the server's images,
-accounts and machine types.
+applications, queues, accounts and machine types.
 
 A JOB is a job's number or its name. Where the server is and who asks is taken from, in this order:
   --url, --user, --apikey
@@ -91,8 +91,8 @@ A JOB is a job's number or its name. Where the server is and who asks is taken f
   ~/.config/berth/config.yaml              url, user, apikey
   ~/.jarvice.cfg                           [auth] url, username, apikey
 
-Exit codes: 0 all went well, 1 it did not, 2 wrong usage, 130 interrupted. wait, tail -f, batch -f and batch --wait exit with
-the job's own code: 0 only when it was COMPLETED.`,
+Exit codes: 0 all went well, 1 it did not, 2 wrong usage, 130 interrupted. wait, tail -f, and batch, submit and app run
+with -f or --wait exit with the job's own code: 0 only when it was COMPLETED.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          cobra.ArbitraryArgs,
@@ -106,11 +106,11 @@ the job's own code: 0 only when it was COMPLETED.`,
 	flags.BoolVar(&a.flags.json, "json", false, "print JSON as the server sent it")
 	flags.BoolVarP(&a.flags.quiet, "quiet", "q", false, "no progress and no notes on stderr, only errors")
 	root.AddCommand(
-		a.batchCommand(), a.submitCommand(),
+		a.batchCommand(), a.submitCommand(), a.applicationCommand(),
 		a.statusCommand(), a.jobsCommand(), a.tailCommand(), a.outputCommand(), a.waitCommand(),
-		a.eventsCommand(), a.infoCommand(), a.metricsCommand(),
+		a.eventsCommand(), a.infoCommand(), a.metricsCommand(), a.connectCommand(),
 		a.signalCommand(), a.actionCommand(), a.endCommand("shutdown"), a.endCommand("terminate"),
-		a.machinesCommand(), a.imageCommand(), a.adminCommand(), a.versionCommand(),
+		a.machinesCommand(), a.queuesCommand(), a.imageCommand(), a.adminCommand(), a.versionCommand(),
 	)
 	return root
 }
@@ -139,6 +139,19 @@ func (a *app) client() (*client.Client, error) {
 	if err != nil {
 		return nil, err
 	}
+	return a.connect(s)
+}
+
+// openClient returns a client for what the server tells everybody, with whatever account is set.
+func (a *app) openClient() (*client.Client, error) {
+	s, err := a.settings()
+	if err != nil && s.url == "" {
+		return nil, err
+	}
+	return a.connect(s)
+}
+
+func (a *app) connect(s settings) (*client.Client, error) {
 	c, err := client.New(client.Config{
 		URL: s.url, Username: s.user, APIKey: s.apikey, UserAgent: "berth/" + a.version, Backoff: a.backoff,
 	})

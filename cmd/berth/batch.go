@@ -14,12 +14,8 @@ import (
 
 // batchFlags are what a person says about a batch job.
 type batchFlags struct {
-	image, machine, vault, walltime, label, project string
-	pullSecret                                      string
-	line                                            string
-	nodes                                           int
-	readOnly, dryRun                                bool
-	then                                            afterwards
+	image, pullSecret, line string
+	job                     jobFlags
 }
 
 func (a *app) batchCommand() *cobra.Command {
@@ -41,32 +37,18 @@ the job's exit code. Ctrl-C then leaves the job running.`,
 		if err != nil {
 			return err
 		}
-		return a.submit(ctx, f.then, func(c *client.Client, key string) (client.Submitted, error) {
+		return a.submit(ctx, f.job.then, func(c *client.Client, key string) (client.Submitted, error) {
 			submission.IdempotencyKey = key
 			return c.Batch(ctx, submission)
 		})
 	})
-	f.register(cmd)
-	// Without the server there is nothing to complete; an error here would be a name that is not registered above.
-	_ = cmd.RegisterFlagCompletionFunc("machine", a.completeMachines())
-	_ = cmd.RegisterFlagCompletionFunc("image", a.completeImages())
-	return cmd
-}
-
-func (f *batchFlags) register(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVar(&f.image, "image", "", "image that the job runs in (required)")
-	flags.StringVar(&f.machine, "machine", "n0", "machine type, see berth machines")
-	flags.IntVar(&f.nodes, "nodes", 1, "number of nodes")
-	flags.StringVar(&f.vault, "vault", "", "vault that the job finds at /data (default the ephemeral one)")
-	flags.BoolVar(&f.readOnly, "vault-readonly", false, "the job may not write to the vault")
-	flags.StringVar(&f.walltime, "walltime", "", "end the job after this time, HH:MM:SS")
-	flags.StringVar(&f.label, "label", "", "label of the job")
-	flags.StringVar(&f.project, "project", "", "project of the job")
 	flags.StringVar(&f.pullSecret, "pull-secret", "", "file with the credentials for the image's registry, such as ~/.docker/config.json")
 	flags.StringVarP(&f.line, "command", "c", "", "line for the shell")
-	flags.BoolVar(&f.dryRun, "dry-run", false, "only let the server check the submission")
-	f.then.register(cmd)
+	f.job.register(a, cmd)
+	_ = cmd.RegisterFlagCompletionFunc("image", a.completeImages())
+	return cmd
 }
 
 // check finds command lines that cannot be meant.
@@ -83,12 +65,8 @@ func (f *batchFlags) check(a *app, cmd *cobra.Command, args []string) error {
 		return usagef("what to run is missing: a SCRIPT-FILE, - for stdin, -c 'shell line', or -- command args...")
 	case dash > 0, dash < 0 && len(args) > 1:
 		return usagef("put -- in front of a command with arguments, and nothing before it")
-	case f.readOnly && f.vault == "":
-		return usagef("--vault-readonly needs --vault")
-	case f.dryRun && (f.then.follow || f.then.wait):
-		return usagef("--dry-run makes no job to wait for")
 	}
-	return f.then.check(a)
+	return f.job.check(a)
 }
 
 func (a *app) batchSubmission(f batchFlags, args []string, dash int) (client.Submission, error) {
@@ -100,18 +78,8 @@ func (a *app) batchSubmission(f batchFlags, args []string, dash int) (client.Sub
 	if err != nil {
 		return client.Submission{}, err
 	}
-	submission := client.Submission{
-		Container: &client.Container{Image: f.image, JobScript: client.EncodeScript(script), PullSecret: secret},
-		Machine:   &client.MachineRequest{Type: f.machine, Nodes: f.nodes},
-		Label:     f.label,
-		Project:   f.project,
-	}
-	if f.vault != "" {
-		submission.Vault = &client.VaultRequest{Name: f.vault, ReadOnly: f.readOnly}
-	}
-	if f.walltime != "" || f.dryRun {
-		submission.Application = &client.Application{Walltime: f.walltime, NoSubmit: f.dryRun}
-	}
+	submission := f.job.submission()
+	submission.Container = &client.Container{Image: f.image, JobScript: client.EncodeScript(script), PullSecret: secret}
 	return submission, nil
 }
 

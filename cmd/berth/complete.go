@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -57,6 +58,74 @@ func (a *app) completeImages() cobra.CompletionFunc {
 		var offers []cobra.Completion
 		for _, image := range images {
 			offers = append(offers, clean(image.Name))
+		}
+		return offers
+	})
+}
+
+// completeApps offers the IDs of applications, with their commands as description.
+func (a *app) completeApps() cobra.CompletionFunc {
+	return a.complete(func(ctx context.Context, c *client.Client) []cobra.Completion {
+		apps, err := c.Apps(ctx)
+		if err != nil {
+			return nil
+		}
+		var offers []cobra.Completion
+		for _, entry := range apps {
+			offers = append(offers, cobra.CompletionWithDesc(clean(entry.ID), clean(strings.Join(entry.Commands, " "))))
+		}
+		return offers
+	})
+}
+
+// completeAppCommands offers the commands of the application that was named before.
+func (a *app) completeAppCommands(cmd *cobra.Command, args []string, begun string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	return a.complete(func(ctx context.Context, c *client.Client) []cobra.Completion {
+		_, def, err := readApp(ctx, c, args[0])
+		if err != nil {
+			return nil
+		}
+		var offers []cobra.Completion
+		for _, command := range def.Commands {
+			offers = append(offers, cobra.CompletionWithDesc(clean(command.Key), clean(command.Name)))
+		}
+		return offers
+	})(cmd, args, begun)
+}
+
+// completeParameters offers the parameters of the application's command that was named before, up to the "=".
+func (a *app) completeParameters(cmd *cobra.Command, args []string, begun string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	if len(args) < 2 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	offers, directive := a.complete(func(ctx context.Context, c *client.Client) []cobra.Completion {
+		_, def, err := readApp(ctx, c, args[0])
+		if err != nil {
+			return nil
+		}
+		command, ok := def.Command(args[1])
+		if !ok {
+			return nil
+		}
+		var offers []cobra.Completion
+		for _, parameter := range settable(command) {
+			offers = append(offers, cobra.CompletionWithDesc(clean(parameter.Key)+"=", clean(parameter.Name)))
+		}
+		return offers
+	})(cmd, args, begun)
+	return offers, directive | cobra.ShellCompDirectiveNoSpace
+}
+
+// completeQueues offers the names of queues.
+func (a *app) completeQueues() cobra.CompletionFunc {
+	return a.complete(func(ctx context.Context, c *client.Client) []cobra.Completion {
+		queues, err := c.Queues(ctx)
+		if err != nil {
+			return nil
+		}
+		var offers []cobra.Completion
+		for _, queue := range queues {
+			offers = append(offers, cobra.CompletionWithDesc(clean(queue.Name), clean(queue.Application)))
 		}
 		return offers
 	})

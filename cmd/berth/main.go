@@ -1,5 +1,5 @@
-// Command berth submits jobs to a berth server, follows them, suspends and ends them, and manages the server's images, accounts and
-// machine types.
+// Command berth submits jobs to a berth server, follows them, suspends and ends them, and manages the server's images, applications,
+// queues, accounts and machine types.
 package main
 
 import (

@@ -19,7 +19,7 @@ type settings struct{ url, user, apikey string }
 func (s settings) complete() bool { return s.url != "" && s.apikey != "" }
 
 // settings collects what is set, from the most to the least particular place, and stops when it knows enough: a user's name in a
-// file that is not needed may belong to another account.
+// file that is not needed may belong to another account. When only the key is missing, it returns the rest with the error.
 func (a *app) settings() (settings, error) {
 	sources := []func() (settings, error){
 		a.flagSettings,
@@ -45,7 +45,7 @@ func (a *app) settings() (settings, error) {
 	if found.url == "" {
 		return settings{}, missing("server", "--url", "BERTH_URL", "url")
 	}
-	return settings{}, missing("API key", "--apikey", "BERTH_APIKEY", "apikey")
+	return found, missing("API key", "--apikey", "BERTH_APIKEY", "apikey")
 }
 
 // settingsError is one of errSettings with its own text.

@@ -332,7 +332,21 @@ func TestNoServer(t *testing.T) {
 func TestHelp(t *testing.T) {
 	t.Parallel()
 	f := newFake(t, nil)
-	for _, args := range [][]string{{}, {"--help"}, {"image"}, {"batch", "--help"}, {"completion", "bash"}, {"admin"}, {"admin", "user", "key"}, {"signal", "--help"}, {"events", "--help"}} {
+	for _, args := range [][]string{
+		{},
+		{"--help"},
+		{"image"},
+		{"batch", "--help"},
+		{"completion", "bash"},
+		{"admin"},
+		{"admin", "user", "key"},
+		{"signal", "--help"},
+		{"events", "--help"},
+		{"app"},
+		{"app", "run", "--help"},
+		{"admin", "queue"},
+		{"admin", "user", "variable"},
+	} {
 		if got := f.berth(t, args...); got.Code != 0 || got.Stdout == "" || got.Stderr != "" {
 			t.Errorf("%v: code %d, %d bytes on stdout, stderr %q", args, got.Code, len(got.Stdout), got.Stderr)
 		}

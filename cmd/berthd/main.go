@@ -69,6 +69,9 @@ start. It needs root, containerd and runc.`,
 	flags.StringVar(&cfg.LogLevel, "log-level", cfg.LogLevel, "debug, info, warn or error")
 	own := root.Flags()
 	own.StringVar(&cfg.Listen, "listen", cfg.Listen, "address to serve on; port 0 takes a free one")
+	own.StringVar(&cfg.APIURL, "api-url", cfg.APIURL, "address at which jobs reach this server; empty is that of --listen")
+	own.BoolVar(&cfg.ExpandSubmitted, "expand-submitted", cfg.ExpandSubmitted,
+		"let the shell of a job expand $ in submitted parameters: users then run commands that the application does not have")
 	own.StringVar(&cfg.Database, "database", cfg.Database, "postgres:// address; empty is the embedded database")
 	own.StringVar(&cfg.Containerd, "containerd", cfg.Containerd, "auto, private or the path of a containerd socket")
 	own.StringVar(&cfg.Network, "network", cfg.Network, "network of the jobs: bridge or none")

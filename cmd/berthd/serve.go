@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -155,16 +156,16 @@ func (s *server) close() (err error) {
 
 // run serves until ctx ends or a part fails. Requests are drained before the loops stop.
 func (s *server) run(ctx context.Context, stdout io.Writer) error {
-	handler, err := s.handler()
-	if err != nil {
-		return err
-	}
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", s.cfg.Listen)
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
 	url := "http://" + listener.Addr().String()
-	if err := s.announce(url); err != nil {
+	handler, err := s.handler(cmp.Or(s.cfg.APIURL, urlForJobs(listener.Addr())))
+	if err == nil {
+		err = s.announce(url)
+	}
+	if err != nil {
 		return errors.Join(err, listener.Close())
 	}
 	loops, loopCtx := errgroup.WithContext(context.WithoutCancel(ctx))
@@ -210,11 +211,11 @@ func (s *server) serveHTTP(ctx, loops context.Context, listener net.Listener, ha
 	return errors.Join(err, ignoreClosed(<-served))
 }
 
-func (s *server) handler() (http.Handler, error) {
+func (s *server) handler(apiURL string) (http.Handler, error) {
 	service := control.New(control.Config{
 		Store: s.store, Images: s.engine, Checker: image.NewChecker(image.CheckerConfig{}), Outputs: s.outputs,
 		Agents: s.engine, Usage: s.usage, Forecaster: s.scheduler, Vaults: s.newVaults, Changes: s.changes,
-		EngineReady: s.engine.Ping, Log: s.log,
+		EngineReady: s.engine.Ping, APIURL: apiURL, ExpandSubmitted: s.cfg.ExpandSubmitted, Log: s.log,
 	})
 	registry := prometheus.NewRegistry()
 	if err := registerMetrics(registry, s.store); err != nil {

@@ -13,6 +13,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -89,17 +90,21 @@ func (s *server) host(ctx context.Context) (limitedHost, error) {
 	return limitedHost{name: name, capacity: capacity}, nil
 }
 
-// firstStart makes machine types that fit this machine and the user admin, unless they are there.
+// firstStart makes machine types that fit this machine, the default queue and the user admin, unless they are there.
 func (s *server) firstStart(ctx context.Context, capacity berth.Capacity) error {
 	machines, err := s.store.Machines(ctx)
 	if err != nil {
 		return err
 	}
 	if len(machines) == 0 {
+		machines = defaultMachines(capacity)
 		act := berth.Act{Kind: berth.ActMachineSet, At: time.Now(), By: berth.ByServer, Detail: "first start"}
-		if err := s.store.SetMachines(ctx, defaultMachines(capacity), act); err != nil {
+		if err := s.store.SetMachines(ctx, machines, act); err != nil {
 			return err
 		}
+	}
+	if err := s.firstQueue(ctx, machines); err != nil {
+		return err
 	}
 	_, err = s.store.User(ctx, adminName)
 	if berth.KindOf(err) != berth.NotFound {
@@ -117,6 +122,59 @@ func (s *server) firstStart(ctx context.Context, capacity berth.Capacity) error 
 		KeyHash: control.HashKey(key),
 		Vaults:  s.newVaults(adminName),
 	}, berth.Act{Kind: berth.ActUserAdded, At: now, By: berth.ByServer, Subject: adminName, Detail: "first start"})
+}
+
+// queueMachine is the machine type of the default queue, when it is there; else the first is.
+const queueMachine = "n1"
+
+// firstQueue makes the default queue unless it is there. Its application is for an administrator to choose.
+func (s *server) firstQueue(ctx context.Context, machines []berth.Machine) error {
+	_, err := s.store.Queue(ctx, berth.DefaultQueue)
+	if berth.KindOf(err) != berth.NotFound {
+		return err
+	}
+	machine := machines[0].Name
+	if slices.ContainsFunc(machines, func(m berth.Machine) bool { return m.Name == queueMachine }) {
+		machine = queueMachine
+	}
+	return s.store.SetQueue(ctx, berth.Queue{Name: berth.DefaultQueue, Machine: machine, Size: 1}, berth.Act{
+		Kind: berth.ActQueueSet, At: time.Now(), By: berth.ByServer, Subject: berth.DefaultQueue, Detail: "first start",
+	})
+}
+
+// urlForJobs is where jobs reach a server that listens on an address. A server that listens on all of them is reached at the first
+// one that is not only this machine's own.
+func urlForJobs(listens net.Addr) string {
+	host, port, err := net.SplitHostPort(listens.String())
+	if err != nil {
+		return ""
+	}
+	if addr, err := netip.ParseAddr(host); err == nil && addr.IsUnspecified() {
+		host = ownAddress(addr.Unmap().Is4())
+	}
+	return "http://" + net.JoinHostPort(host, port) + "/"
+}
+
+// ownAddress returns an address of this machine at which others reach it; that of the loopback when there is none.
+func ownAddress(only4 bool) string {
+	addresses, err := net.InterfaceAddrs()
+	if err != nil {
+		return "127.0.0.1"
+	}
+	found := "127.0.0.1"
+	for _, address := range addresses {
+		prefix, err := netip.ParsePrefix(address.String())
+		if err != nil || !prefix.Addr().IsGlobalUnicast() {
+			continue
+		}
+		if prefix.Addr().Is4() {
+			return prefix.Addr().String()
+		}
+		if !only4 {
+			found = prefix.Addr().String()
+		}
+	}
+	return found
 }
 
 // newVaults returns the vaults that a new user gets.

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"testing"
@@ -9,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/berth-hpc/berth"
+	"github.com/berth-hpc/berth/internal/store"
 )
 
 func TestDefaultMachinesFitTheMachine(t *testing.T) {
@@ -116,5 +119,58 @@ func TestAStaleSocketIsNoContainerd(t *testing.T) {
 	}
 	if listens(t.Context(), socket) {
 		t.Error("only the file is left")
+	}
+}
+
+// TestFirstQueue: the default queue is made once, and is the administrator's from then on.
+func TestFirstQueue(t *testing.T) {
+	for name, test := range map[string]struct {
+		machines []berth.Machine
+		want     string
+	}{
+		"usual machine types": {defaultMachines(berth.Capacity{Cores: 4, RAM: 8 << 30, Slots: 4}), "n1"},
+		"others":              {[]berth.Machine{{Name: "big"}, {Name: "small"}}, "big"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			st, err := store.Open(t.Context(), store.Config{
+				DSN: "sqlite:" + filepath.Join(t.TempDir(), "berth.db"), Log: slog.New(slog.DiscardHandler),
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = st.Close() })
+			s := &server{store: st}
+			for range 2 {
+				if err := s.firstQueue(t.Context(), test.machines); err != nil {
+					t.Fatal(err)
+				}
+			}
+			queues, err := st.Queues(t.Context())
+			if diff := cmp.Diff([]berth.Queue{{Name: "default", Machine: test.want, Size: 1}}, queues); diff != "" || err != nil {
+				t.Errorf("%v %s", err, diff)
+			}
+			if last, err := st.LastRecord(t.Context()); last != 1 || err != nil {
+				t.Errorf("%d records, %v; want one", last, err)
+			}
+		})
+	}
+}
+
+func TestURLForJobs(t *testing.T) {
+	for _, test := range []struct {
+		listens net.TCPAddr
+		want    string
+	}{
+		{net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 8080}, "http://127.0.0.1:8080/"},
+		{net.TCPAddr{IP: net.ParseIP("2001:db8::1"), Port: 80}, "http://[2001:db8::1]:80/"},
+		{net.TCPAddr{IP: net.IPv4zero, Port: 80}, "http://" + net.JoinHostPort(ownAddress(true), "80") + "/"},
+		{net.TCPAddr{IP: net.IPv6unspecified, Port: 80}, "http://" + net.JoinHostPort(ownAddress(false), "80") + "/"},
+	} {
+		if got := urlForJobs(&test.listens); got != test.want {
+			t.Errorf("%v is reached at %s, want %s", test.listens, got, test.want)
+		}
+	}
+	if addr, err := netip.ParseAddr(ownAddress(true)); err != nil || !addr.Is4() || addr.IsUnspecified() {
+		t.Errorf("own address %v, %v", addr, err)
 	}
 }

@@ -115,7 +115,7 @@ func (a *agent) execute(prepared *setup, control *control) agentapi.Report {
 		return a.failed(err)
 	}
 	started := time.Now()
-	pid, err := cmd.start(pipe.sink, pipe.sink)
+	pid, err := cmd.startFound(pipe.sink, pipe.sink)
 	if err != nil {
 		text, code := cmd.explain(prepared.spec.Script, err)
 		_, _ = a.out.Write([]byte(text))

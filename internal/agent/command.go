@@ -8,6 +8,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/berth-hpc/berth/internal/agentapi"
 )
 
 // What a shell answers for a command that it cannot run.
@@ -26,11 +28,21 @@ type command struct {
 
 // commandOf returns the command of a job, after its setup.
 func (s *setup) commandOf(image []string) command {
-	argv := []string{scriptPath}
-	if interpreter(s.spec.Script) == "" {
-		argv = []string{"/bin/sh", scriptPath}
+	return command{argv: argvOf(s.spec), env: s.environment(image), dir: s.home, uid: s.spec.User.UID, gid: s.spec.User.GID}
+}
+
+// argvOf returns the command and its arguments.
+func argvOf(spec agentapi.Spec) []string {
+	switch {
+	case len(spec.Argv) > 0:
+		return spec.Argv
+	case spec.Shell != "": // front ends of batch systems look for a process with exactly these arguments
+		return []string{"/bin/sh", "-l", "-c", spec.Shell}
+	case interpreter(spec.Script) == "":
+		return []string{"/bin/sh", scriptPath}
+	default:
+		return []string{scriptPath}
 	}
-	return command{argv: argv, env: s.environment(image), dir: s.home, uid: s.spec.User.UID, gid: s.spec.User.GID}
 }
 
 // interpreter returns the program that the first line of a script asks for.

@@ -96,10 +96,9 @@ func newBundle(t *testing.T, script string) *bundle {
 			Job: 7, Name: "20230906104200-995TB-jarvice-batch-me_s1", Label: "my label", Hostname: "jarvice-job-7",
 			Nodes:  []agentapi.Node{{Name: "jarvice-job-7", Cores: 2}},
 			User:   agentapi.User{Name: "nimbix", Group: "nimbix", UID: 505, GID: 505},
-			Script: script,
-			Env:    map[string]string{"JARVICE_VAULT_NAME": "ephemeral"},
-			Data:   agentapi.Data{Path: "/data", Chown: true},
-			Grace:  30 * time.Second,
+			Script: script, Variables: []agentapi.Setting{{Key: "JARVICE_VAULT_NAME", Value: "ephemeral"}},
+			Data:  agentapi.Data{Path: "/data", Chown: true},
+			Grace: 30 * time.Second,
 		},
 	}
 	must(t, os.Mkdir(b.dir, 0o700), os.Mkdir(b.data, 0o755), os.MkdirAll(filepath.Join(b.root, "bin"), 0o755),

@@ -24,7 +24,13 @@ func (s *setup) environment(image []string) []string {
 	}
 	maps.Copy(env, platformVariables(s.spec))
 	env["HOME"], env["SHELL"] = s.home, s.shell
+	if s.spec.Random != "" {
+		env["JARVICE_JOBTOKEN"] = s.spec.Random
+	}
 	maps.Copy(env, s.spec.Env)
+	for _, variable := range s.spec.Variables {
+		env[variable.Key] = variable.Value
+	}
 
 	list := make([]string, 0, len(env))
 	for _, name := range slices.Sorted(maps.Keys(env)) {

@@ -10,6 +10,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
+
+	"github.com/berth-hpc/berth/internal/agentapi"
 )
 
 // TestOutputRetries writes to a file that takes little at a time and often nothing.
@@ -94,11 +96,13 @@ func TestEnvironment(t *testing.T) {
 	t.Parallel()
 	s := newSetup(t)
 	s.home, s.shell = "/home/nimbix", "/bin/sh"
-	s.spec.Env = map[string]string{"A": "job", "USER": "other"}
+	s.spec.Env = map[string]string{"A": "job", "USER": "other", "C": "job"}
+	s.spec.Variables = []agentapi.Setting{{Key: "C", Value: "early"}, {Key: "C", Value: "late"}}
+	s.spec.Random = "random"
 	got := s.environment([]string{"A=image", "B=image=1", "HOME=/root", "broken", "=x", "PATH=", "JOB_NAME=image"})
 	want := []string{
-		"A=job", "B=image=1", "HOME=/home/nimbix", "HOSTNAME=n1", "JARVICE_ID_GID=505", "JARVICE_ID_GROUP=nimbix", "JARVICE_ID_UID=505",
-		"JARVICE_ID_USER=nimbix", "JOB_LABEL=", "JOB_NAME=a-job", "JOB_PRIVATEIP=", "JOB_PUBLICIP=", "LOGNAME=nimbix", "PATH=" + defaultPath,
+		"A=job", "B=image=1", "C=late", "HOME=/home/nimbix", "HOSTNAME=n1", "JARVICE_ID_GID=505", "JARVICE_ID_GROUP=nimbix", "JARVICE_ID_UID=505",
+		"JARVICE_ID_USER=nimbix", "JARVICE_JOBTOKEN=random", "JOB_LABEL=", "JOB_NAME=a-job", "JOB_PRIVATEIP=", "JOB_PUBLICIP=", "LOGNAME=nimbix", "PATH=" + defaultPath,
 		"SHELL=/bin/sh", "USER=other",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

@@ -2,8 +2,6 @@ package agent
 
 import (
 	"errors"
-	"maps"
-	"slices"
 	"strings"
 
 	"github.com/berth-hpc/berth/internal/agentapi"
@@ -21,7 +19,7 @@ func (s *setup) writePlatformFiles() error {
 		s.write("/etc/JARVICE/nodes", nodes.String()),
 		s.write("/etc/JARVICE/cores", cores.String()),
 		s.write("/etc/JARVICE/jobinfo.sh", jobInfo(s.spec)),
-		s.write("/etc/JARVICE/jobenv.sh", jobEnv(s.spec.Env)),
+		s.write("/etc/JARVICE/jobenv.sh", jobEnv(s.spec.Variables)),
 		s.write("/var/JARVICE/c/hosts", hosts.String()))
 }
 
@@ -35,12 +33,12 @@ func jobInfo(spec agentapi.Spec) string {
 }
 
 // jobEnv holds the variables of the job, except those whose names a shell cannot assign.
-func jobEnv(env map[string]string) string {
+func jobEnv(variables []agentapi.Setting) string {
 	var text strings.Builder
 	text.WriteString(":\n")
-	for _, name := range slices.Sorted(maps.Keys(env)) {
-		if isIdentifier(name) {
-			text.WriteString(name + "=" + escaped(env[name]) + "\n")
+	for _, variable := range variables {
+		if isIdentifier(variable.Key) {
+			text.WriteString(variable.Key + "=" + escaped(variable.Value) + "\n")
 		}
 	}
 	return text.String()

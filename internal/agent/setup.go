@@ -35,9 +35,10 @@ func (s *setup) run() error {
 	s.warn(s.configureNetwork())
 	s.out.say("Finalizing setup in application environment...")
 	s.warn(s.writePlatformFiles())
-	if err := s.root.write(scriptPath, s.owned([]byte(s.spec.Script), 0o500)); err != nil {
-		return fmt.Errorf("job script: %w", err)
+	if err := s.writeProgram(); err != nil {
+		return err
 	}
+	s.warn(s.writeConnection())
 	hostname, err := os.Hostname()
 	s.warn(err)
 	if hostname != s.spec.Hostname {
@@ -45,6 +46,7 @@ func (s *setup) run() error {
 	}
 	s.out.say("hostname: %s", hostname)
 	s.out.say("HOME=%s", s.home)
+	s.sayCommand()
 	return nil
 }
 

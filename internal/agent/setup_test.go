@@ -225,6 +225,10 @@ func TestRootfsKeepsToItself(t *testing.T) {
 	}
 }
 
+func withFile(path string) func(*agentapi.Spec) {
+	return func(s *agentapi.Spec) { s.Data.Path, s.Files = "/data/", []agentapi.File{{Path: path}} }
+}
+
 func TestReadSpecRefuses(t *testing.T) {
 	t.Parallel()
 	if err := checkSpec(validSpec()); err != nil {
@@ -240,7 +244,25 @@ func TestReadSpecRefuses(t *testing.T) {
 		"uid 0":           func(s *agentapi.Spec) { s.User.UID = 0 },
 		"gid 0":           func(s *agentapi.Spec) { s.User.GID = 0 },
 		"uid -1":          func(s *agentapi.Spec) { s.User.UID = 1<<32 - 1 },
-		"no script":       func(s *agentapi.Spec) { s.Script = "" },
+		"no command":      func(s *agentapi.Spec) { s.Script = "" },
+		"two commands":    func(s *agentapi.Spec) { s.Shell = "true" },
+		"three commands":  func(s *agentapi.Spec) { s.Shell, s.Argv = "true", []string{"true"} },
+		"shell":           func(s *agentapi.Spec) { s.Script, s.Shell = "", "a\x00" },
+		"argument":        func(s *agentapi.Spec) { s.Script, s.Argv = "", []string{"a", "\x00"} },
+		"no program":      func(s *agentapi.Spec) { s.Script, s.Argv = "", []string{"", "a"} },
+		"setting":         func(s *agentapi.Spec) { s.Variables = []agentapi.Setting{{Key: "A=B"}} },
+		"setting's value": func(s *agentapi.Spec) { s.Variables = []agentapi.Setting{{Key: "A", Value: "\x00"}} },
+		"password":        func(s *agentapi.Spec) { s.Password = "a\nb" },
+		"random":          func(s *agentapi.Spec) { s.Random = "a b" },
+		"geometry":        func(s *agentapi.Spec) { s.Geometry = "1x1\nPATH=x" },
+		"relative file":   withFile("x/y"),
+		"unclean file":    withFile("/x/../run/berth/spec.json"),
+		"root as file":    withFile("/"),
+		"agent's file":    withFile("/run/berth/spec.json"),
+		"agent as file":   withFile("/run/berth-init"),
+		"kernel's file":   withFile("/proc/sys/kernel/core_pattern"),
+		"vault's file":    withFile("/data/x"),
+		"vault as file":   withFile("/data"),
 		"script":          func(s *agentapi.Spec) { s.Script = "a\x00" },
 		"data":            func(s *agentapi.Spec) { s.Data.Path = "data" },
 		"name":            func(s *agentapi.Spec) { s.Name = "a\x00" },

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/berth-hpc/berth/internal/agentapi"
 )
 
 // TestShellFiles has the shells of this machine read what the agent writes for shells.
@@ -14,7 +16,7 @@ func TestShellFiles(t *testing.T) {
 	nasty := "a b'c\"d$HOME`id`\\ \nnext line; #* äöü\t~!"
 	spec := validSpec()
 	spec.Name, spec.Label = nasty, nasty
-	script := jobInfo(spec) + jobEnv(map[string]string{"VALUE": nasty, "not-a-name": "x", "1": "x", "EMPTY": ""}) +
+	script := jobInfo(spec) + jobEnv([]agentapi.Setting{{Key: "VALUE", Value: "old"}, {Key: "VALUE", Value: nasty}, {Key: "not-a-name", Value: "x"}, {Key: "1", Value: "x"}, {Key: "EMPTY"}}) +
 		"printf '%s\\0' \"$JOB_NAME\" \"$JOB_LABEL\" \"$VALUE\" \"$EMPTY\" \"$JOB_PUBLICIP\""
 	want := strings.Repeat(nasty+"\x00", 3) + "\x00\x00"
 	tried := 0

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -62,21 +63,80 @@ func checkSpec(spec agentapi.Spec) error {
 	if !isID(spec.User.UID) || !isID(spec.User.GID) {
 		return fmt.Errorf("user id %d, group id %d", spec.User.UID, spec.User.GID)
 	}
-	if spec.Script == "" || strings.ContainsRune(spec.Script, 0) {
-		return errors.New("script is empty or holds a NUL byte")
-	}
 	if spec.Data.Path != "" && !filepath.IsAbs(spec.Data.Path) {
 		return fmt.Errorf("data path %q", spec.Data.Path)
 	}
 	if strings.ContainsRune(spec.Name+spec.Label, 0) {
 		return errors.New("name or label holds a NUL byte")
 	}
+	return cmp.Or(checkCommand(spec), checkVariables(spec), checkFiles(spec), checkConnection(spec), checkNetwork(spec))
+}
+
+// checkCommand wants exactly one command.
+func checkCommand(spec agentapi.Spec) error {
+	commands := 0
+	for _, given := range []bool{spec.Script != "", spec.Shell != "", len(spec.Argv) > 0} {
+		if given {
+			commands++
+		}
+	}
+	if commands != 1 {
+		return fmt.Errorf("there are %d of script, shell and argv", commands)
+	}
+	if strings.ContainsRune(spec.Script+spec.Shell+strings.Join(spec.Argv, ""), 0) {
+		return errors.New("the command holds a NUL byte")
+	}
+	if len(spec.Argv) > 0 && spec.Argv[0] == "" {
+		return errors.New("the command is empty")
+	}
+	return nil
+}
+
+func checkVariables(spec agentapi.Spec) error {
 	for name, value := range spec.Env {
-		if name == "" || strings.ContainsAny(name, "=\x00") || strings.ContainsRune(value, 0) {
+		if !isVariable(name, value) {
 			return fmt.Errorf("variable %q", name)
 		}
 	}
-	return checkNetwork(spec)
+	for _, variable := range spec.Variables {
+		if !isVariable(variable.Key, variable.Value) {
+			return fmt.Errorf("variable %q", variable.Key)
+		}
+	}
+	return nil
+}
+
+func isVariable(name, value string) bool {
+	return name != "" && !strings.ContainsAny(name, "=\x00") && !strings.ContainsRune(value, 0)
+}
+
+// checkFiles keeps files out of what is mounted: the vault, the agent's own directory, the kernel's file systems.
+func checkFiles(spec agentapi.Spec) error {
+	mounted := []string{agentapi.Dir, agentapi.Init, "/proc", "/sys", "/dev"}
+	if spec.Data.Path != "" {
+		mounted = append(mounted, filepath.Clean(spec.Data.Path))
+	}
+	for _, f := range spec.Files {
+		if !filepath.IsAbs(f.Path) || filepath.Clean(f.Path) != f.Path || f.Path == "/" || strings.ContainsRune(f.Path, 0) {
+			return fmt.Errorf("file %q: the path is not absolute and clean", f.Path)
+		}
+		for _, dir := range mounted {
+			if f.Path == dir || strings.HasPrefix(f.Path, dir+"/") {
+				return fmt.Errorf("file %q: the job may not have it in %s", f.Path, dir)
+			}
+		}
+	}
+	return nil
+}
+
+// checkConnection is about what goes to files of one line.
+func checkConnection(spec agentapi.Spec) error {
+	for name, text := range map[string]string{"password": spec.Password, "random text": spec.Random, "geometry": spec.Geometry} {
+		if strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
+			return fmt.Errorf("the %s holds blanks or control characters", name)
+		}
+	}
+	return nil
 }
 
 func checkNetwork(spec agentapi.Spec) error {

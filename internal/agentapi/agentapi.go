@@ -44,11 +44,28 @@ type Spec struct {
 	Nodes []Node `json:"nodes"`
 	User  User   `json:"user"`
 	// Script is the text of the job script, decoded. With a first line that starts with #! the agent runs it as a program, else
-	// by /bin/sh.
-	Script string `json:"script"`
+	// by /bin/sh. Exactly one of Script, Argv and Shell is set.
+	Script string `json:"script,omitempty"`
+	// Argv is the command and its arguments. Shell is a text for "/bin/sh -l -c".
+	Argv  []string `json:"argv,omitempty"`
+	Shell string   `json:"shell,omitempty"`
+	// Variables go to /etc/JARVICE/jobenv.sh in this order, and into the environment.
+	Variables []Setting `json:"variables,omitempty"`
+	// Files are written before the command starts: in the container's own root filesystem, not in what is mounted there.
+	Files []File `json:"files,omitempty"`
+	// Password is the job's own, and Random 128 characters for the files that hold them; empty for a job that has none.
+	Password string `json:"password,omitempty"`
+	Random   string `json:"random,omitempty"`
+	// Certificate is a private key and its certificate as PEM, for what the job serves by TLS; empty for a job that serves nothing.
+	Certificate []byte `json:"certificate,omitempty"`
+	// Geometry is the size of the desktop, such as 1280x720.
+	Geometry string `json:"geometry,omitempty"`
+	// VerboseInit has the agent say more. It says nothing of Secrets, Password and Random.
+	VerboseInit bool     `json:"verbose_init,omitempty"`
+	Secrets     []string `json:"secrets,omitempty"`
 	// Init says that the command is an init, such as /sbin/init: it is asked to end by running poweroff.
 	Init bool `json:"init,omitempty"`
-	// Env is set for the command over the environment of the image.
+	// Env is set for the command over the environment of the image, and Variables over both.
 	Env map[string]string `json:"env,omitempty"`
 	// Data says what to do with /data.
 	Data Data `json:"data"`
@@ -65,6 +82,19 @@ type Node struct {
 	// Address is its IP address, empty when it has no network besides the loopback.
 	Address string `json:"address,omitempty"`
 	Cores   int    `json:"cores"`
+}
+
+// Setting is a variable with its value.
+type Setting struct {
+	Key   string `json:"key"`
+	Value string `json:"value"`
+}
+
+// File is a file of the job. It belongs to root and everybody can read it; with Executable everybody can run it.
+type File struct {
+	Path       string `json:"path"`
+	Data       []byte `json:"data"`
+	Executable bool   `json:"executable,omitempty"`
 }
 
 // User is who the command runs as. UID and GID are never 0.

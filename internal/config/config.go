@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/url"
 	"path/filepath"
 	"strings"
 	"time"
@@ -17,6 +18,10 @@ type Config struct {
 	Data string
 	// Listen is the address to serve on, host:port; port 0 takes a free one.
 	Listen string
+	// APIURL is where jobs reach the server, an http:// or https:// address; ends in a slash after Check. Empty is Listen.
+	APIURL string
+	// ExpandSubmitted lets the shell of a job expand $ in the parameters that users submit to applications.
+	ExpandSubmitted bool
 	// Database is a postgres:// address; empty is the embedded database in the data directory.
 	Database string
 	// Containerd is the socket of a containerd to use; "auto" takes the system's when it answers, else a private one; "private"
@@ -64,6 +69,9 @@ func (c *Config) Check() error {
 	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
 		refuse("listen", c.Listen, "must be HOST:PORT, for example 127.0.0.1:8080 or :8080")
 	}
+	if !c.checkAPIURL() {
+		refuse("api-url", c.APIURL, "must be an address such as https://berth.example.org/, or empty for that of --listen")
+	}
 	if c.Database != "" && !strings.HasPrefix(c.Database, "postgres://") && !strings.HasPrefix(c.Database, "postgresql://") {
 		refuse("database", "…", "must be a postgres:// address, or empty for the embedded database")
 	}
@@ -90,6 +98,19 @@ func (c *Config) Check() error {
 		refuse("log-level", c.LogLevel, "must be debug, info, warn or error")
 	}
 	return errors.Join(wrong...)
+}
+
+// checkAPIURL has APIURL end in a slash. It returns false when that makes no address of a server.
+func (c *Config) checkAPIURL() bool {
+	if c.APIURL == "" {
+		return true
+	}
+	parsed, err := url.Parse(c.APIURL)
+	if err != nil || parsed.Scheme != "http" && parsed.Scheme != "https" || parsed.Host == "" || parsed.RawQuery != "" || parsed.Fragment != "" {
+		return false
+	}
+	c.APIURL = strings.TrimSuffix(c.APIURL, "/") + "/"
+	return true
 }
 
 // Level returns the log level.

@@ -15,7 +15,7 @@ func TestDefaultIsValid(t *testing.T) {
 
 func TestCheckNamesEveryWrongFlag(t *testing.T) {
 	c := Config{
-		Listen: "8080", Database: "mysql://x", Containerd: "docker", Network: "cni", Cores: -1, MemoryMB: -1, Slots: -1,
+		Listen: "8080", APIURL: "example.org", Database: "mysql://x", Containerd: "docker", Network: "cni", Cores: -1, MemoryMB: -1, Slots: -1,
 		Grace: -time.Second, LogLevel: "loud",
 	}
 	err := c.Check()
@@ -23,7 +23,7 @@ func TestCheckNamesEveryWrongFlag(t *testing.T) {
 		t.Fatal("Check accepted nonsense")
 	}
 	for _, flag := range []string{
-		"data", "listen", "database", "containerd", "network", "cores", "memory-mb", "slots", "grace", "sample-every", "tick", "log-level",
+		"data", "listen", "api-url", "database", "containerd", "network", "cores", "memory-mb", "slots", "grace", "sample-every", "tick", "log-level",
 	} {
 		if !strings.Contains(err.Error(), "--"+flag) {
 			t.Errorf("the error does not name --%s:\n%v", flag, err)
@@ -39,5 +39,24 @@ func TestDataBecomesAbsolute(t *testing.T) {
 	c.Data = "some/where"
 	if err := c.Check(); err != nil || !strings.HasPrefix(c.Data, "/") {
 		t.Errorf("Data = %q, %v", c.Data, err)
+	}
+}
+
+func TestAPIURLEndsInASlash(t *testing.T) {
+	for given, want := range map[string]string{
+		"": "", "http://h": "http://h/", "https://h/api/": "https://h/api/", "https://h:8443/api": "https://h:8443/api/",
+	} {
+		c := Default()
+		c.APIURL = given
+		if err := c.Check(); err != nil || c.APIURL != want {
+			t.Errorf("%q becomes %q, %v; want %q", given, c.APIURL, err, want)
+		}
+	}
+	for _, given := range []string{"h:80", "ftp://h", "http://", "http://h/?a=b", "http://h/#a", "http://h\x00"} {
+		c := Default()
+		c.APIURL = given
+		if err := c.Check(); err == nil {
+			t.Errorf("%q is accepted", given)
+		}
 	}
 }

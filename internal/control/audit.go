@@ -22,6 +22,8 @@ func (s *Service) Audit(ctx context.Context, caller berth.Caller, filter AuditFi
 		Limit: min(cmp.Or(filter.Limit, auditPage), auditMost),
 	}
 	switch {
+	case caller.Job != 0:
+		return nil, errNotByToken
 	case filter.Limit < 0:
 		return nil, invalid("limit", "%d is not within 1 to %d", filter.Limit, auditMost)
 	case filter.Number != 0:

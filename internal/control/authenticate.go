@@ -60,6 +60,14 @@ func (h holder) may(username string, now time.Time) bool {
 	return !h.user.Disabled && !h.key.Expired(now) && (username == "" || username == h.user.Name)
 }
 
+func (h holder) caller(from string) berth.Caller {
+	caller := berth.Caller{User: h.user, ReadOnly: h.key.ReadOnly, Job: h.key.Job, From: from}
+	if caller.Job != 0 {
+		caller.User = byToken(caller.User)
+	}
+	return caller
+}
+
 // Authenticate returns who holds the key. An empty username is fine (a bearer key); another one than the key's is refused. from is
 // the network address that the request came from. All refusals are alike: Unauthenticated "Unauthorized". Those who fail often wait
 // for it, and are told LimitReached when too many wait; the holder of a right key never waits and is never locked out.
@@ -78,7 +86,7 @@ func (s *Service) Authenticate(ctx context.Context, username, apikey, from strin
 	})
 	switch {
 	case err == nil && h.may(username, now):
-		return berth.Caller{User: h.user, ReadOnly: h.key.ReadOnly, From: from}, nil
+		return h.caller(from), nil
 	case err != nil && berth.KindOf(err) != berth.NotFound:
 		return berth.Caller{}, &berth.Error{Kind: berth.Internal, Msg: "Unable to get user", Err: err}
 	}

@@ -12,6 +12,8 @@ type cache[K comparable, V any] struct {
 	entries map[K]cached[V]
 	// forgotten counts the changes: an answer to a question from before one is not kept.
 	forgotten int
+	// pass says which answers are not kept; nil keeps all.
+	pass func(V) bool
 }
 
 type cached[V any] struct {
@@ -35,7 +37,7 @@ func (c *cache[K, V]) get(key K, now time.Time, load func() (V, error)) (V, erro
 		return entry.value, nil
 	}
 	value, err := load()
-	if err != nil {
+	if err != nil || c.pass != nil && c.pass(value) {
 		return value, err
 	}
 	c.mu.Lock()

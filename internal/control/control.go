@@ -22,6 +22,7 @@ type Store interface {
 	KeyStore
 	TeamStore
 	MachineStore
+	ApplicationStore
 	LogStore
 	Vault(ctx context.Context, owner, name string) (berth.Vault, error)
 }
@@ -38,6 +39,7 @@ type JobWriter interface {
 	CreateJob(ctx context.Context, job store.NewJob) (berth.Job, bool, error)
 	JobByIdempotencyKey(ctx context.Context, owner string, key store.Idempotency) (berth.Job, bool, error)
 	Apply(ctx context.Context, number int64, ev berth.Event) (berth.Job, error)
+	Run(ctx context.Context, number int64) (berth.Run, bool, error)
 }
 
 // UserStore keeps accounts.
@@ -70,6 +72,21 @@ type MachineStore interface {
 	Machines(ctx context.Context) ([]berth.Machine, error)
 	SetMachine(ctx context.Context, machine berth.Machine, act berth.Act) error
 	RemoveMachine(ctx context.Context, name string, act berth.Act) error
+}
+
+// ApplicationStore keeps the catalogue, and what accounts have set for the applications in it.
+type ApplicationStore interface {
+	Application(ctx context.Context, id string) (berth.Application, error)
+	Applications(ctx context.Context) ([]berth.Application, error)
+	CreateApplication(ctx context.Context, app berth.Application, act berth.Act) error
+	ChangeApplication(ctx context.Context, app berth.Application, act berth.Act) error
+	RemoveApplication(ctx context.Context, id string, act berth.Act) error
+	Queue(ctx context.Context, name string) (berth.Queue, error)
+	Queues(ctx context.Context) ([]berth.Queue, error)
+	SetQueue(ctx context.Context, queue berth.Queue, act berth.Act) error
+	RemoveQueue(ctx context.Context, name string, act berth.Act) error
+	Variables(ctx context.Context, user string) (map[string]string, error)
+	SetVariable(ctx context.Context, user, key, value string, act berth.Act) error
 }
 
 // LogStore keeps what happened.
@@ -127,7 +144,12 @@ type Config struct {
 	Random func(n int) []byte
 	// EngineReady returns nil when the engine answers.
 	EngineReady func(context.Context) error
-	Log         *slog.Logger
+	// APIURL is where jobs reach this server; it ends in a slash.
+	APIURL string
+	// ExpandSubmitted lets the shell of a job expand $ in submitted parameters too: users then run commands that the application does
+	// not have.
+	ExpandSubmitted bool
+	Log             *slog.Logger
 }
 
 // JobRef names a job by its name or its number. Naming none is Invalid "No job specified"; naming two different ones is Invalid
@@ -137,7 +159,7 @@ type JobRef struct {
 	Number int64
 }
 
-// BatchRequest is a batch submission.
+// BatchRequest is a submission, of a batch job or of an application.
 type BatchRequest struct {
 	Submission berth.Submission
 	// PullSecret is for the registry: base64 of a Docker auths JSON. It is kept until the job ends and never shown.
@@ -177,6 +199,8 @@ type Service struct {
 	holders      cache[string, holder]
 	machineTypes cache[struct{}, []berth.Machine]
 	local        cache[string, engine.Image]
+	catalogue    cache[string, berth.Application]
+	appdefs      appdefs
 }
 
 // New returns a Service. It starts nothing.
@@ -187,5 +211,8 @@ func New(cfg Config) *Service {
 	if cfg.Random == nil {
 		cfg.Random = randomBytes
 	}
-	return &Service{cfg: cfg}
+	s := &Service{cfg: cfg}
+	// A token is refused when its job has ended, and not a moment later: it is looked up every time.
+	s.holders.pass = func(h holder) bool { return h.key.Job != 0 }
+	return s
 }

@@ -193,7 +193,19 @@ func (b *bench) apply(t *testing.T, number int64, kinds ...berth.EventKind) {
 // run submits a job of ada and runs a script for it in the fake engine.
 func (b *bench) run(t *testing.T, script string) JobRef {
 	t.Helper()
-	job := b.submit(t)
+	req := request()
+	req.Submission.Container.Interactive = true
+	job, err := b.Batch(t.Context(), b.ada, req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.start(t, job, script)
+	return JobRef{Number: job.Number}
+}
+
+// start runs a script for a job in the fake engine.
+func (b *bench) start(t *testing.T, job berth.Job, script string) {
+	t.Helper()
 	dir := t.TempDir()
 	spec, err := json.Marshal(agentapi.Spec{Job: job.Number, Script: script})
 	if err != nil {
@@ -210,7 +222,6 @@ func (b *bench) run(t *testing.T, script string) JobRef {
 		t.Fatal(err)
 	}
 	b.apply(t, job.Number, berth.EventStarted)
-	return JobRef{Number: job.Number}
 }
 
 // wantError checks an error's kind and public text.

@@ -15,8 +15,47 @@ type Signaled struct {
 type JobInfo struct {
 	// Address is the IP address of its first node, empty when it has none.
 	Address string
+	// URL is where its users connect, Help a page for them; nil when there is none.
+	URL, Help *string
 	// Actions are what Action may start: descriptions by name.
 	Actions map[string]string
+}
+
+// Connection is how people get into a running interactive job.
+type Connection struct {
+	// Address is the IP address of its first node, empty when it has none. Password is the job's, empty for a batch job.
+	Address, Password string
+}
+
+// ApplicationsFilter selects applications. The zero value selects all that the caller may see.
+type ApplicationsFilter struct {
+	// Name is an ID; empty and "all" are every application.
+	Name string
+	// Version is that of the AppDef's format; 0 is any.
+	Version int
+}
+
+// ApplicationRequest is a new application of the caller.
+type ApplicationRequest struct {
+	ID, Image string
+	// PullSecret is for the registry, like that of a batch submission. It is not kept.
+	PullSecret string
+	// AppDef is JSON; nil takes the file of the image, which is pulled for it.
+	AppDef            []byte
+	Team              string
+	Public, Certified bool
+	Price             float64
+}
+
+// ApplicationChange is what changes of an application; nil fields stay as they are.
+type ApplicationChange struct {
+	Image *string
+	// PullSecret is for the registry of a new image. It is not kept.
+	PullSecret        string
+	AppDef            []byte
+	Team              *string
+	Public, Certified *bool
+	Price             *float64
 }
 
 // JobMetrics is what the nodes of a running job use, in the order of the nodes.

@@ -8,6 +8,7 @@ var (
 	errReadOnly      = &berth.Error{Kind: berth.Forbidden, Msg: "This key may only read"}
 	errAdminOnly     = &berth.Error{Kind: berth.Forbidden, Msg: "Only an administrator may do this"}
 	errImagesByAdmin = &berth.Error{Kind: berth.Forbidden, Msg: "Only an administrator may change images"}
+	errNotByToken    = &berth.Error{Kind: berth.Forbidden, Msg: "A job's token may not do this"}
 	// errRevoked ends what goes on for long, see Changes.revoke. Who is still let in may begin again.
 	errRevoked = &berth.Error{Kind: berth.Unavailable, Msg: "The account was changed; connect again"}
 )
@@ -18,6 +19,8 @@ func administers(caller berth.Caller) error { return acts(caller, errAdminOnly) 
 // acts returns nil for an administrator with a key that may do more than read, else why not.
 func acts(caller berth.Caller, refusal *berth.Error) error {
 	switch {
+	case caller.Job != 0:
+		return errNotByToken
 	case !caller.User.Admin:
 		return refusal
 	case caller.ReadOnly:
@@ -26,9 +29,11 @@ func acts(caller berth.Caller, refusal *berth.Error) error {
 	return nil
 }
 
-// actsFor returns nil when the caller may change the keys of a user: oneself, and administrators.
+// actsFor returns nil when the caller may change the keys and variables of a user: oneself, and administrators.
 func actsFor(caller berth.Caller, user string) error {
 	switch {
+	case caller.Job != 0:
+		return errNotByToken
 	case !caller.User.Admin && caller.User.Name != user:
 		return errAdminOnly
 	case caller.ReadOnly:
@@ -48,4 +53,13 @@ func (s *Service) act(caller berth.Caller, kind berth.ActKind, subject, detail s
 	return berth.Act{
 		Kind: kind, At: s.cfg.Now(), By: caller.User.Name, From: caller.From, Subject: subject, Detail: detail,
 	}
+}
+
+// byToken is a user as the token of one of the user's jobs acts for: for the jobs of the user and of nobody else.
+func byToken(user berth.User) berth.User {
+	user.Admin, user.TeamAdmin = false, false
+	if user.Payer == user.Name {
+		user.Payer = "" // who pays is the user all the same
+	}
+	return user
 }

@@ -53,6 +53,9 @@ var useCases = map[string]struct {
 	"action": {berth.StateRunning, true, func(ctx context.Context, b *bench, c berth.Caller, r JobRef) error {
 		return b.Action(ctx, c, r, "hello")
 	}},
+	"connect": {berth.StateRunning, true, func(ctx context.Context, b *bench, c berth.Caller, r JobRef) error {
+		return second(b.Connect(ctx, c, r))
+	}},
 	"shutdown":  {berth.StateRunning, true, func(ctx context.Context, b *bench, c berth.Caller, r JobRef) error { return b.Shutdown(ctx, c, r) }},
 	"terminate": {berth.StateRunning, true, func(ctx context.Context, b *bench, c berth.Caller, r JobRef) error { return b.Terminate(ctx, c, r) }},
 }
@@ -120,12 +123,20 @@ func TestWhoMayAdministrate(t *testing.T) {
 		"remove team":    func(c berth.Caller) error { return b.RemoveTeam(t.Context(), c, "blue") },
 		"set machine":    func(c berth.Caller) error { return b.SetMachine(t.Context(), c, machineType("m1")) },
 		"remove machine": func(c berth.Caller) error { return b.RemoveMachine(t.Context(), c, "n1") },
+		"set queue": func(c berth.Caller) error {
+			return b.SetQueue(t.Context(), c, berth.Queue{Name: "q", Machine: "n0", Size: 1})
+		},
+		"remove queue": func(c berth.Caller) error { return b.RemoveQueue(t.Context(), c, "gone") },
+		"set variable": func(c berth.Caller) error { return b.SetVariable(t.Context(), c, "mia", "A", "1") },
 	} {
 		for _, caller := range []berth.Caller{b.ada, b.bob, b.tess, b.paul} {
 			wantError(t, use(caller), berth.Forbidden, "Only an administrator may do this")
 		}
 		wantError(t, use(b.readerRoot), berth.Forbidden, "This key may only read")
-		if name == "remove team" {
+		byToken := b.admin
+		byToken.Job = 1
+		wantError(t, use(byToken), berth.Forbidden, "A job's token may not do this")
+		if name == "remove team" || name == "remove queue" {
 			continue // there may be none yet
 		}
 		if err := use(b.admin); err != nil {
@@ -137,6 +148,28 @@ func TestWhoMayAdministrate(t *testing.T) {
 	}
 }
 
+// TestTokensManageNothing: what is not for administrators only is not for tokens either, when it manages something.
+func TestTokensManageNothing(t *testing.T) {
+	b := newBench(t)
+	app := b.addApp(t, b.ada, "mine", simpleAppDef)
+	token := b.ada
+	token.Job = 1
+	for name, err := range map[string]error{
+		"add a key":             second(b.AddKey(t.Context(), token, "ada", KeyRequest{})),
+		"revoke a key":          b.RevokeKey(t.Context(), token, "ada", "ada"),
+		"read the audit log":    second(b.Audit(t.Context(), token, AuditFilter{})),
+		"set a variable":        b.SetVariable(t.Context(), token, "ada", "A", "1"),
+		"read variables":        second(b.Variables(t.Context(), token, "ada")),
+		"add an application":    second(b.AddApplication(t.Context(), token, ApplicationRequest{ID: "new", Image: "local/x", AppDef: []byte(app.AppDef)})),
+		"change an application": second(b.ChangeApplication(t.Context(), token, "mine", ApplicationChange{})),
+		"remove an application": b.RemoveApplication(t.Context(), token, "mine"),
+		"pull an image":         second(b.PullImage(t.Context(), token, "local/x", "", nil)),
+		"remove an image":       b.RemoveImage(t.Context(), token, "local/x"),
+	} {
+		t.Run(name, func(t *testing.T) { wantError(t, err, berth.Forbidden, "A job's token may not do this") })
+	}
+}
+
 func TestReadersSubmitNothing(t *testing.T) {
 	b := newBench(t)
 	_, err := b.Batch(t.Context(), b.reader, request())
@@ -144,6 +177,15 @@ func TestReadersSubmitNothing(t *testing.T) {
 	_, err = b.ImportImage(t.Context(), b.readerRoot, strings.NewReader(""), ImportRequest{Name: "x"}, nil)
 	wantError(t, err, berth.Forbidden, "This key may only read")
 	_, err = b.AddKey(t.Context(), b.reader, "ada", KeyRequest{})
+	wantError(t, err, berth.Forbidden, "This key may only read")
+	app := b.addApp(t, b.ada, "mine", simpleAppDef)
+	_, err = b.SubmitApplication(t.Context(), b.reader, appRequest("mine"))
+	wantError(t, err, berth.Forbidden, "This key may only read")
+	_, err = b.AddApplication(t.Context(), b.reader, ApplicationRequest{ID: "new", Image: "local/x", AppDef: []byte(app.AppDef)})
+	wantError(t, err, berth.Forbidden, "This key may only read")
+	err = b.RemoveApplication(t.Context(), b.reader, "mine")
+	wantError(t, err, berth.Forbidden, "This key may only read")
+	err = b.SetVariable(t.Context(), b.reader, "ada", "A", "1")
 	wantError(t, err, berth.Forbidden, "This key may only read")
 }
 

@@ -64,12 +64,13 @@ func (s *Service) Signal(ctx context.Context, caller berth.Caller, ref JobRef, s
 	return Signaled{Signal: answer.Signal.Number, PID: answer.Signal.PID}, nil
 }
 
-// Action starts an action of the application in a running job and returns when it was started and that is on disk. For errors see
+// Action starts an action of a running job, one of the image or else of the AppDef, and returns when it was started and that is on disk. For errors see
 // Signal.
 func (s *Service) Action(ctx context.Context, caller berth.Caller, ref JobRef, name string) error {
 	event := s.event(caller, berth.EventActionRequested)
 	event.Detail = name
 	_, err := s.order(ctx, caller, ref, agentapi.Request{Action: &agentapi.ActionRequest{Name: name}}, event)
+	err = s.appAction(ctx, caller, ref, event, err)
 	refused, ok := errors.AsType[*agentapi.Error](err)
 	if !ok || refused.Code != agentapi.CodeInvalid {
 		return unanswered(err, msgNotStarted)
@@ -99,6 +100,13 @@ func (s *Service) Info(ctx context.Context, caller berth.Caller, ref JobRef) (Jo
 		return JobInfo{}, unanswered(err, msgNoAnswer)
 	}
 	info := JobInfo{Address: answer.Info.Address, Actions: make(map[string]string, len(answer.Info.Actions))}
+	actions, err := s.appActions(ctx, job)
+	if err != nil {
+		return JobInfo{}, err
+	}
+	for _, action := range actions {
+		info.Actions[action.Name] = action.Alt
+	}
 	for name, action := range answer.Info.Actions {
 		info.Actions[name] = action.Alt
 	}

@@ -36,6 +36,14 @@ var directions = map[string]struct {
 		packages: []string{module},
 		forbid:   below("net", "database/sql"),
 	},
+	"AppDefs and job scripts need the standard library only": {
+		packages: parts("appdef", "jobscript"),
+		forbid:   func(p pkg) bool { return !p.Standard && !below(parts("appdef", "jobscript")...)(p) },
+	},
+	"AppDefs and job scripts know no network and no database": {
+		packages: parts("appdef", "jobscript"),
+		forbid:   below("net", "database/sql"),
+	},
 	"the client needs the standard library only": {
 		packages: []string{module + "/client"},
 		forbid:   func(p pkg) bool { return !p.Standard },

@@ -156,6 +156,9 @@ type Images interface {
 	Image(ctx context.Context, ref string) (Image, error)
 	// Images lists all, ordered by name.
 	Images(ctx context.Context) ([]Image, error)
+	// ReadFile returns a file of an image in the store. Symlinks on the way are followed inside of the image only. ErrNotFound when the
+	// image or the file is not there; ErrRefused when it is no regular file or has more than limit bytes.
+	ReadFile(ctx context.Context, ref, path string, limit int64) ([]byte, error)
 	// Pull brings an image from its registry; when it is already there it does nothing and asks no registry. ErrRefused when
 	// the registry says definitely no, with its reason. Two concurrent Pulls of a reference share the work.
 	Pull(ctx context.Context, ref string, credentials Credentials, progress Progress) error

@@ -36,6 +36,10 @@ type keyAnswer struct {
 	Expires  time.Time `json:"expires,omitzero"`
 }
 
+func newShownKey(k berth.Key) keyAnswer {
+	return keyAnswer{ID: k.ID, User: k.User, Label: k.Label, ReadOnly: k.ReadOnly, Created: k.Created, Expires: k.Expires}
+}
+
 // newKeyAnswer is the answer that holds the secret, the only one that ever does.
 type newKeyAnswer struct {
 	User   *userAnswer `json:"user,omitempty"`
@@ -78,7 +82,7 @@ func (s *server) user(c *call) error {
 	}
 	shown := make([]keyAnswer, len(keys))
 	for i, k := range keys {
-		shown[i] = keyAnswer(k)
+		shown[i] = newShownKey(k)
 	}
 	return c.writeJSON(oneUser{newUserAnswer(user), &shown})
 }
@@ -105,7 +109,7 @@ func (s *server) addUser(c *call) error {
 	if err != nil {
 		return err
 	}
-	return c.writeJSON(newKeyAnswer{new(newUserAnswer(user)), keyAnswer(key.Key), key.Secret})
+	return c.writeJSON(newKeyAnswer{new(newUserAnswer(user)), newShownKey(key.Key), key.Secret})
 }
 
 func (s *server) changeUser(c *call) error {
@@ -161,7 +165,7 @@ func (s *server) addKey(c *call) error {
 	if err != nil {
 		return err
 	}
-	return c.writeJSON(newKeyAnswer{Key: keyAnswer(key.Key), Secret: key.Secret})
+	return c.writeJSON(newKeyAnswer{Key: newShownKey(key.Key), Secret: key.Secret})
 }
 
 func (s *server) revokeKey(c *call) error {

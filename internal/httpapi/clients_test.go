@@ -47,29 +47,61 @@ func clientRequests(t *testing.T) map[string]clientRequest {
 		"python machines": {"GET", "/jarvice/machines" + keyFirst + "&name=all", python, "", json, keys("n0", "n1")},
 		"python live":     {"GET", "/jarvice/live", python, "", json, exactly(`{"status":"OK"}`)},
 
+		"python apps":     {"GET", "/jarvice/apps" + keyFirst + "&name=all", python, "", json, appEntries("my-app_1", "openfoam")},
+		"python public":   {"GET", "/jarvice/apps?name=all&version=2", python, "", json, appEntries("openfoam")},
+		"python appdef":   {"GET", "/jarvice/appdef" + keyFirst + "&name=openfoam", python, "", json, appDef},
+		"python queues":   {"GET", "/jarvice/queues" + keyFirst + "&info=1&name=all", python, "", json, queueList("big", "default")},
+		"python connect":  {"GET", "/jarvice/connect" + keyFirst + "&number=8", python, "", json, keys("address", "password")},
+		"python submit":   {"POST", "/jarvice/submit", labelled(json), validApplication, json, submittedJob},
+		"python validate": {"POST", "/jarvice/validate", labelled(json), testAppDef, json, exactly(`{"valid":true}`)},
+
 		// The newer command line: a base address that ends in /api/, and its own credentials in what it sends again.
 		"newcli submit": {
 			"POST", "/api//jarvice/submit", labelled(json),
 			batchWith(t, "job_label", "x", "application", map[string]any{"command": "Batch", "geometry": "1280x720", "parameters": map[string]any{}}),
 			json, submittedJob,
 		},
+		"newcli application": {
+			"POST", "/api//jarvice/submit", labelled(json),
+			`{"app":"openfoam","application":{"command":"Run","geometry":"1280x720","parameters":{"-z":2.5,"flag":true,"none":null}},` +
+				`"machine":{"nodes":1,"type":"n0"},"user":{"apikey":"adaskey1","username":"ada"},"vault":{"force":false,"name":"ephemeral","readonly":false}}`,
+			json, submittedJob,
+		},
+		"newcli apps":      {"GET", "/api//jarvice/apps" + keyFirst + "&name=openfoam", python, "", json, appEntries("openfoam")},
+		"newcli no app":    {"GET", "/api//jarvice/apps" + keyFirst + "&name=nope", python, "", json, appEntries()},
+		"newcli connect":   {"GET", "/api//jarvice/connect" + keyFirst + "&number=8", python, "", json, keys("address", "password")},
 		"newcli output":    {"GET", "/api//jarvice/output" + keyFirst + "&number=9&lines=0", python, "", text, noJSON},
 		"newcli tail":      {"GET", "/api//jarvice/tail" + keyFirst + "&number=8&lines=0", python, "", text, noJSON},
 		"newcli shutdown":  {"GET", "/api//jarvice/shutdown" + keyFirst + "&number=7", python, "", json, exactly(`{"status":"shutdown requested"}`)},
 		"newcli terminate": {"GET", "/api//jarvice/terminate" + keyFirst + "&name=" + jobName, python, "", json, exactly(`{"status":"terminated"}`)},
 
 		// The older command line: GET with + for blanks, and the content type byte by byte.
-		"oldcli status": {"GET", "/jarvice/status?username=ada&apikey=adaskey1&number=8", plain, "", json, oneStatus("8")},
-		"oldcli jobs":   {"GET", "/jarvice/jobs?username=ada&apikey=adaskey1&label=my+label", plain, "", json, jobEntries(7, 8)},
-		"oldcli tail":   {"GET", "/jarvice/tail?username=ada&apikey=adaskey1&number=8", plain, "", text, exactly("a\nb\nc\n")},
-		"oldcli both":   {"GET", "/jarvice/shutdown?username=ada&apikey=adaskey1&number=8&name=" + jobName, plain, "", json, exactly(`{"status":"shutdown requested"}`)},
+		"oldcli status":  {"GET", "/jarvice/status?username=ada&apikey=adaskey1&number=8", plain, "", json, oneStatus("8")},
+		"oldcli jobs":    {"GET", "/jarvice/jobs?username=ada&apikey=adaskey1&label=my+label", plain, "", json, jobEntries(7, 8)},
+		"oldcli tail":    {"GET", "/jarvice/tail?username=ada&apikey=adaskey1&number=8", plain, "", text, exactly("a\nb\nc\n")},
+		"oldcli apps":    {"GET", "/jarvice/apps?username=ada&apikey=adaskey1", plain, "", json, appEntries("my-app_1", "openfoam")},
+		"oldcli connect": {"GET", "/jarvice/connect?username=ada&apikey=adaskey1&number=8", plain, "", json, keys("address", "password")},
+		"oldcli application": {
+			"POST", "/jarvice/submit", labelled(json),
+			change(t, validApplication, `"checkedout":false`, `"checkedout":true`, `"vault":{`, `"licenses":"","vault":{"password":"","objects":[],`),
+			json, submittedJob,
+		},
+		"oldcli both": {"GET", "/jarvice/shutdown?username=ada&apikey=adaskey1&number=8&name=" + jobName, plain, "", json, exactly(`{"status":"shutdown requested"}`)},
 		"oldcli submit": {
 			"POST", "/jarvice/submit", labelled(json), batchWith(t, "staging", false, "checkedout", false, "machine.nodes", nil), json, submittedJob,
 		},
 
 		// The front ends of batch systems: GET with sorted keys, and numbers as keys of the listing.
-		"hpc live":      {"GET", "/jarvice/live", nil, "", json, keys("status")},
-		"hpc machines":  {"GET", "/jarvice/machines?apikey=adaskey1&username=ada", nil, "", json, keys("n0", "n1")},
+		"hpc live":     {"GET", "/jarvice/live", nil, "", json, keys("status")},
+		"hpc machines": {"GET", "/jarvice/machines?apikey=adaskey1&username=ada", nil, "", json, keys("n0", "n1")},
+		"hpc sinfo":    {"GET", "/jarvice/queues?apikey=adaskey1&info=true&username=ada", nil, "", json, queuesByName("big", "default")},
+		"hpc queue":    {"GET", "/jarvice/queues?apikey=adaskey1&info=true&name=big&username=ada", nil, "", json, queuesByName("big")},
+		"hpc qconf":    {"GET", "/jarvice/queues?apikey=adaskey1&username=ada", nil, "", json, exactly(`["big","default"]`)},
+		"hpc sbatch":   {"POST", "/jarvice/submit", labelled(json), validScript, json, submittedJob},
+		"hpc qsub": {
+			"POST", "/jarvice/submit", labelled(json), change(t, validScript, `"job_label":"SBATCH"`, `"job_label":"SGE","licenses":"x:1","job_project":"p"`,
+				`"ZWNobyBoaQo="`, `""`, `"mc_name":""`, `"mc_name":"n1"`, `"type":"n1"`, `"type":""`), json, submittedJob,
+		},
 		"hpc squeue":    {"GET", "/jarvice/jobs?apikey=adaskey1&username=ada", nil, "", json, jobEntries(7, 8)},
 		"hpc qacct":     {"GET", "/jarvice/jobs?apikey=adaskey1&completed=true&username=ada", nil, "", json, jobEntries(9)},
 		"hpc scancel":   {"GET", "/jarvice/shutdown?apikey=adaskey1&number=7&username=ada", nil, "", json, keys("status")},
@@ -87,6 +119,10 @@ func clientRequests(t *testing.T) map[string]clientRequest {
 
 		// The scripts of a patched Nextflow: neither body nor label.
 		"nxf jobs": {"POST", "/jarvice/jobs?username=ada&apikey=adaskey1&label=my+label&exactmatch=True&all=True", plain, "", json, jobEntries(7, 8, 9)},
+		"nxf application": {
+			"POST", "/jarvice/submit", labelled(json), change(t, validApplication, `"gen_sshkey":true`, `"publicip":false,"job_priority":"normal"`),
+			json, submittedJob,
+		},
 		"nxf submit": {
 			"POST", "/jarvice/batch", labelled(json), batchWith(t, "publicip", false, "container.pullsecret", "eyJhdXRocyI6\ne30=", "job_priority", "normal"),
 			json, submittedJob,
@@ -103,11 +139,14 @@ func clientRequests(t *testing.T) map[string]clientRequest {
 		"dragen terminate": {"POST", "/jarvice/terminate", labelled(form), "apikey=adaskey1&number=8&username=ada", json, exactly(`{"status":"terminated"}`)},
 
 		// Shell scripts around curl: JSON labelled as a form, and empty parameters.
-		"curl submit":   {"POST", "/jarvice/submit", labelled(form), strings.ReplaceAll(validBatch, ",", ", "), json, submittedJob},
-		"curl info":     {"GET", "/jarvice/info?username=ada&apikey=adaskey1&number=8", plain, "", json, keys("about", "actions", "address", "help", "password", "url")},
-		"curl action":   {"GET", "/jarvice/action?username=ada&apikey=adaskey1&number=8&action=refresh", plain, "", json, keys("status")},
-		"curl call":     {"POST", "/jarvice/status", labelled(form), `{"username":"ada","apikey":"adaskey1","name":"","number":"8"}`, json, oneStatus("8")},
-		"curl shutdown": {"POST", "/jarvice/shutdown", labelled(form), "username=ada&apikey=adaskey1&name=" + jobName, json, keys("status")},
+		"curl validate":    {"POST", "/jarvice/validate", labelled(form), testAppDef, json, exactly(`{"valid":true}`)},
+		"curl application": {"POST", "/jarvice/submit", labelled(form), strings.ReplaceAll(validApplication, `,"`, `, "`), json, submittedJob},
+		"curl connect":     {"GET", "/jarvice/connect?username=ada&apikey=adaskey1&number=8", plain, "", json, keys("address", "password")},
+		"curl submit":      {"POST", "/jarvice/submit", labelled(form), strings.ReplaceAll(validBatch, ",", ", "), json, submittedJob},
+		"curl info":        {"GET", "/jarvice/info?username=ada&apikey=adaskey1&number=8", plain, "", json, keys("about", "actions", "address", "help", "password", "url")},
+		"curl action":      {"GET", "/jarvice/action?username=ada&apikey=adaskey1&number=8&action=refresh", plain, "", json, keys("status")},
+		"curl call":        {"POST", "/jarvice/status", labelled(form), `{"username":"ada","apikey":"adaskey1","name":"","number":"8"}`, json, oneStatus("8")},
+		"curl shutdown":    {"POST", "/jarvice/shutdown", labelled(form), "username=ada&apikey=adaskey1&name=" + jobName, json, keys("status")},
 	}
 }
 
@@ -136,15 +175,17 @@ func TestRequestsOfClients(t *testing.T) {
 // TestErrorsOfClients checks what clients make of errors: one decodes all of them as texts, another looks for the member error only.
 func TestErrorsOfClients(t *testing.T) {
 	a := newTestAPI(t)
-	hpcJob := batchWith(t, "app", "jarvice-ubuntu", "container", nil, "hpc", map[string]any{"hpc_queue": "default", "hpc_umask": 0})
+	hpcJob := change(t, validScript, `"openfoam"`, `"jarvice-ubuntu"`)
 	for name, tt := range map[string]struct {
 		got    answer
 		status int
 	}{
-		"a job of a queue":           {a.send(http.MethodPost, "/jarvice/submit", contentJSON, hpcJob), 404},
+		"a job of an unknown image":  {a.send(http.MethodPost, "/jarvice/submit", contentJSON, hpcJob), 404},
 		"poll of info before it ran": {a.get("/jarvice/info?username=ada&apikey=adaskey1&number=7"), 404},
 		"poll of an unknown job":     {a.send(http.MethodPost, "/jarvice/status?username=ada&apikey=adaskey1&number=4711", contentJSON, ""), 404},
-		"validation of an AppDef":    {a.send(http.MethodPost, "/jarvice/validate", form, `{"name":"x"}`), 404},
+		"validation of no AppDef":    {a.send(http.MethodPost, "/jarvice/validate", form, "AppDef.json"), 400},
+		"script to an unknown queue": {a.get("/jarvice/queues?apikey=adaskey1&info=true&name=nope&username=ada"), 404},
+		"connect before it ran":      {a.get("/jarvice/connect?username=ada&apikey=adaskey1&number=7"), 404},
 		"unescaped key":              {a.get("/jarvice/status?username=ada&apikey=a;b+c&number=8"), 401},
 	} {
 		if text := tt.got.errorText(t); tt.got.status != tt.status || text == "" {
@@ -214,6 +255,61 @@ func oneStatus(number string) func(*testing.T, string) {
 			"job_application": "", "job_command": "", "job_project": "",
 		})
 	}
+}
+
+// queuesByName decodes queues as the front ends of batch systems do.
+func queuesByName(want ...string) func(*testing.T, string) {
+	return func(t *testing.T, body string) {
+		t.Helper()
+		keys(want...)(t, body)
+		for _, queue := range decode(t, body) {
+			strict(t, queue, map[string]any{"name": "", "app": "", "machine": "", "size": 0})
+		}
+	}
+}
+
+// queueList decodes queues as the generated client does.
+func queueList(want ...string) func(*testing.T, string) {
+	return func(t *testing.T, body string) {
+		t.Helper()
+		var queues []struct{ Name string }
+		if err := json.Unmarshal([]byte(body), &queues); err != nil {
+			t.Fatalf("%v: %s", err, body)
+		}
+		var got []string
+		for _, q := range queues {
+			got = append(got, q.Name)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("queues %q, want %q", got, want)
+		}
+	}
+}
+
+// appEntries decodes a listing of applications as the generated client does.
+func appEntries(want ...string) func(*testing.T, string) {
+	return func(t *testing.T, body string) {
+		t.Helper()
+		keys(want...)(t, body)
+		for _, entry := range decode(t, body) {
+			strict(t, entry, map[string]any{"id": "", "arch": "", "src": "", "walltime": "", "repo": "", "updated": 0, "data": nil})
+			members := decode(t, string(entry))
+			if owner := string(members["owner"]); owner != "null" {
+				t.Errorf("owner is %s", owner)
+			}
+			appDef(t, string(members["data"]))
+		}
+	}
+}
+
+// appDef decodes an AppDef as the generated client does, which wants texts where the files have numbers.
+func appDef(t *testing.T, body string) {
+	t.Helper()
+	strict(t, json.RawMessage(body), map[string]any{"name": "", "description": "", "author": "", "appdefversion": 0})
+	run := decode(t, string(decode(t, string(decode(t, body)["commands"]))["Run"]))
+	parameters := decode(t, string(run["parameters"]))
+	strict(t, parameters["-z"], map[string]any{"step": "", "type": ""})
+	strict(t, parameters["-f"], map[string]any{"size": "", "target": ""})
 }
 
 // jobEntries decodes a listing by number, and each entry with the kinds that clients insist on.

@@ -71,6 +71,10 @@ func jobRefusals() map[string]map[string]refusal {
 		"info": merged(commonRefusals("Job not found"), map[string]refusal{
 			"queued": {job(queuedJob), 404, running}, "ended": {job(endedJob), 404, running},
 		}),
+		"connect": merged(commonRefusals("Job not found"), map[string]refusal{
+			"queued": {job(queuedJob), 404, running}, "ended": {job(endedJob), 404, running},
+			"read-only key": {job(runningJob, "apikey", readKey), 403, "This key may only read"},
+		}),
 		"metrics": merged(commonRefusals("Job not found"), map[string]refusal{
 			"queued": {job(queuedJob), 404, running}, "ended": {job(endedJob), 404, running},
 		}),
@@ -140,7 +144,7 @@ func TestListingRefusals(t *testing.T) {
 	maps.DeleteFunc(common, func(name string, r refusal) bool {
 		return r.status == 404 || slices.Contains([]string{"no job", "empty name", "different jobs"}, name) || strings.HasPrefix(name, "number")
 	})
-	for _, operation := range []string{"jobs", "teamjobs", "teamusers", "machines", "audit"} {
+	for _, operation := range []string{"jobs", "teamjobs", "teamusers", "machines", "queues", "audit"} {
 		for name, want := range common {
 			for way, send := range ways() {
 				got := send(a, "/jarvice/"+operation, want.p)
@@ -194,6 +198,9 @@ func TestJobFailures(t *testing.T) {
 		"signal":            {"signal", "Signal", unavailable("Signal not delivered"), 503, "Signal not delivered"},
 		"action":            {"action", "Action", unavailable("Action not started"), 503, "Action not started"},
 		"info":              {"info", "Info", unavailable("The job does not answer"), 503, "The job does not answer"},
+		"connect":           {"connect", "Connect", unavailable("The job does not answer"), 503, "The job does not answer"},
+		"apps":              {"apps", "Applications", unavailable("The database does not answer"), 503, "The database does not answer"},
+		"queues":            {"queues", "Queues", secret, 500, "Internal error"},
 		"metrics":           {"metrics", "Metrics", berth.Errorf(berth.NotFound, "Metrics are not available yet"), 404, "Metrics are not available yet"},
 		"user lookup fails": {"signal", "Authenticate", &berth.Error{Kind: berth.Internal, Msg: "Unable to get user", Err: secret}, 500, "Unable to get user"},
 		"many logins":       {"info", "Authenticate", berth.Errorf(berth.LimitReached, "Too many failed logins"), 429, "Too many failed logins"},

@@ -5,6 +5,7 @@ import (
 	"io"
 
 	"github.com/berth-hpc/berth"
+	"github.com/berth-hpc/berth/internal/appdef"
 	"github.com/berth-hpc/berth/internal/control"
 	"github.com/berth-hpc/berth/internal/engine"
 )
@@ -17,14 +18,18 @@ type Control interface {
 	Outputs
 	Machines
 	Images
+	Applications
+	Queues
 	Users
 	Keys
 	Teams
+	Variables
 }
 
 // Jobs makes, shows and ends jobs.
 type Jobs interface {
 	Batch(ctx context.Context, caller berth.Caller, req control.BatchRequest) (berth.Job, error)
+	SubmitApplication(ctx context.Context, caller berth.Caller, req control.BatchRequest) (berth.Job, error)
 	Job(ctx context.Context, caller berth.Caller, ref control.JobRef) (berth.Job, error)
 	Jobs(ctx context.Context, caller berth.Caller, filter control.JobsFilter) ([]berth.Job, error)
 	Wait(ctx context.Context, caller berth.Caller, ref control.JobRef) (berth.Job, error)
@@ -41,6 +46,7 @@ type JobControl interface {
 // JobWatch tells what jobs do, and of what happened.
 type JobWatch interface {
 	Info(ctx context.Context, caller berth.Caller, ref control.JobRef) (control.JobInfo, error)
+	Connect(ctx context.Context, caller berth.Caller, ref control.JobRef) (control.Connection, error)
 	Metrics(ctx context.Context, caller berth.Caller, ref control.JobRef) (control.JobMetrics, error)
 	Explain(ctx context.Context, caller berth.Caller, ref control.JobRef) (control.Explanation, error)
 	Events(ctx context.Context, caller berth.Caller, filter control.EventsFilter) (EventStream, error)
@@ -80,6 +86,24 @@ type Images interface {
 	RemoveImage(ctx context.Context, caller berth.Caller, name string) error
 }
 
+// Applications manages the catalogue, which is open to callers without a name in part, and checks AppDefs.
+type Applications interface {
+	Validate(ctx context.Context, appdef []byte) error
+	Applications(ctx context.Context, caller berth.Caller, filter control.ApplicationsFilter) ([]berth.Application, error)
+	Application(ctx context.Context, caller berth.Caller, id string) (berth.Application, error)
+	AppDef(app berth.Application) (*appdef.AppDef, error)
+	AddApplication(ctx context.Context, caller berth.Caller, req control.ApplicationRequest) (berth.Application, error)
+	ChangeApplication(ctx context.Context, caller berth.Caller, id string, change control.ApplicationChange) (berth.Application, error)
+	RemoveApplication(ctx context.Context, caller berth.Caller, id string) error
+}
+
+// Queues manages queues.
+type Queues interface {
+	Queues(ctx context.Context, caller berth.Caller, name string) ([]berth.Queue, error)
+	SetQueue(ctx context.Context, caller berth.Caller, queue berth.Queue) error
+	RemoveQueue(ctx context.Context, caller berth.Caller, name string) error
+}
+
 // Users manages accounts.
 type Users interface {
 	Users(ctx context.Context, caller berth.Caller) ([]berth.User, error)
@@ -102,6 +126,12 @@ type Teams interface {
 	AddTeam(ctx context.Context, caller berth.Caller, team berth.Team) error
 	ChangeTeam(ctx context.Context, caller berth.Caller, team berth.Team) error
 	RemoveTeam(ctx context.Context, caller berth.Caller, name string) error
+}
+
+// Variables manages the variables of accounts that applications may see.
+type Variables interface {
+	Variables(ctx context.Context, caller berth.Caller, user string) (map[string]string, error)
+	SetVariable(ctx context.Context, caller berth.Caller, user, name, value string) error
 }
 
 // FromService returns the use cases of a service as the handlers take them.

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"cmp"
+	"encoding/json"
 	"time"
 
 	"github.com/berth-hpc/berth"
@@ -63,8 +64,10 @@ type jobStats struct {
 // wireSubmission is a submission shown again: in the kinds that clients decode, and without secrets.
 type wireSubmission struct {
 	User        wireUser         `json:"user"`
+	App         string           `json:"app,omitempty"`
 	Application *wireApplication `json:"application,omitempty"`
-	Container   wireContainer    `json:"container"`
+	HPC         *wireHPC         `json:"hpc,omitempty"`
+	Container   *wireContainer   `json:"container,omitempty"` // of batch jobs
 	Machine     wireMachine      `json:"machine"`
 	Vault       wireVault        `json:"vault"`
 	Identity    *wireIdentity    `json:"identity,omitempty"`
@@ -80,8 +83,21 @@ type wireUser struct {
 }
 
 type wireApplication struct {
-	Geometry string `json:"geometry,omitempty"`
-	Walltime string `json:"walltime,omitempty"`
+	Command    string                     `json:"command,omitempty"`
+	Geometry   string                     `json:"geometry,omitempty"`
+	Walltime   string                     `json:"walltime,omitempty"`
+	Parameters map[string]json.RawMessage `json:"parameters,omitempty"`
+}
+
+// wireHPC has texts and one whole number: clients decode it as such.
+type wireHPC struct {
+	EnvConfig string            `json:"hpc_job_env_config"`
+	Envs      map[string]string `json:"hpc_envs"`
+	Queue     string            `json:"hpc_queue"`
+	Resources map[string]string `json:"hpc_resources"`
+	Script    string            `json:"hpc_job_script"`
+	Shell     string            `json:"hpc_job_shell"`
+	Umask     int               `json:"hpc_umask"`
 }
 
 type wireContainer struct {
@@ -169,24 +185,53 @@ func seconds(d time.Duration) int64 { return int64(max(0, d) / time.Second) }
 func newWireSubmission(job berth.Job) wireSubmission {
 	sub := job.Submission
 	wire := wireSubmission{
-		User:      wireUser{job.Owner},
-		Container: wireContainer{sub.Container.Image, sub.Container.JobScript, sub.Container.Interactive},
-		Machine:   wireMachine{sub.Machine.Type, max(1, sub.Machine.Nodes)},
-		Vault:     wireVault{cmp.Or(sub.Vault.Name, berth.EphemeralVault), sub.Vault.ReadOnly, sub.Vault.Force},
-		Label:     sub.Label,
-		Project:   sub.Project,
-		Priority:  sub.Priority,
-		Queue:     sub.Queue,
-		Licenses:  sub.Licenses,
+		User:        wireUser{job.Owner},
+		App:         sub.App,
+		Application: newWireApplication(sub),
+		HPC:         newWireHPC(sub.HPC),
+		Machine:     wireMachine{sub.Machine.Type, max(1, sub.Machine.Nodes)},
+		Vault:       wireVault{cmp.Or(sub.Vault.Name, berth.EphemeralVault), sub.Vault.ReadOnly, sub.Vault.Force},
+		Label:       sub.Label,
+		Project:     sub.Project,
+		Priority:    sub.Priority,
+		Queue:       sub.Queue,
+		Licenses:    sub.Licenses,
 	}
-	if sub.Geometry != "" || sub.Walltime != 0 {
-		wire.Application = &wireApplication{Geometry: sub.Geometry}
-		if sub.Walltime != 0 {
-			wire.Application.Walltime = clock(sub.Walltime)
-		}
+	if sub.App == "" && sub.HPC == nil {
+		wire.Container = &wireContainer{sub.Container.Image, sub.Container.JobScript, sub.Container.Interactive}
 	}
 	if id := sub.Identity; id != nil {
 		wire.Identity = &wireIdentity{id.Username, id.Group, id.UID, id.GID}
+	}
+	return wire
+}
+
+// newWireApplication returns nil when there is nothing to show.
+func newWireApplication(sub berth.Submission) *wireApplication {
+	if sub.Command == "" && sub.Geometry == "" && sub.Walltime == 0 && len(sub.Parameters) == 0 {
+		return nil
+	}
+	wire := &wireApplication{Command: sub.Command, Geometry: sub.Geometry, Parameters: sub.Parameters}
+	if sub.Walltime != 0 {
+		wire.Walltime = clock(sub.Walltime)
+	}
+	return wire
+}
+
+// newWireHPC returns nil when there is nothing to show.
+func newWireHPC(hpc *berth.HPC) *wireHPC {
+	if hpc == nil {
+		return nil
+	}
+	wire := &wireHPC{
+		EnvConfig: hpc.EnvConfig, Envs: hpc.Envs, Queue: hpc.Queue, Resources: hpc.Resources,
+		Script: hpc.Script, Shell: hpc.Shell, Umask: hpc.Umask,
+	}
+	if wire.Envs == nil {
+		wire.Envs = map[string]string{} // null is no object to typed clients
+	}
+	if wire.Resources == nil {
+		wire.Resources = map[string]string{}
 	}
 	return wire
 }

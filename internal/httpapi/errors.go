@@ -60,7 +60,6 @@ const (
 	msgBusy             = "Server busy"
 	msgInvalid          = "Invalid parameter(s)"
 	msgInvalidContainer = "Invalid container in request"
-	msgNoApplication    = "Application Not Found"
 )
 
 // statusOf is the only place where a kind of error becomes an HTTP status.

@@ -48,6 +48,7 @@ type scripted struct {
 	// progress is what imports and pulls tell before they end.
 	progress []string
 	accounts
+	catalogue
 }
 
 func submittedAt() time.Time { return time.Date(2023, 9, 6, 10, 42, 0, 0, time.UTC) }
@@ -72,9 +73,10 @@ func newScripted() *scripted {
 	ended.Started, ended.Ended = submittedAt().Add(3*time.Second), submittedAt().Add(20*time.Second)
 	ended.End = berth.End{Reason: berth.EndExited}
 	return &scripted{
-		fail:    map[string]error{},
-		jobs:    []berth.Job{queued, running, ended},
-		outputs: map[int64][]byte{runningJob: []byte("a\nb\nc\n"), endedJob: []byte("x\ny\xff\nz\n")},
+		fail:      map[string]error{},
+		catalogue: newCatalogue(),
+		jobs:      []berth.Job{queued, running, ended},
+		outputs:   map[int64][]byte{runningJob: []byte("a\nb\nc\n"), endedJob: []byte("x\ny\xff\nz\n")},
 		machines: []berth.Machine{
 			{Name: "n0", Description: "one core", Cores: 1, RAM: 9 << 29, ScaleMin: 1, ScaleMax: 1, Price: 0.5},
 			{Name: "n1", Cores: 2, RAM: 1 << 20, ScaleMin: 1, ScaleMax: 1, Position: 1},

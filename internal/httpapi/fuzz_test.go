@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -22,6 +23,9 @@ func FuzzDecodeSubmission(f *testing.F) {
 		`{"machine":{"type":"n0","nodes":1e30},"application":{"walltime":"1:02:03","geometry":"1,920x1,080"}}`,
 		`{"identity":{"uid":0,"gid":"505","username":"a"},"machine":{"type":"\u0000"},"vault":{"objects":[1]}}`,
 		`{"machine":{"type":"\ud800"},"job_priority":-1,"user":{"username":"\\","apikey":"x"}}`, "{\"a\":\"\xff\"}",
+		validApplication, validScript, `{"app":"a","application":{"parameters":{"":1,"a":1e999,"\ud800":null}},"machine":{"type":"n"}}`,
+		`{"hpc":{"hpc_envs":{"A=B":1,"C":null,"D":true},"hpc_resources":[],"hpc_umask":"18"},"container":{}}`,
+		`{"hpc":{},"app":"\u2028","application":{"command":null,"parameters":{"x":"\u2028\ud800<","y":-0}}}`,
 	} {
 		f.Add([]byte(seed))
 	}
@@ -34,6 +38,11 @@ func FuzzDecodeSubmission(f *testing.F) {
 			return
 		}
 		checkAccepted(t, sub)
+		if sub.runsApplication() {
+			sub.asApplication()
+		} else {
+			sub.asBatch()
+		}
 		checkShownAgain(t, sub)
 	})
 }
@@ -41,13 +50,21 @@ func FuzzDecodeSubmission(f *testing.F) {
 // checkAccepted holds a submission to what the rest of the server counts on.
 func checkAccepted(t *testing.T, sub submission) {
 	t.Helper()
-	if sub.Machine.Type == "" || sub.Machine.Nodes != 1 || sub.Vault.Name == "" || sub.Walltime < 0 {
+	if sub.Machine.Type == "" && sub.HPC == nil || sub.Machine.Nodes != 1 || sub.Vault.Name == "" || sub.Walltime < 0 {
 		t.Fatalf("accepted %+v", sub)
 	}
 	for _, text := range []string{sub.Label, sub.Project, sub.Container.Image, sub.Machine.Type, sub.Vault.Name, sub.Geometry} {
 		if !utf8.ValidString(text) || strings.ContainsFunc(text, unicode.IsControl) {
 			t.Fatalf("accepted the text %q", text)
 		}
+	}
+	for key, value := range sub.Parameters {
+		if key == "" || len(key) > maxWord || !json.Valid(value) || !slices.Contains([]jsonKind{kindText, kindNumber, kindBool}, kindOf(value)) {
+			t.Fatalf("accepted the parameter %q: %s", key, value)
+		}
+	}
+	if hpc := sub.HPC; hpc != nil && (hpc.Umask < 0 || hpc.Umask > 0o777 || sub.Command == "" || hpc.Queue != "" && sub.Queue != hpc.Queue) {
+		t.Fatalf("accepted %+v with %+v", sub, hpc)
 	}
 	if id := sub.Identity; id != nil && (id.UID <= 0 || id.GID <= 0 || id.Username == "root" || id.Username == "") {
 		t.Fatalf("accepted the identity %+v", id)
@@ -128,6 +145,7 @@ func checkPositions(t *testing.T, p *params, lastEventID string) {
 func FuzzOwnBodies(f *testing.F) {
 	for _, seed := range []string{
 		"", "{}", "[]", `{"name":"eve","email":null,"key":{"expires_in":"720h"}}`, `{"cores":"64","ram_mb":1,"price":1e3,"scale_max":0}`,
+		`{"image":"x","appdef":{"a":[1]},"value":"\u0000","size":"3"}`, `{"appdef":[],"price":null,"image":5}`,
 		`{"label":"\u0000","expires":"2030-01-01T00:00:00Z"}`, `{"key":{"expires":"9999-12-31T23:59:59-01:00","x":{}}}`, `{"a":"\ud800"}`,
 	} {
 		f.Add([]byte(seed))
@@ -146,7 +164,7 @@ func FuzzOwnBodies(f *testing.F) {
 func decodeEverything(t *testing.T, body []byte) error {
 	t.Helper()
 	d, m, err := decodeMembers(body, []string{
-		"name", "email", "admin", "key", "cores", "ram_mb", "price", "scale_max", "label", "expires", "expires_in",
+		"name", "email", "admin", "key", "cores", "ram_mb", "price", "scale_max", "label", "expires", "expires_in", "image", "appdef", "value", "size",
 	})
 	if err != nil {
 		return err
@@ -155,6 +173,8 @@ func decodeEverything(t *testing.T, body []byte) error {
 	inner := d.key("key.", d.inner("key", m["key"], keyMembers()...), submittedAt())
 	machine := d.machineType(m)
 	_, _ = d.optionalWord("email", m["email"]), d.optionalFlag("admin", m["admin"])
+	price, def := d.optionalAmount("price", m["price"]), d.json("appdef", m["appdef"])
+	_, value := d.image("image", m["image"]), d.anyText("value", m["value"])
 	if err := d.err(); err != nil {
 		return err
 	}
@@ -162,6 +182,9 @@ func decodeEverything(t *testing.T, body []byte) error {
 		if _, err := at.MarshalJSON(); err != nil || !at.IsZero() && !at.After(submittedAt()) {
 			t.Fatalf("expires %v: %v", at, err)
 		}
+	}
+	if strings.Contains(value, "\x00") || def != nil && (def[0] != '{' || !json.Valid(def)) || price != nil && !(*price >= 0) {
+		t.Fatalf("application %q, %s", value, def)
 	}
 	if machine.Cores < 1 || machine.RAM < 1 || machine.ScaleMax < 1 || !(machine.Price >= 0) {
 		t.Fatalf("machine %+v", machine)

@@ -21,6 +21,8 @@ const (
 	DefaultMaxBody = 8 << 20
 	// maxParameters bounds the body of a request that carries nothing but parameters, or one small object.
 	maxParameters = 1 << 20
+	// maxAppDef bounds a body that holds an AppDef, most of which is its icon.
+	maxAppDef = 4 << 20
 )
 
 // Limits of the load, and of time.

@@ -31,14 +31,38 @@ func (s *server) info(c *call) error {
 	if err != nil {
 		return err
 	}
-	answer := infoAnswer{Actions: make(map[string]actionInfo, len(info.Actions))}
-	if info.Address != "" {
-		answer.Address = &info.Address
-	}
+	answer := infoAnswer{URL: info.URL, Help: info.Help, Actions: make(map[string]actionInfo, len(info.Actions))}
+	answer.Address = orNull(info.Address)
 	for name, alt := range info.Actions {
 		answer.Actions[name] = actionInfo{alt}
 	}
 	return c.writeJSON(answer)
+}
+
+// connection is how people reach what runs in a job.
+type connection struct {
+	Address  *string `json:"address"`
+	Password *string `json:"password"`
+}
+
+func (s *server) connect(c *call) error {
+	caller, ref, err := s.oneJob(c)
+	if err != nil {
+		return err
+	}
+	found, err := s.control.Connect(c.r.Context(), caller, ref)
+	if err != nil {
+		return err
+	}
+	return c.writeJSON(connection{orNull(found.Address), orNull(found.Password)})
+}
+
+// orNull returns nil for an empty text, which clients show as nothing.
+func orNull(text string) *string {
+	if text == "" {
+		return nil
+	}
+	return &text
 }
 
 // oneJob reads a request that says nothing but who asks and for which job.

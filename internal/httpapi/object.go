@@ -19,7 +19,12 @@ type members map[string]json.RawMessage
 // readMembers reads the body, whatever its label, and returns its members with the decoder for them. An empty body has none: what is
 // required is then missed by name.
 func (c *call) readMembers(allowed ...string) (*decoder, members, error) {
-	body, err := c.readBody(maxParameters)
+	return c.readMembersOf(maxParameters, allowed...)
+}
+
+// readMembersOf is readMembers for a body of at most limit bytes.
+func (c *call) readMembersOf(limit int64, allowed ...string) (*decoder, members, error) {
+	body, err := c.readBody(limit)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -85,6 +90,23 @@ func (d *decoder) optionalFlag(path string, raw json.RawMessage) *bool {
 		return nil
 	}
 	return new(d.flag(path, raw))
+}
+
+// optionalAmount returns nil for an absent member.
+func (d *decoder) optionalAmount(path string, raw json.RawMessage) *float64 {
+	if kindOf(raw) == kindNull {
+		return nil
+	}
+	return new(d.amount(path, raw))
+}
+
+// json decodes an object of any members and returns it as it came, nil for an absent one.
+func (d *decoder) json(path string, raw json.RawMessage) []byte {
+	var ignored members
+	if !d.object(path, raw, &ignored) {
+		return nil
+	}
+	return raw
 }
 
 // amount decodes a number that is not negative, 0 for an absent one.

@@ -29,13 +29,6 @@ type rawSubmission struct {
 	Vault       json.RawMessage `json:"vault"`
 }
 
-type rawApplication struct {
-	Geometry json.RawMessage `json:"geometry"`
-	IPAddr   json.RawMessage `json:"ipaddr"`
-	NoSubmit json.RawMessage `json:"nosubmit"`
-	Walltime json.RawMessage `json:"walltime"`
-}
-
 type rawContainer struct {
 	Image       json.RawMessage `json:"image"`
 	Interactive json.RawMessage `json:"interactive"`
@@ -70,15 +63,21 @@ type rawVault struct {
 	ReadOnly json.RawMessage `json:"readonly"`
 }
 
-// submission is a decoded one. hasContainer, hpc and app say which kind it is.
+// submission is a decoded one. What runsApplication says, and hasContainer, tell which kind it is.
 type submission struct {
 	berth.Submission
 	pullSecret   string
 	credentials  credentials
-	app          string
-	hpc          bool
 	hasContainer bool
 }
+
+// runsApplication says whether it is for an application, or for the image of one, and not for a bare container.
+func (s *submission) runsApplication() bool { return s.App != "" || s.HPC != nil }
+
+// asApplication forgets the container that came along, asBatch what batch jobs have not.
+func (s *submission) asApplication() { s.Container, s.pullSecret = berth.Container{}, "" }
+
+func (s *submission) asBatch() { s.App, s.Command, s.Parameters = "", "", nil }
 
 // decodeSubmission reads a submission. The error names every member that is wrong, what was sent and what is allowed.
 func decodeSubmission(body []byte) (submission, error) {
@@ -118,13 +117,13 @@ func (s *submission) hash() (string, error) {
 
 func (d *decoder) submission(raw *rawSubmission, sub *submission) {
 	d.user(raw.User, sub)
-	sub.app = d.word("app", raw.App)
-	sub.hpc = kindOf(raw.HPC) != kindNull
+	sub.App = d.word("app", raw.App)
 	sub.Label = d.word("job_label", raw.Label)
 	sub.Project = d.word("job_project", raw.Project)
 	sub.Priority = d.wordOrNumber("job_priority", raw.Priority)
 	sub.Queue = d.word("queue", raw.Queue)
 	sub.Licenses = d.word("licenses", raw.Licenses)
+	d.hpc(raw.HPC, sub)
 	d.application(raw.Application, sub)
 	d.container(raw.Container, sub)
 	d.machine(raw.Machine, sub)
@@ -143,45 +142,36 @@ func (d *decoder) user(raw json.RawMessage, sub *submission) {
 	}
 }
 
-func (d *decoder) application(raw json.RawMessage, sub *submission) {
-	var app rawApplication
-	if !d.object("application", raw, &app) {
-		return
-	}
-	sub.NoSubmit = d.flag("application.nosubmit", app.NoSubmit)
-	sub.Walltime = d.walltime("application.walltime", app.Walltime)
-	sub.Geometry = d.geometry("application.geometry", app.Geometry)
-	if d.word("application.ipaddr", app.IPAddr) != "" {
-		d.sent("application.ipaddr", app.IPAddr, "nothing is allowed: this server has no addresses to give to jobs")
-	}
-}
-
 func (d *decoder) container(raw json.RawMessage, sub *submission) {
 	var container rawContainer
 	if !d.object("container", raw, &container) {
 		return
 	}
 	sub.hasContainer = true
-	sub.Container.Image = d.line("container.image", container.Image, maxImage)
+	sub.Container.Image = d.image("container.image", container.Image)
 	sub.Container.JobScript = d.anyText("container.jobscript", container.JobScript)
 	sub.Container.Interactive = d.flag("container.interactive", container.Interactive)
 	sub.pullSecret = d.anyText("container.pullsecret", container.PullSecret)
 }
 
+// machine decodes the machine type and the number of nodes. Scripts of queues need not name a machine type: their resources or their
+// queue do.
 func (d *decoder) machine(raw json.RawMessage, sub *submission) {
+	// One node is all that a job can have on this server, whatever the machine type says.
+	nodes := bounds{fallback: 1, low: 1, high: 1}
+	sub.Machine.Nodes = nodes.fallback
 	var machine rawMachine
 	if !d.object("machine", raw, &machine) {
-		if kindOf(raw) == kindNull {
+		if kindOf(raw) == kindNull && sub.HPC == nil {
 			d.sent("machine", raw, "an object with type and nodes is required")
 		}
 		return
 	}
 	sub.Machine.Type = d.word("machine.type", machine.Type)
-	if kindOf(machine.Type) == kindNull || string(machine.Type) == `""` {
+	if sub.HPC == nil && (kindOf(machine.Type) == kindNull || string(machine.Type) == `""`) {
 		d.sent("machine.type", machine.Type, "the name of a machine type is required")
 	}
-	// One node is all that a job can have on this server, whatever the machine type says.
-	sub.Machine.Nodes = d.whole("machine.nodes", machine.Nodes, bounds{fallback: 1, low: 1, high: 1})
+	sub.Machine.Nodes = d.whole("machine.nodes", machine.Nodes, nodes)
 }
 
 func (d *decoder) vault(raw json.RawMessage, sub *submission) {

@@ -3,6 +3,7 @@ package httpapi
 import (
 	"errors"
 	"net/http"
+	"strings"
 	"testing"
 
 	"github.com/berth-hpc/berth"
@@ -37,7 +38,6 @@ func submissionRefusals(t *testing.T) map[string]submissionRefusal {
 		"wrong key":            {batchWith(t, "user.apikey", "x"), "", nil, 401, "Not Authorized"},
 		"key of another":       {batchWith(t, "user.username", "bob"), "", nil, 401, "Not Authorized"},
 		"read-only key":        {batchWith(t, "user.apikey", readKey), "", nil, 403, "This key may only read"},
-		"job of a queue":       {batchWith(t, "hpc", map[string]any{}), "", nil, 404, "Application Not Found: "},
 		"unknown machine type": says("Batch", berth.Invalid, malformed),
 		"bad image reference":  says("Batch", berth.Invalid, "Invalid container in request"),
 		"no such image":        says("Batch", berth.Invalid, "Container cannot create Application"),
@@ -61,23 +61,70 @@ func submissionRefusals(t *testing.T) map[string]submissionRefusal {
 	return table
 }
 
-// TestSubmissionContract checks every documented refusal of both submissions, under every label and path.
+// applicationRefusals are those of applications and of scripts, which only /jarvice/submit takes.
+func applicationRefusals(t *testing.T) map[string]submissionRefusal {
+	t.Helper()
+	const malformed = "Missing or Malformed API Syntax"
+	app := func(pairs ...string) string { return change(t, validApplication, pairs...) }
+	script := func(pairs ...string) string { return change(t, validScript, pairs...) }
+	says := func(body string, kind berth.Kind, text string) submissionRefusal {
+		return submissionRefusal{body, "SubmitApplication", &berth.Error{Kind: kind, Msg: text, Err: errors.New("secret")}, statusOf(kind), text}
+	}
+	return map[string]submissionRefusal{
+		"nothing to run":          {batchWith(t, "container", nil), "", nil, 400, malformed + ": app: nothing was sent, an application or a container is required"},
+		"no command":              {app(`"Run"`, "null"), "", nil, 400, malformed + ": application.command: "},
+		"wrong kind of parameter": {app(`"-n":4`, `"-n":[]`), "", nil, 400, malformed + ": application.parameters.-n: "},
+		"no machine":              {app(`"type":"n0"`, `"type":""`), "", nil, 400, malformed + ": machine.type: "},
+		"no user":                 {app(`"username":"ada",`, ""), "", nil, 400, malformed + ": user.username: "},
+		"no key":                  {script(`"apikey":"adaskey1"`, `"apikey":null`), "", nil, 400, malformed + ": user.apikey: "},
+		"wrong key":               {app("adaskey1", "x"), "", nil, 401, "Not Authorized"},
+		"read-only key":           {script("adaskey1", readKey), "", nil, 403, "This key may only read"},
+		"unknown application":     {app("openfoam", "nope"), "", nil, 404, "Application Not Found"},
+		"application of a team":   {app("openfoam", "my-app_1", "ada", "root", "adaskey1", "nope"), "", nil, 401, "Not Authorized"},
+		"unknown command":         says(validApplication, berth.NotFound, "Application Not Found"),
+		"bad parameter":           says(validApplication, berth.Invalid, malformed+": application.parameters.-n: nothing was sent, a value is required"),
+		"unknown queue":           says(validScript, berth.NotFound, "Queue not found"),
+		"bad script":              says(validScript, berth.Invalid, malformed+": hpc.hpc_job_script: is no base64"),
+		"no such image":           says(validApplication, berth.Invalid, "Container cannot create Application"),
+		"no billing":              says(validApplication, berth.Unauthenticated, "Account billing not active"),
+		"idempotency":             says(validScript, berth.Conflict, "Idempotency-Key was used for another request"),
+		"personal machine":        says(validApplication, berth.LimitReached, "Only one active job allowed per VM"),
+		"job cannot be built":     says(validApplication, berth.Internal, "Unable to create Job Object"),
+		"job cannot be stored":    says(validScript, berth.Internal, "Unable to create Job Submission"),
+		"variables unreadable":    says(validApplication, berth.Unsupported, "Failed to access user meta table"),
+		"store is away":           says(validApplication, berth.Unavailable, "The database does not answer"),
+		"bug":                     {validScript, "SubmitApplication", errors.New("secret"), 500, "Unable to create Job Object"},
+	}
+}
+
+// TestSubmissionContract checks every documented refusal of all submissions, under every label and path.
 func TestSubmissionContract(t *testing.T) {
 	for name, tt := range submissionRefusals(t) {
-		a := newTestAPI(t)
-		if tt.fails != "" {
-			a.fail[tt.fails] = tt.err
-		}
-		for _, prefix := range prefixes() {
-			for _, operation := range []string{"submit", "batch"} {
-				for _, label := range []string{contentJSON, form, ""} {
-					got := a.send(http.MethodPost, prefix+operation, label, tt.body)
-					if text := got.errorText(t); got.status != tt.status || !matches(text, tt.text) {
-						t.Errorf("%s%s as %q, %s: status %d: %s", prefix, operation, label, name, got.status, text)
-					}
+		testRefusal(t, name, tt, "submit", "batch")
+	}
+	for name, tt := range applicationRefusals(t) {
+		testRefusal(t, name, tt, "submit")
+	}
+}
+
+func testRefusal(t *testing.T, name string, want submissionRefusal, operations ...string) {
+	t.Helper()
+	a := newTestAPI(t)
+	if want.fails != "" {
+		a.fail[want.fails] = want.err
+	}
+	for _, prefix := range prefixes() {
+		for _, operation := range operations {
+			for _, label := range []string{contentJSON, form, ""} {
+				got := a.send(http.MethodPost, prefix+operation, label, want.body)
+				if text := got.errorText(t); got.status != want.status || !matches(text, want.text) {
+					t.Errorf("%s%s as %q, %s: status %d: %s", prefix, operation, label, name, got.status, text)
 				}
 			}
 		}
+	}
+	if strings.Contains(a.log.String(), "secret") != (want.status >= 500 && want.fails != "") {
+		t.Errorf("%s: status %d, the log says: %s", name, want.status, a.log)
 	}
 }
 

@@ -231,7 +231,6 @@ func TestSubmissionRefusals(t *testing.T) {
 		"wrong key":       {batchWith(t, "user.apikey", "nope"), 401, "Not Authorized"},
 		"unknown user":    {batchWith(t, "user.username", "bob"), 401, "Not Authorized"},
 		"impossible user": {batchWith(t, "user.username", "a/../b"), 401, "Not Authorized"},
-		"hpc":             {batchWith(t, "hpc", map[string]any{}), 404, "Application Not Found: hpc: this server runs no jobs of queues"},
 		"no image":        {batchWith(t, "container.image", nil), 400, "Invalid container in request: container.image: nothing was sent, the name of an image is required"},
 	}
 	a := newTestAPI(t)
@@ -254,10 +253,12 @@ func TestSubmitAndBatchDiffer(t *testing.T) {
 		status     int
 		text       string
 	}{
-		"batch without container":  {"/jarvice/batch", batchWith(t, "container", nil), 400, "Invalid container in request: container: nothing was sent, an object is required"},
-		"submit of nothing":        {"/jarvice/submit", batchWith(t, "container", nil), 400, "Missing or Malformed API Syntax: app: nothing was sent, an application or a container is required"},
-		"submit of an application": {"/jarvice/submit", batchWith(t, "container", nil, "app", "openfoam"), 404, `Application Not Found: app: "openfoam"`},
-		"application, wrong key":   {"/jarvice/submit", batchWith(t, "app", "openfoam", "user.apikey", "x"), 401, "Not Authorized"},
+		"batch without container": {"/jarvice/batch", batchWith(t, "container", nil), 400, "Invalid container in request: container: nothing was sent, an object is required"},
+		"submit of nothing":       {"/jarvice/submit", batchWith(t, "container", nil), 400, "Missing or Malformed API Syntax: app: nothing was sent, an application or a container is required"},
+		"no such application":     {"/jarvice/submit", batchWith(t, "app", "nope", "application.command", "Run"), 404, "Application Not Found"},
+		"no command":              {"/jarvice/submit", batchWith(t, "app", "openfoam"), 400, "Missing or Malformed API Syntax: application.command: nothing was sent, a command of the application is required"},
+		"batch of a script":       {"/jarvice/batch", batchWith(t, "hpc", map[string]any{}), 400, "Missing or Malformed API Syntax: hpc: an object was sent, nothing is allowed: /jarvice/submit takes the scripts of queues"},
+		"application, wrong key":  {"/jarvice/submit", batchWith(t, "app", "openfoam", "application.command", "Run", "user.apikey", "x"), 401, "Not Authorized"},
 	}
 	a := newTestAPI(t)
 	for name, tt := range tests {

@@ -2,30 +2,32 @@ package httpapi
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 
 	"github.com/berth-hpc/berth"
 	"github.com/berth-hpc/berth/internal/control"
 )
 
-// submit takes submissions of applications, which this server has none of, and of containers, which are batch jobs: some clients
-// can send nothing to /jarvice/batch.
+// submit takes submissions of applications, of scripts of queues, and of containers, which are batch jobs: some clients can send
+// nothing to /jarvice/batch.
 func (s *server) submit(c *call) error {
 	sub, err := s.submission(c)
 	switch {
 	case err != nil:
 		return err
-	case sub.app == "" && !sub.hpc && !sub.hasContainer:
+	case !sub.runsApplication() && !sub.hasContainer:
 		return malformed("app", "nothing was sent, an application or a container is required")
+	case sub.runsApplication() && sub.Command == "":
+		return malformed("application.command", "nothing was sent, a command of the application is required")
 	}
 	caller, err := s.submitter(c, sub.credentials)
 	switch {
 	case err != nil:
 		return err
-	case sub.app != "":
-		return &berth.Error{Kind: berth.NotFound, Msg: msgNoApplication, Detail: "app: " + quote(sub.app)}
-	case sub.hpc:
-		return &berth.Error{Kind: berth.NotFound, Msg: msgNoApplication, Detail: "hpc: this server runs no jobs of queues"}
+	case sub.runsApplication():
+		sub.asApplication()
+		return s.run(c, s.control.SubmitApplication, caller, sub)
 	}
 	return s.runBatch(c, caller, sub)
 }
@@ -33,15 +35,16 @@ func (s *server) submit(c *call) error {
 // batch takes submissions of containers.
 func (s *server) batch(c *call) error {
 	sub, err := s.submission(c)
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
+	case sub.HPC != nil:
+		return malformed("hpc", "an object was sent, nothing is allowed: /jarvice/submit takes the scripts of queues")
 	}
 	caller, err := s.submitter(c, sub.credentials)
 	switch {
 	case err != nil:
 		return err
-	case sub.hpc:
-		return &berth.Error{Kind: berth.NotFound, Msg: msgNoApplication, Detail: "hpc: this server runs no jobs of queues"}
 	case !sub.hasContainer:
 		return &berth.Error{Kind: berth.Invalid, Msg: msgInvalidContainer, Detail: "container: nothing was sent, an object is required"}
 	}
@@ -83,18 +86,27 @@ func (s *server) submitter(c *call, cred credentials) (berth.Caller, error) {
 	return s.verify(c, cred)
 }
 
-// runBatch submits a checked batch job. When it answers 200 the job is on disk.
+// runBatch submits a batch job.
 func (s *server) runBatch(c *call, caller berth.Caller, sub submission) error {
 	if sub.Container.Image == "" {
 		return &berth.Error{
 			Kind: berth.Invalid, Msg: msgInvalidContainer, Detail: "container.image: nothing was sent, the name of an image is required",
 		}
 	}
+	sub.asBatch()
+	return s.run(c, s.control.Batch, caller, sub)
+}
+
+// useCase is one that makes a job of a submission.
+type useCase func(context.Context, berth.Caller, control.BatchRequest) (berth.Job, error)
+
+// run submits a job. When it answers 200 the job is on disk.
+func (s *server) run(c *call, submit useCase, caller berth.Caller, sub submission) error {
 	req := control.BatchRequest{Submission: sub.Submission, PullSecret: sub.pullSecret}
 	if err := c.idempotency(&req, &sub); err != nil {
 		return err
 	}
-	job, err := s.control.Batch(c.r.Context(), caller, req)
+	job, err := submit(c.r.Context(), caller, req)
 	if err != nil {
 		return err
 	}

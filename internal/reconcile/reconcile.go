@@ -20,6 +20,8 @@ type Store interface {
 	Jobs(ctx context.Context, filter store.Filter) ([]berth.Job, error)
 	Apply(ctx context.Context, number int64, ev berth.Event) (berth.Job, error)
 	PullSecret(ctx context.Context, number int64) (string, error)
+	// Run returns what an application's job runs, and false when there is no such thing.
+	Run(ctx context.Context, number int64) (berth.Run, bool, error)
 	Vault(ctx context.Context, owner, name string) (berth.Vault, error)
 }
 

@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/berth-hpc/berth"
@@ -16,7 +14,6 @@ import (
 	"github.com/berth-hpc/berth/internal/crashpoint"
 	"github.com/berth-hpc/berth/internal/engine"
 	"github.com/berth-hpc/berth/internal/image"
-	"github.com/berth-hpc/berth/internal/jobscript"
 )
 
 // dataPath is where jobs find their vault.
@@ -28,6 +25,9 @@ const progressEvery = 2 * time.Second
 // start starts a placed job. The engine is asked first and tells when the attempt is there already, or when the image is not.
 func (r *Reconciler) start(ctx context.Context, job berth.Job) (more bool, err error) {
 	attempt, err := r.prepare(ctx, job)
+	if errors.Is(err, engine.ErrRefused) {
+		return true, r.refuse(ctx, job, image.Reason(err))
+	}
 	if err != nil {
 		return false, err
 	}
@@ -148,7 +148,7 @@ func (r *Reconciler) prepare(ctx context.Context, job berth.Job) (engine.Attempt
 	if err != nil {
 		return engine.Attempt{}, err
 	}
-	spec, err := r.spec(job)
+	spec, err := r.spec(ctx, job)
 	if err != nil {
 		return engine.Attempt{}, err
 	}
@@ -171,45 +171,12 @@ func (r *Reconciler) vault(ctx context.Context, job berth.Job) (berth.Vault, err
 	return r.cfg.Store.Vault(ctx, job.Owner, name)
 }
 
-// spec says what the agent has to do.
-func (r *Reconciler) spec(job berth.Job) (agentapi.Spec, error) {
-	sub := job.Submission
-	script, err := jobscript.Decode(sub.Container.JobScript)
-	if err != nil {
-		return agentapi.Spec{}, fmt.Errorf("script of job %d: %w", job.Number, err)
-	}
-	who := berth.DefaultIdentity
-	if sub.Identity != nil {
-		who = *sub.Identity
-	}
-	hostname := "jarvice-job-" + strconv.FormatInt(job.Number, 10)
-	return agentapi.Spec{
-		Job: job.Number, Name: job.Name, Label: job.Label(), Hostname: hostname,
-		Nodes:  []agentapi.Node{{Name: hostname, Cores: job.Need.Cores}},
-		User:   agentapi.User{Name: who.Username, Group: who.Group, UID: who.UID, GID: who.GID},
-		Script: script, Init: isInit(script),
-		Env:   map[string]string{"JARVICE_VAULT_NAME": sub.Vault.Name},
-		Data:  agentapi.Data{Path: dataPath, Chown: !sub.Vault.ReadOnly},
-		Grace: r.grace(job), Nameservers: r.cfg.Nameservers, Search: r.cfg.Search,
-	}, nil
-}
-
-// initProgram is where images have their init.
-const initProgram = "/sbin/init"
-
-// isInit says whether a script is nothing but the start of the image's init.
-func isInit(script string) bool {
-	command := strings.TrimSpace(script)
-	words := strings.Fields(strings.TrimPrefix(command, "exec "))
-	return len(words) > 0 && words[0] == initProgram && !strings.ContainsAny(command, "\n;&|")
-}
-
 // writeSpec leaves a whole specification or none: an agent may be reading it already when a server that was killed comes again.
 func writeSpec(dir string, spec agentapi.Spec) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("directory of job %d: %w", spec.Job, err)
 	}
-	text, err := json.Marshal(spec)
+	text, err := json.Marshal(spec) //nolint:gosec // secrets of the job, in a file of root's
 	if err != nil {
 		return fmt.Errorf("specification of job %d: %w", spec.Job, err)
 	}

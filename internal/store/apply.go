@@ -86,7 +86,7 @@ func update(b *batch, j berth.Job) (written bool, err error) {
 	return n == 1, nil
 }
 
-// applied stores what follows from a change: the record, and the end of the pull secret.
+// applied stores what follows from a change: the record, and the end of the job's secrets.
 func applied(b *batch, after berth.Job, e entry, id int64) error {
 	record, err := e.insert(b, id)
 	if err != nil {
@@ -95,6 +95,9 @@ func applied(b *batch, after berth.Job, e entry, id int64) error {
 	if after.State.Final() {
 		if _, err := b.exec(deleteSecret, after.Number); err != nil {
 			return fmt.Errorf("delete pull secret: %w", err)
+		}
+		if err := deleteRun(b, after); err != nil {
+			return err
 		}
 	}
 	b.changes = append(b.changes, change{after, record})

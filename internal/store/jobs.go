@@ -33,8 +33,20 @@ type NewJob struct {
 	// Personal refuses the job when the owner has one on the same machine type that has not ended.
 	Personal bool
 	// PullSecret is kept beside the job until it ends; empty is none.
-	PullSecret  string
+	PullSecret string
+	// Run is what the job of an application runs, kept beside the job until it ends; nil for a batch job. Then Job.Submission.App is
+	// set.
+	Run *berth.Run
+	// Token is an API key of the job's own, kept until it ends.
+	Token       NewToken
 	Idempotency Idempotency
+}
+
+// NewToken is an API key that a new job gets; the zero value is none.
+type NewToken struct {
+	// Key is the owner's and the job's, whatever it says.
+	Key  berth.Key
+	Hash string
 }
 
 // CreateJob stores a queued job under the next number, with its first event, and returns it. A job with the same owner,
@@ -63,6 +75,8 @@ type insertion struct {
 	submission  string
 	personal    bool
 	secret      string
+	runText     string
+	token       NewToken
 	idempotency Idempotency
 }
 
@@ -84,10 +98,15 @@ func newInsertion(newJob NewJob) (*insertion, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &insertion{
+	i := &insertion{
 		job: job, entry: entry, submission: string(submission), personal: newJob.Personal,
-		secret: newJob.PullSecret, idempotency: newJob.Idempotency,
-	}, nil
+		secret: newJob.PullSecret, token: newJob.Token, idempotency: newJob.Idempotency,
+	}
+	clean(&i.submission) // parameters of applications are kept as they came
+	if newJob.Run != nil {
+		i.runText, err = encodeRun(job, newJob.Run)
+	}
+	return i, err
 }
 
 // run is the part of CreateJob within the transaction.
@@ -163,7 +182,7 @@ func (i *insertion) insertRest(b *batch, job berth.Job) error {
 			return fmt.Errorf("insert idempotency key: %w", err)
 		}
 	}
-	return nil
+	return i.insertRun(b, job)
 }
 
 // Job returns a job, or NotFound when there is definitely no job of that number.

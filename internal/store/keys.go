@@ -8,17 +8,18 @@ import (
 )
 
 const (
-	keyColumns   = `k.id, k.user_name, k.label, k.read_only, k.created_at, k.expires_at`
-	insertAPIKey = `INSERT INTO api_keys (hash, id, user_name, label, read_only, created_at, expires_at)
-	VALUES ($1, $2, $3, $4, $5, $6, $7)`
-	selectAPIKeys = `SELECT ` + keyColumns + ` FROM api_keys k WHERE k.user_name = $1 ORDER BY k.created_at, k.id`
-	deleteAPIKey  = `DELETE FROM api_keys WHERE id = $1 AND user_name = $2`
+	keyColumns   = `k.id, k.user_name, k.label, k.read_only, k.created_at, k.expires_at, k.job`
+	insertAPIKey = `INSERT INTO api_keys (hash, id, user_name, label, read_only, created_at, expires_at, job)
+	VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`
+	selectAPIKeys = `SELECT ` + keyColumns + ` FROM api_keys k WHERE k.user_name = $1 AND k.job = 0 ORDER BY k.created_at, k.id`
+	deleteAPIKey  = `DELETE FROM api_keys WHERE id = $1 AND user_name = $2 AND job = 0`
+	deleteToken   = `DELETE FROM api_keys WHERE job > 0 AND job = $1`
 )
 
 // scanKeyAfter reads the columns of keyColumns, which come after others.
 func scanKeyAfter(row scanner, others ...any) (k berth.Key, err error) {
 	var created, expires int64
-	err = row.Scan(append(others, &k.ID, &k.User, &k.Label, &k.ReadOnly, &created, &expires)...)
+	err = row.Scan(append(others, &k.ID, &k.User, &k.Label, &k.ReadOnly, &created, &expires, &k.Job)...)
 	k.Created, k.Expires = fromMicro(created), fromMicro(expires)
 	return k, err
 }
@@ -26,17 +27,18 @@ func scanKeyAfter(row scanner, others ...any) (k berth.Key, err error) {
 // addKey stores a key of a user that is there.
 func addKey(b *batch, k berth.Key, hash string) error {
 	clean(&k.Label)
-	_, err := b.exec(insertAPIKey, hash, k.ID, k.User, k.Label, k.ReadOnly, micro(k.Created), micro(k.Expires))
+	_, err := b.exec(insertAPIKey, hash, k.ID, k.User, k.Label, k.ReadOnly, micro(k.Created), micro(k.Expires), k.Job)
 	if err != nil {
 		return fmt.Errorf("insert key: %w", err)
 	}
 	return nil
 }
 
-// AddKey stores another API key of a user under its hash. NotFound when there is no such user; Conflict when the key or its ID is
+// AddKey stores another API key of a user under its hash; tokens of jobs come by CreateJob. NotFound when there is no such user; Conflict when the key or its ID is
 // there already.
 func (s *Store) AddKey(ctx context.Context, key berth.Key, hash string, act berth.Act) error {
 	clean(&key.User)
+	key.Job = 0
 	return s.act(ctx, "add a key", act, func(b *batch) error {
 		if _, err := readUser(b, key.User); err != nil {
 			return err
@@ -45,7 +47,8 @@ func (s *Store) AddKey(ctx context.Context, key berth.Key, hash string, act bert
 	})
 }
 
-// Keys returns what is known of the API keys of a user, oldest first; none for a user that does not exist.
+// Keys returns what is known of the API keys of a user, oldest first, without the tokens of jobs; none for a user that does not
+// exist.
 func (s *Store) Keys(ctx context.Context, user string) ([]berth.Key, error) {
 	clean(&user)
 	rows, err := s.reads.query(ctx, selectAPIKeys, user)
@@ -53,7 +56,7 @@ func (s *Store) Keys(ctx context.Context, user string) ([]berth.Key, error) {
 	return keys, wrap(ctx, "list keys", err)
 }
 
-// RevokeKey deletes an API key of a user, or NotFound.
+// RevokeKey deletes an API key of a user, or NotFound. The token of a job ends with the job only.
 func (s *Store) RevokeKey(ctx context.Context, user, id string, act berth.Act) error {
 	clean(&user)
 	clean(&id)

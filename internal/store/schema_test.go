@@ -230,6 +230,11 @@ func TestNewerSchema(t *testing.T) {
 func TestSubmissionFormat(t *testing.T) {
 	t.Parallel()
 	full := berth.Submission{
+		App: "app", Command: "Run", Parameters: map[string]json.RawMessage{"-n": json.RawMessage("1"), "file": json.RawMessage(`"a b"`)},
+		HPC: &berth.HPC{
+			Queue: "default", EnvConfig: "join () { :; }", Shell: "cd && /bin/bash", Script: "ZWNobyA8w6k+Cg==",
+			Envs: map[string]string{"SLURM_JOB_NAME": "n"}, Umask: 18, Resources: map[string]string{"mc_name": "n3"},
+		},
 		Container: berth.Container{Image: "alpine", JobScript: "#!/bin/sh\necho <\u00e9>", Interactive: true},
 		Machine:   berth.MachineRequest{Type: "n0", Nodes: 2},
 		Vault:     berth.VaultRequest{Name: "home", ReadOnly: true, Force: true},

@@ -55,7 +55,7 @@ func (s *Store) CreateUser(ctx context.Context, n NewUser, act berth.Act) error 
 			return refuse(&berth.Error{Kind: berth.Conflict, Msg: "There is a user of that name", Detail: u.Name})
 		}
 		if n.KeyHash != "" {
-			n.Key.User = u.Name
+			n.Key.User, n.Key.Job = u.Name, 0
 			if err := addKey(b, n.Key, n.KeyHash); err != nil {
 				return err
 			}

@@ -28,11 +28,12 @@ const patience = time.Minute
 // Actions are what the image offers to do. Each is an echo.
 var Actions = map[string]agentapi.Action{"greet": {Args: "echo good day", Alt: "Says good day"}}
 
-// Engine is all of what an engine promises besides images.
+// Engine is all of what an engine promises. Of images the suite tries only what they hold.
 type Engine interface {
 	engine.Engine
 	engine.Agents
 	engine.Meter
+	engine.Images
 }
 
 // Subject is an engine under test.
@@ -65,7 +66,7 @@ func NewAttempt(t testing.TB, script Script) engine.Attempt {
 		t.Fatal(err)
 	}
 	hostname := fmt.Sprintf("jarvice-job-%d", number)
-	text, err := json.Marshal(agentapi.Spec{
+	text, err := json.Marshal(agentapi.Spec{ //nolint:gosec // there are no secrets in it
 		Job: number, Name: "20261123193000-ABCDE-enginetest-root_s1", Hostname: hostname,
 		Nodes:  []agentapi.Node{{Name: hostname, Cores: 1}},
 		User:   agentapi.User{Name: "nimbix", Group: "nimbix", UID: 505, GID: 505},

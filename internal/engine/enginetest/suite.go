@@ -39,6 +39,7 @@ func Run(t *testing.T, open func(t *testing.T) Subject) {
 	} {
 		t.Run(name, func(t *testing.T) { test(t, subject.Engine) })
 	}
+	t.Run("file of an image", func(t *testing.T) { testReadFile(t, subject.Engine) })
 	t.Run("agent", func(t *testing.T) { testAgent(t, subject.Engine) })
 	t.Run("restart of the server", func(t *testing.T) { testRestart(t, subject) })
 }

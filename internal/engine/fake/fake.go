@@ -13,6 +13,7 @@
 package fake
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -52,6 +53,8 @@ type Config struct {
 	Capacity berth.Capacity
 	// Images are in the local store from the start; Registry are those that Pull finds.
 	Images, Registry []string
+	// Files are what images hold, by reference and absolute path.
+	Files map[string]map[string][]byte
 	// Actions are what every image offers.
 	Actions map[string]agentapi.Action
 }
@@ -85,7 +88,7 @@ func New(cfg Config) *Engine {
 		cfg.Capacity = berth.Capacity{Cores: 4, RAM: 8 << 30, Slots: 100}
 	}
 	return &Engine{
-		cfg: cfg, images: newImages(cfg.Images, cfg.Registry),
+		cfg: cfg, images: newImages(cfg.Images, cfg.Registry, cfg.Files),
 		attempts: make(map[string]*attempt), failing: make(map[Operation]error), readers: make(map[chan string]bool),
 	}
 }
@@ -175,7 +178,7 @@ func (e *Engine) launch(what engine.Attempt) error {
 			e.violate("attempt %s of job %d was started while %s runs", what.ID, what.Job, other.what.ID)
 		}
 	}
-	p := parse(spec.Script)
+	p := parse(cmp.Or(spec.Script, spec.Shell, strings.Join(spec.Argv, " ")))
 	a := newAttempt(what, p)
 	e.attempts[what.ID] = a
 	if p.wants("start-error") {

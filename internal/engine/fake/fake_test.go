@@ -2,6 +2,7 @@ package fake_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"slices"
 	"testing"
@@ -21,8 +22,13 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func newEngine(t *testing.T) *fake.Engine {
 	t.Helper()
+	actions, err := json.Marshal(enginetest.Actions)
+	if err != nil {
+		t.Fatal(err)
+	}
 	e := fake.New(fake.Config{
 		Images: []string{enginetest.Image}, Registry: []string{"docker.io/library/alpine:latest"}, Actions: enginetest.Actions,
+		Files: map[string]map[string][]byte{enginetest.Image: {agentapi.ActionsFile: actions}},
 	})
 	t.Cleanup(e.Close)
 	return e

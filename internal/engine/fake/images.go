@@ -1,6 +1,7 @@
 package fake
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"fmt"
@@ -13,15 +14,16 @@ import (
 	"github.com/berth-hpc/berth/internal/engine"
 )
 
-// images is an image store that knows names only.
+// images is an image store that knows names only, and the files that it was told of.
 type images struct {
 	mu       sync.Mutex
 	stored   map[string]engine.Image
 	registry []string
+	files    map[string]map[string][]byte
 }
 
-func newImages(stored, registry []string) *images {
-	s := &images{stored: make(map[string]engine.Image), registry: registry}
+func newImages(stored, registry []string, files map[string]map[string][]byte) *images {
+	s := &images{stored: make(map[string]engine.Image), registry: registry, files: files}
 	for _, name := range stored {
 		s.stored[name] = newImage(name, 0)
 	}
@@ -62,6 +64,19 @@ func (s *images) Images(context.Context) ([]engine.Image, error) {
 	}
 	slices.SortFunc(list, func(a, b engine.Image) int { return strings.Compare(a.Name, b.Name) })
 	return list, nil
+}
+
+// ReadFile is engine.Images: it finds what Config.Files holds.
+func (s *images) ReadFile(_ context.Context, ref, path string, limit int64) ([]byte, error) {
+	content, ok := s.files[ref][path]
+	switch {
+	case !s.has(ref) || !ok:
+		return nil, fmt.Errorf("fake engine: %s of image %s: %w", path, ref, engine.ErrNotFound)
+	case int64(len(content)) > limit:
+		return nil, fmt.Errorf("%w: %s has more than %d bytes", engine.ErrRefused, path, limit)
+	default:
+		return bytes.Clone(content), nil
+	}
 }
 
 // Pull is engine.Images: it finds what Config.Registry names.

@@ -19,7 +19,7 @@ CREATE TABLE teams (
     payer TEXT NOT NULL REFERENCES users (name)
 );
 
--- Only hashes: the keys themselves are nowhere.
+-- Only hashes: the keys themselves are nowhere. The token of a job is a key with its number, and is deleted with its end.
 CREATE TABLE api_keys (
     hash       TEXT PRIMARY KEY,
     id         TEXT    NOT NULL UNIQUE CHECK (id <> ''),
@@ -27,9 +27,41 @@ CREATE TABLE api_keys (
     label      TEXT    NOT NULL,
     read_only  BOOLEAN NOT NULL,
     created_at BIGINT  NOT NULL,
-    expires_at BIGINT  NOT NULL CHECK (expires_at >= 0)
+    expires_at BIGINT  NOT NULL CHECK (expires_at >= 0),
+    job        BIGINT  NOT NULL DEFAULT 0 CHECK (job >= 0)
 );
 CREATE INDEX api_keys_by_user ON api_keys (user_name, created_at, id);
+CREATE UNIQUE INDEX api_keys_by_job ON api_keys (job) WHERE job > 0;
+
+-- What an administrator or a user has set for a user's jobs.
+CREATE TABLE variables (
+    user_name TEXT NOT NULL REFERENCES users (name),
+    key       TEXT NOT NULL CHECK (key <> ''),
+    value     TEXT NOT NULL CHECK (value <> ''),
+    PRIMARY KEY (user_name, key)
+);
+
+-- The team is no foreign key: an application outlives it.
+CREATE TABLE applications (
+    id         TEXT PRIMARY KEY CHECK (id <> ''),
+    owner      TEXT    NOT NULL REFERENCES users (name),
+    team       TEXT    NOT NULL,
+    public     BOOLEAN NOT NULL,
+    certified  BOOLEAN NOT NULL,
+    image      TEXT    NOT NULL CHECK (image <> ''),
+    appdef     TEXT    NOT NULL,
+    price      DOUBLE PRECISION NOT NULL,
+    created_at BIGINT  NOT NULL,
+    updated_at BIGINT  NOT NULL
+);
+
+-- The application is empty until there is one; then it is there, see Store.SetQueue.
+CREATE TABLE queues (
+    name        TEXT PRIMARY KEY CHECK (name <> ''),
+    application TEXT   NOT NULL,
+    machine     TEXT   NOT NULL,
+    size        BIGINT NOT NULL CHECK (size > 0)
+);
 
 CREATE TABLE vaults (
     owner TEXT NOT NULL REFERENCES users (name),
@@ -130,6 +162,12 @@ CREATE INDEX events_by_actor ON events (actor, id) WHERE actor <> '';
 CREATE TABLE pull_secrets (
     number BIGINT PRIMARY KEY REFERENCES jobs (number),
     secret TEXT NOT NULL
+);
+
+-- What the job of an application runs, with its secrets. Deleted with the end of the job.
+CREATE TABLE runs (
+    number BIGINT PRIMARY KEY REFERENCES jobs (number),
+    run    TEXT NOT NULL
 );
 
 CREATE TABLE idempotency_keys (

@@ -1,0 +1,76 @@
+package berth
+
+import "time"
+
+// Application is an entry of the catalogue: an image with an AppDef, which says what commands it has.
+type Application struct {
+	// ID is what a submission names as app: [A-Za-z0-9._-], at most 64 characters, unique.
+	ID string
+	// Owner is the user who added it.
+	Owner string
+	// Team may use it too, and Public applications everybody may.
+	Team   string
+	Public bool
+	// Certified applications may be given a token of the job, as %APIKEY%, whoever submits them.
+	Certified bool
+	// Image is the normalised reference that runs.
+	Image string
+	// AppDef is the AppDef as JSON, as it was checked by package appdef.
+	AppDef string
+	// Price is in units of the site's choice for each job and hour.
+	Price   float64
+	Created time.Time
+	Updated time.Time
+}
+
+// VisibleTo says whether a user may see and submit the application.
+func (a Application) VisibleTo(u User) bool {
+	return a.Public || u.Admin || a.Owner == u.Name && u.Name != "" || a.Team != "" && a.Team == u.Team
+}
+
+// Queue is a name for an application on a machine type, for submissions of HPC scripts.
+type Queue struct {
+	// Name is [A-Za-z0-9._-], unique. DefaultQueue is always there.
+	Name string
+	// Application gives the image; empty until an administrator sets one.
+	Application string
+	// Machine is the machine type for submissions that name none.
+	Machine string
+	// Size is the largest number of nodes of one job.
+	Size int
+}
+
+// DefaultQueue is the queue that clients use when nobody names one.
+const DefaultQueue = "default"
+
+// Run is what the first node of an application's job does. It holds secrets: it is kept apart from the job, shown to nobody, and
+// deleted with the job's end.
+type Run struct {
+	// Argv is the command; with Shell it is "/bin/sh -l -c Shell" instead.
+	Argv  []string `json:",omitempty"`
+	Shell string   `json:",omitempty"`
+	// Variables go to /etc/JARVICE/jobenv.sh, in their order, and into the environment. Env goes into the environment only.
+	Variables []Setting         `json:",omitempty"`
+	Env       map[string]string `json:",omitempty"`
+	// Files are written before the start, for everybody to read; those with Executable can be run.
+	Files []File `json:",omitempty"`
+	// Init says that the command is an init, VerboseInit that the agent shall say more, Interactive that people connect to it.
+	Init, VerboseInit, Interactive bool `json:",omitempty"`
+	// URL is the template of its web page, empty for the image's own.
+	URL string `json:",omitempty"`
+	// Password is the job's, and Random 128 characters that only the job and those who may see it know.
+	Password, Random string
+	// Token is an API key of the job's own, valid until its end; empty when it needs none.
+	Token string `json:",omitempty"`
+}
+
+// Setting is a variable with its value.
+type Setting struct{ Key, Value string }
+
+// File is a file that a job finds.
+type File struct {
+	// Path is absolute, in the container.
+	Path       string
+	Data       []byte
+	Executable bool `json:",omitempty"`
+}

@@ -1,0 +1,57 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/berth-hpc/berth/client"
+)
+
+// jobFlags are what a person says about any job that is submitted by flags.
+type jobFlags struct {
+	machine, vault, walltime, label, project string
+	nodes                                    int
+	readOnly, dryRun                         bool
+	then                                     afterwards
+}
+
+func (f *jobFlags) register(a *app, cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.StringVar(&f.machine, "machine", "n0", "machine type, see berth machines")
+	flags.IntVar(&f.nodes, "nodes", 1, "number of nodes")
+	flags.StringVar(&f.vault, "vault", "", "vault that the job finds at /data (default the ephemeral one)")
+	flags.BoolVar(&f.readOnly, "vault-readonly", false, "the job may not write to the vault")
+	flags.StringVar(&f.walltime, "walltime", "", "end the job after this time, HH:MM:SS")
+	flags.StringVar(&f.label, "label", "", "label of the job")
+	flags.StringVar(&f.project, "project", "", "project of the job")
+	flags.BoolVar(&f.dryRun, "dry-run", false, "only let the server check the submission")
+	f.then.register(cmd)
+	// Without the server there is nothing to complete; an error here would be a name that is not registered above.
+	_ = cmd.RegisterFlagCompletionFunc("machine", a.completeMachines())
+}
+
+// check finds combinations that cannot be meant.
+func (f *jobFlags) check(a *app) error {
+	switch {
+	case f.readOnly && f.vault == "":
+		return usagef("--vault-readonly needs --vault")
+	case f.dryRun && (f.then.follow || f.then.wait):
+		return usagef("--dry-run makes no job to wait for")
+	}
+	return f.then.check(a)
+}
+
+// submission is what the flags say, without what the job runs.
+func (f *jobFlags) submission() client.Submission {
+	submission := client.Submission{
+		Machine: &client.MachineRequest{Type: f.machine, Nodes: f.nodes},
+		Label:   f.label,
+		Project: f.project,
+	}
+	if f.vault != "" {
+		submission.Vault = &client.VaultRequest{Name: f.vault, ReadOnly: f.readOnly}
+	}
+	if f.walltime != "" || f.dryRun {
+		submission.Application = &client.Application{Walltime: f.walltime, NoSubmit: f.dryRun}
+	}
+	return submission
+}

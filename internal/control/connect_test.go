@@ -1,0 +1,65 @@
+package control
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/berth-hpc/berth"
+)
+
+// TestConnect: people connect to interactive jobs while they run, with the password of the job.
+func TestConnect(t *testing.T) {
+	b := newBench(t)
+	b.addApp(t, b.ada, "shown", appDef("", `,"interactive":true`, ""))
+	b.addApp(t, b.ada, "hidden", appDef("", "", ""))
+	job, run := b.submitApp(t, b.ada, appRequest("shown"))
+	ref := JobRef{Number: job.Number}
+	_, err := b.Connect(t.Context(), b.ada, ref)
+	wantError(t, err, berth.NotFound, "Running job is not found")
+	b.start(t, job, "sleep 1000")
+	got, err := b.Connect(t.Context(), b.ada, ref)
+	if diff := cmp.Diff(Connection{Password: run.Password}, got); diff != "" || err != nil || run.Password == "" {
+		t.Errorf("%v\n%s", err, diff)
+	}
+	_, err = b.Connect(t.Context(), b.reader, ref)
+	wantError(t, err, berth.Forbidden, "This key may only read")
+	b.apply(t, job.Number, berth.EventEnded)
+	_, err = b.Connect(t.Context(), b.ada, ref)
+	wantError(t, err, berth.NotFound, "Running job is not found")
+
+	hidden, _ := b.submitApp(t, b.ada, appRequest("hidden"))
+	b.start(t, hidden, "sleep 1000")
+	_, err = b.Connect(t.Context(), b.ada, JobRef{Number: hidden.Number})
+	wantError(t, err, berth.NotFound, "Running job is not found")
+}
+
+// TestActionsOfAnAppDef: those of the image win over those of the AppDef.
+func TestActionsOfAnAppDef(t *testing.T) {
+	b := newBench(t)
+	b.addApp(t, b.ada, "app", appDef(`,"actions":{"hello":{"args":"exit 1","alt":"hidden"},"more":{"args":"echo more","alt":"Say more"}}`, "", ""))
+	job, _ := b.submitApp(t, b.ada, appRequest("app"))
+	b.start(t, job, "sleep 1000")
+	ref := JobRef{Number: job.Number}
+	info, err := b.Info(t.Context(), b.ada, ref)
+	if diff := cmp.Diff(map[string]string{"hello": "Say hello", "more": "Say more"}, info.Actions); diff != "" || err != nil {
+		t.Errorf("%v\n%s", err, diff)
+	}
+	for _, name := range []string{"hello", "more"} {
+		if err := b.Action(t.Context(), b.ada, ref, name); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if event := b.lastRecord(t).Event; event.Kind != berth.EventActionRequested || event.Detail != name {
+			t.Errorf("%s is recorded as %+v", name, event)
+		}
+	}
+	wantError(t, b.Action(t.Context(), b.ada, ref, "absent"), berth.Invalid, `Invalid parameter(s): action: "absent" is not one of hello, more`)
+	wantError(t, b.Action(t.Context(), b.reader, ref, "more"), berth.Forbidden, "This key may only read")
+	if err := b.RemoveApplication(t.Context(), b.ada, "app"); err != nil {
+		t.Fatal(err)
+	}
+	info, err = b.Info(t.Context(), b.ada, ref)
+	if diff := cmp.Diff(map[string]string{"hello": "Say hello"}, info.Actions); diff != "" || err != nil {
+		t.Errorf("%v\n%s", err, diff)
+	}
+}

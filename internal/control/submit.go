@@ -1,0 +1,198 @@
+package control
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/berth-hpc/berth"
+	"github.com/berth-hpc/berth/internal/engine"
+	"github.com/berth-hpc/berth/internal/image"
+	"github.com/berth-hpc/berth/internal/store"
+)
+
+// draft is a job that is being made of a submission.
+type draft struct {
+	sub                         berth.Submission
+	application, command, image string
+	machine                     berth.Machine
+	vault                       berth.Vault
+	// run is what the job of an application runs, nil for a batch job.
+	run *berth.Run
+}
+
+// submit has a submission checked and made into a draft by build, and stores the job. What was accepted once is answered again
+// before the checks, see Batch.
+func (s *Service) submit(
+	ctx context.Context, caller berth.Caller, req BatchRequest,
+	build func(context.Context, berth.Caller, BatchRequest) (draft, error),
+) (berth.Job, error) {
+	if caller.ReadOnly {
+		return berth.Job{}, errReadOnly
+	}
+	if !caller.User.MaySubmit() {
+		return berth.Job{}, &berth.Error{Kind: berth.Unauthenticated, Msg: msgNoBilling}
+	}
+	key := store.Idempotency{Key: req.IdempotencyKey, Hash: req.RequestHash}
+	if key.Key != "" && !req.Submission.NoSubmit {
+		// Before the checks: what was accepted once is answered again, even when its image is gone by now.
+		job, found, err := s.cfg.Store.JobByIdempotencyKey(ctx, caller.User.Name, key)
+		if err != nil || found {
+			return job, storing(err)
+		}
+	}
+	d, err := build(ctx, caller, req)
+	if err != nil {
+		return berth.Job{}, err
+	}
+	job := s.job(caller, d)
+	if d.sub.NoSubmit {
+		return job, nil
+	}
+	stored, err := s.create(ctx, store.NewJob{
+		Job: job, From: caller.From, Personal: d.machine.Personal, PullSecret: req.PullSecret, Run: d.run, Token: s.tokenOf(d, job),
+		Idempotency: key,
+	})
+	return stored, storing(err)
+}
+
+// job makes the job of a draft.
+func (s *Service) job(caller berth.Caller, d draft) berth.Job {
+	now, nodes := s.cfg.Now().UTC(), d.sub.Machine.Nodes
+	return berth.Job{
+		Name:        s.jobName(now, d.application, caller.User.Name),
+		Owner:       caller.User.Name,
+		Team:        caller.User.Team,
+		Payer:       cmp.Or(caller.User.Payer, caller.User.Name),
+		State:       berth.StateQueued,
+		Wait:        berth.WaitResources,
+		Application: d.application,
+		Command:     d.command,
+		Submission:  d.sub,
+		Image:       d.image,
+		Need:        berth.Capacity{Cores: d.machine.Cores * nodes, RAM: d.machine.RAM * int64(nodes), Slots: nodes},
+		Grace:       d.machine.Grace,
+		Submitted:   now,
+	}
+}
+
+// place finds the machine type and the vault of a submission.
+func (s *Service) place(ctx context.Context, caller berth.Caller, d *draft) (err error) {
+	d.sub.Machine.Nodes = max(1, d.sub.Machine.Nodes)
+	if d.sub.Vault.Name == "" {
+		d.sub.Vault.Name = berth.EphemeralVault
+	}
+	if d.machine, err = s.machine(ctx, d.sub.Machine); err != nil {
+		return err
+	}
+	d.vault, err = s.vault(ctx, caller, d.sub.Vault)
+	return err
+}
+
+// create stores a job, under another name when the random part of its name was taken in the same second.
+func (s *Service) create(ctx context.Context, newJob store.NewJob) (berth.Job, error) {
+	for range 3 {
+		job, _, err := s.cfg.Store.CreateJob(ctx, newJob)
+		if !errors.Is(err, store.ErrNameTaken) {
+			return job, err
+		}
+		newJob.Job.Name = s.jobName(s.cfg.Now().UTC(), newJob.Job.Application, newJob.Job.Owner)
+	}
+	return berth.Job{}, fmt.Errorf("no free name for a job of %s", newJob.Job.Owner)
+}
+
+// storing gives a failure of the store its public text and lets refusals pass.
+func storing(err error) error {
+	if errors.Is(err, store.ErrOneActiveJob) {
+		return &berth.Error{Kind: berth.LimitReached, Msg: msgOneActiveJob, Err: err}
+	}
+	switch berth.KindOf(err) {
+	case "", berth.Conflict, berth.Unavailable:
+		return err
+	default:
+		return &berth.Error{Kind: berth.Internal, Msg: msgStoreJob, Err: err}
+	}
+}
+
+func malformed(field, detail string) error {
+	return &berth.Error{Kind: berth.Invalid, Msg: msgMalformed, Detail: field + ": " + detail}
+}
+
+// jobName returns a name as real clients know it: <UTC yyyymmddHHMMSS>-<5 of A-Z0-9>-<application>-<owner>_s1. The first three of
+// the five follow the time within the second, so that names grow with time: an index of them is then appended to and not
+// scattered. The last two are random.
+func (s *Service) jobName(now time.Time, application, owner string) string {
+	const alphabet = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+	const base = len(alphabet)
+	part := now.Nanosecond() / (int(time.Second) / (base * base * base))
+	random := s.cfg.Random(2)
+	five := []byte{
+		alphabet[min(part/(base*base), base-1)], alphabet[part/base%base], alphabet[part%base],
+		alphabet[int(random[0])%base], alphabet[int(random[1])%base],
+	}
+	return now.Format("20060102150405") + "-" + string(five) + "-" + application + "-" + owner + "_s1"
+}
+
+// machine returns the machine type of a request.
+func (s *Service) machine(ctx context.Context, req berth.MachineRequest) (berth.Machine, error) {
+	machines, err := s.machines(ctx)
+	if err != nil {
+		return berth.Machine{}, &berth.Error{Kind: berth.Internal, Msg: msgBuildJob, Err: err}
+	}
+	i := slices.IndexFunc(machines, func(m berth.Machine) bool { return m.Name == req.Type })
+	if i < 0 {
+		return berth.Machine{}, malformed("machine.type", fmt.Sprintf("%q is not one of %s", req.Type, machineNames(machines)))
+	}
+	m := machines[i]
+	if req.Nodes < m.ScaleMin || req.Nodes > m.ScaleMax {
+		return berth.Machine{}, malformed("machine.nodes",
+			fmt.Sprintf("%d is not within %d to %d, the limits of machine type %s", req.Nodes, m.ScaleMin, m.ScaleMax, m.Name))
+	}
+	return m, nil
+}
+
+func machineNames(machines []berth.Machine) string {
+	names := make([]string, len(machines))
+	for i, m := range machines {
+		names[i] = m.Name
+	}
+	return strings.Join(names, ", ")
+}
+
+func (s *Service) vault(ctx context.Context, caller berth.Caller, req berth.VaultRequest) (berth.Vault, error) {
+	if req.Name == berth.EphemeralVault {
+		return berth.Vault{Name: req.Name, Owner: caller.User.Name, Kind: berth.VaultEphemeral}, nil
+	}
+	vault, err := s.cfg.Store.Vault(ctx, caller.User.Name, req.Name)
+	switch {
+	case berth.KindOf(err) == berth.NotFound:
+		return berth.Vault{}, malformed("vault.name", fmt.Sprintf("you have no vault %q", req.Name))
+	case err != nil:
+		return berth.Vault{}, &berth.Error{Kind: berth.Internal, Msg: msgBuildJob, Err: err}
+	}
+	return vault, nil
+}
+
+// checkImage refuses an image that is definitely not to be had. Not knowing is no refusal: the pull goes on with the job.
+func (s *Service) checkImage(ctx context.Context, ref, pullSecret string) error {
+	_, err := s.local.get(ref, s.cfg.Now(), func() (engine.Image, error) { return s.cfg.Images.Image(ctx, ref) })
+	if err == nil {
+		return nil
+	}
+	if !errors.Is(err, engine.ErrNotFound) {
+		s.cfg.Log.WarnContext(ctx, "image store does not answer; the job is accepted unchecked", "image", ref, "error", err)
+		return nil
+	}
+	err = s.cfg.Checker.Check(ctx, ref, pullSecret)
+	switch {
+	case errors.Is(err, engine.ErrRefused):
+		return &berth.Error{Kind: berth.Invalid, Msg: msgNoContainer, Detail: image.Reason(err), Err: err}
+	case err != nil:
+		s.cfg.Log.InfoContext(ctx, "registry does not answer; the job is accepted unchecked", "image", ref, "error", err)
+	}
+	return nil
+}

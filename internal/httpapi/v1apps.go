@@ -1,0 +1,160 @@
+package httpapi
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/berth-hpc/berth"
+	"github.com/berth-hpc/berth/internal/control"
+)
+
+// appAnswer is an application as our own API shows it.
+type appAnswer struct {
+	ID        string    `json:"id"`
+	Owner     string    `json:"owner"`
+	Team      string    `json:"team"`
+	Public    bool      `json:"public"`
+	Certified bool      `json:"certified"`
+	Image     string    `json:"image"`
+	Price     float64   `json:"price"`
+	Created   time.Time `json:"created"`
+	Updated   time.Time `json:"updated"`
+	Commands  []string  `json:"commands"`
+}
+
+// changedApp is an application that was made or changed, with what is doubtful in its AppDef.
+type changedApp struct {
+	App      appAnswer `json:"app"`
+	Warnings []string  `json:"warnings"`
+}
+
+// newAppAnswer returns an application for an answer, and what is doubtful in its AppDef.
+func (s *server) newAppAnswer(c *call, app berth.Application) (answer appAnswer, warnings []string) {
+	answer = appAnswer{
+		ID: app.ID, Owner: app.Owner, Team: app.Team, Public: app.Public, Certified: app.Certified, Image: app.Image,
+		Price: app.Price, Created: app.Created, Updated: app.Updated, Commands: []string{},
+	}
+	def, err := s.control.AppDef(app)
+	if err != nil {
+		s.logUnreadable(c, app, err)
+		return answer, []string{}
+	}
+	for _, command := range def.Commands {
+		answer.Commands = append(answer.Commands, command.Key)
+	}
+	return answer, append([]string{}, def.Warnings...)
+}
+
+func (s *server) writeChangedApp(c *call, app berth.Application) error {
+	answer, warnings := s.newAppAnswer(c, app)
+	return c.writeJSON(changedApp{answer, warnings})
+}
+
+func (s *server) applications(c *call) error {
+	caller, _, err := s.queryCaller(c)
+	if err != nil {
+		return err
+	}
+	found, err := s.control.Applications(c.r.Context(), caller, control.ApplicationsFilter{})
+	if err != nil {
+		return err
+	}
+	answer := struct {
+		Apps []appAnswer `json:"apps"`
+	}{make([]appAnswer, len(found))}
+	for i, app := range found {
+		answer.Apps[i], _ = s.newAppAnswer(c, app)
+	}
+	return c.writeJSON(answer)
+}
+
+// application answers one application with its AppDef as it was sent.
+func (s *server) application(c *call) error {
+	caller, _, err := s.queryCaller(c)
+	if err != nil {
+		return err
+	}
+	app, err := s.control.Application(c.r.Context(), caller, c.r.PathValue("id"))
+	if err != nil {
+		return err
+	}
+	answer, _ := s.newAppAnswer(c, app)
+	return c.writeJSON(struct {
+		App    appAnswer       `json:"app"`
+		AppDef json.RawMessage `json:"appdef"`
+	}{answer, json.RawMessage(app.AppDef)})
+}
+
+// addApplication makes an application. Without an AppDef in the body it may take long: the image has it, and is pulled first.
+func (s *server) addApplication(c *call) error {
+	caller, _, err := s.queryCaller(c)
+	if err != nil {
+		return err
+	}
+	d, m, err := c.readMembersOf(maxAppDef, "id", "image", "appdef", "pull_secret", "team", "public", "certified", "price")
+	if err != nil {
+		return err
+	}
+	req := control.ApplicationRequest{
+		ID: d.required("id", m["id"]), Image: d.image("image", m["image"]), AppDef: d.json("appdef", m["appdef"]),
+		PullSecret: d.anyText("pull_secret", m["pull_secret"]), Team: d.word("team", m["team"]),
+		Public: d.flag("public", m["public"]), Certified: d.flag("certified", m["certified"]), Price: d.amount("price", m["price"]),
+	}
+	if req.Image == "" {
+		d.problem("image", "nothing was sent, the name of an image is required")
+	}
+	if err := d.err(); err != nil {
+		return err
+	}
+	if err := s.linger(c); err != nil {
+		return err
+	}
+	app, err := s.control.AddApplication(c.r.Context(), caller, req)
+	if err != nil {
+		return err
+	}
+	return s.writeChangedApp(c, app)
+}
+
+func (d *decoder) image(path string, raw json.RawMessage) string { return d.line(path, raw, maxImage) }
+
+func (s *server) changeApplication(c *call) error {
+	caller, _, err := s.queryCaller(c)
+	if err != nil {
+		return err
+	}
+	d, m, err := c.readMembersOf(maxAppDef, "image", "appdef", "pull_secret", "team", "public", "certified", "price")
+	if err != nil {
+		return err
+	}
+	change := control.ApplicationChange{
+		AppDef: d.json("appdef", m["appdef"]), PullSecret: d.anyText("pull_secret", m["pull_secret"]),
+		Team: d.optionalWord("team", m["team"]), Public: d.optionalFlag("public", m["public"]),
+		Certified: d.optionalFlag("certified", m["certified"]), Price: d.optionalAmount("price", m["price"]),
+	}
+	if kindOf(m["image"]) != kindNull {
+		change.Image = new(d.image("image", m["image"]))
+	}
+	if len(m) == 0 {
+		d.problem("body", "changes nothing, at least one member is required")
+	}
+	if err := d.err(); err != nil {
+		return err
+	}
+	app, err := s.control.ChangeApplication(c.r.Context(), caller, c.r.PathValue("id"), change)
+	if err != nil {
+		return err
+	}
+	return s.writeChangedApp(c, app)
+}
+
+func (s *server) removeApplication(c *call) error {
+	caller, _, err := s.queryCaller(c)
+	if err != nil {
+		return err
+	}
+	if err := s.control.RemoveApplication(c.r.Context(), caller, c.r.PathValue("id")); err != nil {
+		return err
+	}
+	return c.writeJSON(statusAnswer{Status: "removed"})
+}

@@ -1,0 +1,97 @@
+package reconcile
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/berth-hpc/berth"
+	"github.com/berth-hpc/berth/internal/agentapi"
+	"github.com/berth-hpc/berth/internal/image"
+	"github.com/berth-hpc/berth/internal/jobscript"
+)
+
+// spec says what the agent has to do. The error wraps engine.ErrRefused when nobody knows it any more.
+func (r *Reconciler) spec(ctx context.Context, job berth.Job) (agentapi.Spec, error) {
+	sub := job.Submission
+	who := berth.DefaultIdentity
+	if sub.Identity != nil {
+		who = *sub.Identity
+	}
+	hostname := "jarvice-job-" + strconv.FormatInt(job.Number, 10)
+	spec := agentapi.Spec{
+		Job: job.Number, Name: job.Name, Label: job.Label(), Hostname: hostname,
+		Nodes:     []agentapi.Node{{Name: hostname, Cores: job.Need.Cores}},
+		User:      agentapi.User{Name: who.Username, Group: who.Group, UID: who.UID, GID: who.GID},
+		Variables: []agentapi.Setting{{Key: "JARVICE_VAULT_NAME", Value: sub.Vault.Name}},
+		Data:      agentapi.Data{Path: dataPath, Chown: !sub.Vault.ReadOnly},
+		Grace:     r.grace(job), Nameservers: r.cfg.Nameservers, Search: r.cfg.Search,
+	}
+	if sub.App == "" && sub.HPC == nil {
+		script, err := jobscript.Decode(sub.Container.JobScript)
+		if err != nil {
+			return spec, fmt.Errorf("script of job %d: %w", job.Number, err)
+		}
+		spec.Script, spec.Init = script, isInit(script)
+		return spec, nil
+	}
+	run, ok, err := r.cfg.Store.Run(ctx, job.Number)
+	if err != nil {
+		return spec, err
+	}
+	if !ok {
+		return spec, image.Refuse("what the job was to run has been lost")
+	}
+	if sub.HPC != nil {
+		run.Env = hpcEnv(job, spec.Nodes, run.Env)
+	}
+	return spec, r.addRun(&spec, run, sub.Geometry)
+}
+
+// addRun adds what an application's job runs.
+func (r *Reconciler) addRun(spec *agentapi.Spec, run berth.Run, geometry string) error {
+	spec.Shell, spec.Init, spec.VerboseInit = run.Shell, run.Init, run.VerboseInit
+	if run.Shell == "" {
+		spec.Argv = run.Argv
+	}
+	for _, variable := range run.Variables {
+		spec.Variables = append(spec.Variables, agentapi.Setting(variable))
+	}
+	for _, file := range run.Files {
+		spec.Files = append(spec.Files, agentapi.File(file))
+	}
+	spec.Env, spec.Password, spec.Random = run.Env, run.Password, run.Random
+	if run.Token != "" {
+		spec.Secrets = []string{run.Token}
+	}
+	if !run.Interactive {
+		return nil
+	}
+	spec.Geometry = desktopSize(geometry)
+	var err error
+	spec.Certificate, err = newCertificate(spec.Hostname, r.cfg.Now())
+	return err
+}
+
+// desktopSize returns a size as width, x and height; clients send 1,920x1,080 too. What is no size becomes empty: the image has one
+// of its own.
+func desktopSize(sent string) string {
+	width, height, _ := strings.Cut(strings.ReplaceAll(sent, ",", ""), "x")
+	for _, number := range []string{width, height} {
+		if n, err := strconv.ParseUint(number, 10, 16); err != nil || n == 0 {
+			return ""
+		}
+	}
+	return width + "x" + height
+}
+
+// initProgram is where images have their init.
+const initProgram = "/sbin/init"
+
+// isInit says whether a script is nothing but the start of the image's init.
+func isInit(script string) bool {
+	command := strings.TrimSpace(script)
+	words := strings.Fields(strings.TrimPrefix(command, "exec "))
+	return len(words) > 0 && words[0] == initProgram && !strings.ContainsAny(command, "\n;&|")
+}
