@@ -1,6 +1,11 @@
 package berth
 
-import "time"
+import (
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
 
 // Application is an entry of the catalogue: an image with an AppDef, which says what commands it has.
 type Application struct {
@@ -56,12 +61,39 @@ type Run struct {
 	Files []File `json:",omitempty"`
 	// Init says that the command is an init, VerboseInit that the agent shall say more, Interactive that people connect to it.
 	Init, VerboseInit, Interactive bool `json:",omitempty"`
-	// URL is the template of its web page, empty for the image's own.
-	URL string `json:",omitempty"`
+	// URL is the template of its web page, empty for the image's own. NoConnect says that it shall not be shown.
+	URL       string `json:",omitempty"`
+	NoConnect bool   `json:",omitempty"`
+	// Ports are those on which it may be reached besides that of its web page; nil is a usual set.
+	Ports []int `json:",omitzero"`
+	// BasePath is the path of its web page on this server, without slashes around it, when the command was told so; else empty, and the
+	// page is at the root of what the job serves.
+	BasePath string `json:",omitempty"`
+	// NumberMark stands for the number of the job in Argv, Shell, Variables and BasePath: a job is numbered when it is stored. Empty
+	// when there is none to put in.
+	NumberMark string `json:",omitempty"`
 	// Password is the job's, and Random 128 characters that only the job and those who may see it know.
 	Password, Random string
 	// Token is an API key of the job's own, valid until its end; empty when it needs none.
 	Token string `json:",omitempty"`
+}
+
+// Numbered returns the run with the number of its job in the place of NumberMark.
+func (r Run) Numbered(number int64) Run {
+	if r.NumberMark == "" {
+		return r
+	}
+	put := func(text string) string { return strings.ReplaceAll(text, r.NumberMark, strconv.FormatInt(number, 10)) }
+	r.Shell, r.BasePath = put(r.Shell), put(r.BasePath)
+	r.Argv, r.Variables = slices.Clone(r.Argv), slices.Clone(r.Variables)
+	for i, argument := range r.Argv {
+		r.Argv[i] = put(argument)
+	}
+	for i, variable := range r.Variables {
+		r.Variables[i].Value = put(variable.Value)
+	}
+	r.NumberMark = ""
+	return r
 }
 
 // Setting is a variable with its value.

@@ -41,6 +41,8 @@ const (
 	ActQueueSet       ActKind = "queue-set"
 	ActQueueRemoved   ActKind = "queue-removed"
 	ActVariableSet    ActKind = "variable-set"
+	// ActShellOpened has the number of the job as its subject.
+	ActShellOpened ActKind = "shell-opened"
 )
 
 // Act is something that somebody did and that concerns no job.

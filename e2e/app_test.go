@@ -57,6 +57,10 @@ echo powered off
         "up": {"name": "Upload", "description": "A file to bring", "type": "UPLOAD", "target": "up.txt", "filter": "*.txt", "size": 100, "required": false}
       }
     },
+    "Serve": {"path": "/usr/local/bin/serve", "interactive": true, "name": "Serve", "description": "Serves a page",
+      "url": "http://%PUBLICADDR%:8888/page.html?token=%RANDOM16%",
+      "parameters": {"base": {"name": "Base", "description": "Its path", "type": "CONST", "value": "%BASEURL%", "positional": true, "required": true}}},
+    "Image": {"path": "/usr/local/bin/serve", "interactive": true, "name": "Image", "description": "Serves what the image says", "parameters": {}},
     "Wait": {"path": "/bin/sleep", "interactive": true, "name": "Wait", "description": "Waits",
       "parameters": {"time": {"name": "Seconds", "description": "How long", "type": "INT", "min": 1, "max": 1000, "value": 1000, "positional": true, "required": true}}}
   },
@@ -68,6 +72,23 @@ for word in "$@"; do echo "word [$word]"; done
 echo "color $COLOR as $(id -un) of $JOB_LABEL"
 [ ! -e /opt/up.txt ] || cat /opt/up.txt
 [ ! -e "$1" ] || true
+`,
+	"etc/NAE/url.txt":   "http://%PUBLICADDR%:8000/page.html\n",
+	"etc/NAE/help.html": "<a href=\"%CONNECTURL%\">%NIMBIXUSER%</a>\n",
+	// A web server whose pages are below its path, and a websocket that sends back what it gets.
+	"usr/local/bin/serve": `#!/bin/sh
+mkdir -p "/tmp/www/$1"
+echo "page of $(id -un) below [$1] is [$JARVICE_INGRESSPATH]" > "/tmp/www/$1/page.html"
+httpd -p 8888 -h /tmp/www
+httpd -p 8000 -h /tmp/www
+echo serving
+while true; do nc -l -p 8080 -e /usr/local/bin/websocket; done
+`,
+	"usr/local/bin/websocket": `#!/bin/sh
+while read -r line && [ "$line" != "$(printf '\r')" ]; do case $line in [Aa]uthorization*|[Cc]ookie*) secret=$line;; esac; done
+printf 'HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n'
+echo "secret [$secret]"
+exec cat
 `,
 	"usr/local/bin/override": `#!/bin/sh
 case $1 in

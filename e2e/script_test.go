@@ -86,6 +86,9 @@ func TestStories(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"server":      serverCmd,
 			"http":        httpCmd,
+			"upgrade":     upgradeCmd,
+			"shell":       shellCmd,
+			"address":     addressCmd,
 			"credentials": credentialsCmd,
 			"attempt":     attemptCmd,
 			"await":       awaitCmd,

@@ -215,7 +215,8 @@ func (s *server) handler(apiURL string) (http.Handler, error) {
 	service := control.New(control.Config{
 		Store: s.store, Images: s.engine, Checker: image.NewChecker(image.CheckerConfig{}), Outputs: s.outputs,
 		Agents: s.engine, Usage: s.usage, Forecaster: s.scheduler, Vaults: s.newVaults, Changes: s.changes,
-		EngineReady: s.engine.Ping, APIURL: apiURL, ExpandSubmitted: s.cfg.ExpandSubmitted, Log: s.log,
+		EngineReady: s.engine.Ping, APIURL: apiURL, PublicURL: cmp.Or(s.cfg.PublicURL, hostOf(apiURL)),
+		ExpandSubmitted: s.cfg.ExpandSubmitted, Log: s.log,
 	})
 	registry := prometheus.NewRegistry()
 	if err := registerMetrics(registry, s.store); err != nil {

@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"net"
 	"net/netip"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -153,6 +154,15 @@ func urlForJobs(listens net.Addr) string {
 		host = ownAddress(addr.Unmap().Is4())
 	}
 	return "http://" + net.JoinHostPort(host, port) + "/"
+}
+
+// hostOf returns an address without its path.
+func hostOf(address string) string {
+	parsed, err := url.Parse(address)
+	if err != nil {
+		return address
+	}
+	return parsed.Scheme + "://" + parsed.Host + "/"
 }
 
 // ownAddress returns an address of this machine at which others reach it; that of the loopback when there is none.

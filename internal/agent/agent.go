@@ -133,12 +133,19 @@ func (a *agent) execute(prepared *setup, control *control) agentapi.Report {
 	if err := <-copied; err != nil {
 		_, _ = fmt.Fprintf(a.cfg.Log, "berth-init: %v\n", err)
 	}
-	report := agentapi.Report{Started: started, ExitCode: status.ExitStatus()}
+	report := agentapi.Report{Started: started, ExitCode: exitCode(status)}
 	if status.Signaled() {
 		report.Signal = int(status.Signal())
-		report.ExitCode = 128 + report.Signal
 	}
 	return report
+}
+
+// exitCode is that of a program as a shell tells it.
+func exitCode(status unix.WaitStatus) int {
+	if status.Signaled() {
+		return 128 + int(status.Signal())
+	}
+	return status.ExitStatus()
 }
 
 // openControl makes the socket. A job does without rather than not run.

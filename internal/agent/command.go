@@ -67,21 +67,27 @@ func (c command) start(stdout, stderr int) (int, error) {
 		return 0, fmt.Errorf("/dev/null: %w", err)
 	}
 	defer func() { _ = unix.Close(null) }()
+	return c.fork([]int{null, stdout, stderr}, &syscall.SysProcAttr{Setpgid: true})
+}
+
+// startOn runs the command without any capability in a session of its own on a terminal, and returns its process id.
+func (c command) startOn(terminal int) (int, error) {
+	return c.fork([]int{terminal, terminal, terminal}, &syscall.SysProcAttr{Setsid: true, Setctty: true, Ctty: 0})
+}
+
+func (c command) fork(files []int, sys *syscall.SysProcAttr) (int, error) {
 	// Capabilities belong to a thread, and a child gets those of the thread that makes it.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	if err := dropInheritable(); err != nil {
 		return 0, fmt.Errorf("capabilities: %w", err)
 	}
-	return syscall.ForkExec(c.argv[0], c.argv, &syscall.ProcAttr{
-		Dir:   c.dir,
-		Env:   c.env,
-		Files: []uintptr{uintptr(null), uintptr(stdout), uintptr(stderr)},
-		Sys: &syscall.SysProcAttr{
-			Setpgid:    true,
-			Credential: &syscall.Credential{Uid: uint32(c.uid), Gid: uint32(c.gid)}, //nolint:gosec // checked with the spec
-		},
-	})
+	sys.Credential = &syscall.Credential{Uid: uint32(c.uid), Gid: uint32(c.gid)} //nolint:gosec // checked with the spec
+	attr := &syscall.ProcAttr{Dir: c.dir, Env: c.env, Sys: sys}
+	for _, fd := range files {
+		attr.Files = append(attr.Files, uintptr(fd))
+	}
+	return syscall.ForkExec(c.argv[0], c.argv, attr)
 }
 
 // startFound is start for a program that is looked for in the command's PATH when its name has no slash. Each place is tried by

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
 
@@ -79,6 +80,10 @@ func (c *control) handle(conn *os.File) {
 		reply(conn, c.info())
 		return
 	}
+	if request.Shell != nil {
+		c.shell(conn, *request.Shell)
+		return
+	}
 	if !c.supervisor.do(func() { c.answering.Add(1) }) {
 		reply(conn, notRunning())
 		return
@@ -134,7 +139,20 @@ func (c *control) ask(f func() agentapi.Answer) agentapi.Answer {
 
 func (c *control) info() agentapi.Answer {
 	actions, _ := readActions(c.root) // what cannot be read offers none
-	return agentapi.Answer{Info: &agentapi.InfoAnswer{Address: c.address, Actions: actions}}
+	return agentapi.Answer{Info: &agentapi.InfoAnswer{
+		Address: c.address, Actions: actions,
+		URL:  strings.TrimSpace(readText(c.root, agentapi.URLFile, agentapi.MaxURL)),
+		Help: readText(c.root, agentapi.HelpFile, agentapi.MaxHelp),
+	}}
+}
+
+// readText returns a text of the image, "" when it has none there that can be shown.
+func readText(root *rootfs, name string, limit int64) string {
+	text, err := root.readUpTo(name, limit)
+	if err != nil || !utf8.Valid(text) {
+		return ""
+	}
+	return string(text)
 }
 
 // signal sends a signal to the command's process group: to the program, and not only to the shell that runs it.

@@ -301,14 +301,32 @@ func TestInfo(t *testing.T) {
 	t.Parallel()
 	c := started(t, "BEGUN; sleep 1000 & wait", func(b *bundle) {
 		b.put(agentapi.ActionsFile, `{"actions": {"save": {"args": "touch /data/save", "alt": "Saves", "icon": 7}}, "version": 1}`)
+		b.put(agentapi.URLFile, "\nhttp://%PUBLICADDR%:8888/\n")
+		b.put(agentapi.HelpFile, "<p>Ask&nbsp;us</p>\n")
 		b.spec.Nodes = append([]agentapi.Node{{Name: "another", Address: "192.0.2.1"}}, b.spec.Nodes...)
 		b.spec.Nodes[1].Address = "192.0.2.2"
 	})
 	want := &agentapi.InfoAnswer{
 		Address: "192.0.2.2", Actions: map[string]agentapi.Action{"save": {Args: "touch /data/save", Alt: "Saves"}},
+		URL: "http://%PUBLICADDR%:8888/", Help: "<p>Ask&nbsp;us</p>\n",
 	}
 	if diff := cmp.Diff(want, c.ask(agentapi.Request{Info: &agentapi.InfoRequest{}}).Info); diff != "" {
 		t.Errorf("info (-want +got):\n%s", diff)
+	}
+	c.signaled(9)
+	c.wait()
+}
+
+// TestInfoWithoutTexts: what is too long, or is no text, or lies where the image does not reach, is left out.
+func TestInfoWithoutTexts(t *testing.T) {
+	t.Parallel()
+	c := started(t, "BEGUN; sleep 1000 & wait", func(b *bundle) {
+		b.put(agentapi.URLFile, strings.Repeat("x", agentapi.MaxURL+1))
+		b.put(agentapi.HelpFile, "\xff")
+	})
+	info := c.ask(agentapi.Request{Info: &agentapi.InfoRequest{}}).Info
+	if info.URL != "" || info.Help != "" {
+		t.Errorf("url %.20q, help %q; want none", info.URL, info.Help)
 	}
 	c.signaled(9)
 	c.wait()

@@ -1,9 +1,12 @@
 package agent
 
 import (
+	"cmp"
 	"errors"
 	"os"
 	"os/signal"
+	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -160,6 +163,20 @@ func (s *supervisor) launch(argv []string, stdout int, ended func(unix.WaitStatu
 	helper := s.command
 	helper.argv = argv
 	pid, err := helper.startFound(stdout, s.sink)
+	if err == nil {
+		s.helpers[pid] = ended
+	}
+	return pid, err
+}
+
+// launchShell starts the login shell of the command's user on a terminal, beside the command. It is called in wait's goroutine, as ended
+// is.
+func (s *supervisor) launchShell(terminal int, ended func(unix.WaitStatus)) (int, error) {
+	shell := s.command
+	shell.argv = []string{cmp.Or(variable(shell.env, "SHELL"), "/bin/sh"), "-l"}
+	shell.env = slices.DeleteFunc(slices.Clone(shell.env), func(v string) bool { return strings.HasPrefix(v, "TERM=") })
+	shell.env = append(shell.env, "TERM=xterm-256color")
+	pid, err := shell.startOn(terminal)
 	if err == nil {
 		s.helpers[pid] = ended
 	}

@@ -5,6 +5,7 @@ type Request struct {
 	Signal *SignalRequest `json:"signal,omitempty"`
 	Action *ActionRequest `json:"action,omitempty"`
 	Info   *InfoRequest   `json:"info,omitempty"`
+	Shell  *ShellRequest  `json:"shell,omitempty"`
 }
 
 // SignalRequest sends a signal to the command's process group, or hands its number to the program that the image names in the
@@ -28,6 +29,18 @@ type InfoRequest struct{}
 // ActionsFile is where an image keeps its actions: an object of Action by name, or that object as the member actions of another.
 const ActionsFile = "/etc/NAE/actions.json"
 
+// URLFile and HelpFile are where an image keeps the template of the address of its web page, and a page of help for its users.
+const (
+	URLFile  = "/etc/NAE/url.txt"
+	HelpFile = "/etc/NAE/help.html"
+)
+
+// MaxURL and MaxHelp bound these files, in bytes.
+const (
+	MaxURL  = 4 << 10
+	MaxHelp = 256 << 10
+)
+
 // Answer is the answer to a Request: Error, or the field of the same name.
 type Answer struct {
 	// Error says why it was not done. Its Code is for the server.
@@ -35,6 +48,7 @@ type Answer struct {
 	Signal *SignalAnswer `json:"signal,omitempty"`
 	Action *ActionAnswer `json:"action,omitempty"`
 	Info   *InfoAnswer   `json:"info,omitempty"`
+	Shell  *ShellAnswer  `json:"shell,omitempty"`
 }
 
 // ErrorCode says what kind of refusal an Error is.
@@ -76,6 +90,10 @@ type InfoAnswer struct {
 	Address string `json:"address,omitempty"`
 	// Actions are those of ActionsFile by name; an unreadable file has none.
 	Actions map[string]Action `json:"actions,omitempty"`
+	// URL is the text of URLFile without the blanks around it, and Help that of HelpFile, as they are now: start scripts rewrite them.
+	// Empty when the file is not there, is no text, or is longer than MaxURL and MaxHelp bytes.
+	URL  string `json:"url,omitempty"`
+	Help string `json:"help,omitempty"`
 }
 
 // Action is something that a running job offers to do.

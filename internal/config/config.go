@@ -20,6 +20,8 @@ type Config struct {
 	Listen string
 	// APIURL is where jobs reach the server, an http:// or https:// address; ends in a slash after Check. Empty is Listen.
 	APIURL string
+	// PublicURL is where browsers reach the server, without a path, like APIURL. Empty is the host of APIURL.
+	PublicURL string
 	// ExpandSubmitted lets the shell of a job expand $ in the parameters that users submit to applications.
 	ExpandSubmitted bool
 	// Database is a postgres:// address; empty is the embedded database in the data directory.
@@ -69,8 +71,11 @@ func (c *Config) Check() error {
 	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
 		refuse("listen", c.Listen, "must be HOST:PORT, for example 127.0.0.1:8080 or :8080")
 	}
-	if !c.checkAPIURL() {
+	if !checkURL(&c.APIURL) {
 		refuse("api-url", c.APIURL, "must be an address such as https://berth.example.org/, or empty for that of --listen")
+	}
+	if !checkURL(&c.PublicURL) || strings.Count(c.PublicURL, "/") > len("://") {
+		refuse("public-url", c.PublicURL, "must be an address without a path such as https://berth.example.org/, or empty for the host of --api-url")
 	}
 	if c.Database != "" && !strings.HasPrefix(c.Database, "postgres://") && !strings.HasPrefix(c.Database, "postgresql://") {
 		refuse("database", "…", "must be a postgres:// address, or empty for the embedded database")
@@ -100,16 +105,16 @@ func (c *Config) Check() error {
 	return errors.Join(wrong...)
 }
 
-// checkAPIURL has APIURL end in a slash. It returns false when that makes no address of a server.
-func (c *Config) checkAPIURL() bool {
-	if c.APIURL == "" {
+// checkURL has an address of a server end in a slash; empty is fine. It returns false when it is no such address.
+func checkURL(address *string) bool {
+	if *address == "" {
 		return true
 	}
-	parsed, err := url.Parse(c.APIURL)
+	parsed, err := url.Parse(*address)
 	if err != nil || parsed.Scheme != "http" && parsed.Scheme != "https" || parsed.Host == "" || parsed.RawQuery != "" || parsed.Fragment != "" {
 		return false
 	}
-	c.APIURL = strings.TrimSuffix(c.APIURL, "/") + "/"
+	*address = strings.TrimSuffix(*address, "/") + "/"
 	return true
 }
 

@@ -15,7 +15,7 @@ func TestDefaultIsValid(t *testing.T) {
 
 func TestCheckNamesEveryWrongFlag(t *testing.T) {
 	c := Config{
-		Listen: "8080", APIURL: "example.org", Database: "mysql://x", Containerd: "docker", Network: "cni", Cores: -1, MemoryMB: -1, Slots: -1,
+		Listen: "8080", APIURL: "example.org", PublicURL: "/jobs", Database: "mysql://x", Containerd: "docker", Network: "cni", Cores: -1, MemoryMB: -1, Slots: -1,
 		Grace: -time.Second, LogLevel: "loud",
 	}
 	err := c.Check()
@@ -23,7 +23,7 @@ func TestCheckNamesEveryWrongFlag(t *testing.T) {
 		t.Fatal("Check accepted nonsense")
 	}
 	for _, flag := range []string{
-		"data", "listen", "api-url", "database", "containerd", "network", "cores", "memory-mb", "slots", "grace", "sample-every", "tick", "log-level",
+		"data", "listen", "api-url", "public-url", "database", "containerd", "network", "cores", "memory-mb", "slots", "grace", "sample-every", "tick", "log-level",
 	} {
 		if !strings.Contains(err.Error(), "--"+flag) {
 			t.Errorf("the error does not name --%s:\n%v", flag, err)
@@ -57,6 +57,17 @@ func TestAPIURLEndsInASlash(t *testing.T) {
 		c.APIURL = given
 		if err := c.Check(); err == nil {
 			t.Errorf("%q is accepted", given)
+		}
+	}
+}
+
+// TestPublicURLHasNoPath: cookies and the addresses of jobs count on it.
+func TestPublicURLHasNoPath(t *testing.T) {
+	for given, right := range map[string]bool{"": true, "https://h:8443": true, "http://h/": true, "http://h/berth": false, "http://h//": false} {
+		c := Default()
+		c.PublicURL = given
+		if err := c.Check(); (err == nil) != right || right && given != "" && !strings.HasSuffix(c.PublicURL, "/") {
+			t.Errorf("%q becomes %q, %v", given, c.PublicURL, err)
 		}
 	}
 }

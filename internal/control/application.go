@@ -21,6 +21,8 @@ const (
 	randomLength = 128
 	// passwordLength is more than VNC looks at, and as much as people can type.
 	passwordLength = 12
+	// markLength is enough that nobody can submit the mark that stands for a number.
+	markLength = 32
 )
 
 // SubmitApplication checks the submission of an application, or of an HPC script, and stores it as a queued job. For the rest see
@@ -120,6 +122,8 @@ func (s *Service) render(ctx context.Context, caller berth.Caller, app berth.App
 	if app.Certified || app.Owner == caller.User.Name {
 		env.APIURL, env.APIUser, env.APIKey = s.cfg.APIURL, caller.User.Name, secret
 	}
+	number := s.randomText(markLength)
+	env.BasePath = basePath(definition, d.command, number)
 	rendered, err := appdef.Render(definition, d.command, d.sub.Parameters, env)
 	if refused, ok := errors.AsType[*appdef.Error](err); ok {
 		return &berth.Error{Kind: berth.Invalid, Msg: msgMalformed, Detail: strings.Join(refused.Problems, "; "), Err: err}
@@ -136,6 +140,9 @@ func (s *Service) render(ctx context.Context, caller berth.Caller, app berth.App
 	d.run = runOf(rendered, env)
 	if mentions(d.run, env.APIKey) {
 		d.run.Token = env.APIKey
+	}
+	if mentions(d.run, number) {
+		d.run.NumberMark, d.run.BasePath = number, env.BasePath
 	}
 	return nil
 }
@@ -158,7 +165,8 @@ func (s *Service) environment(d draft) appdef.Environment {
 // runOf is what the first node does.
 func runOf(rendered appdef.Rendered, env appdef.Environment) *berth.Run {
 	run := &berth.Run{
-		Init: rendered.Init, VerboseInit: rendered.VerboseInit, Interactive: rendered.Interactive, URL: rendered.URL,
+		Init: rendered.Init, VerboseInit: rendered.VerboseInit, Interactive: rendered.Interactive,
+		URL: rendered.URL, NoConnect: rendered.NoConnect, Ports: tcpPorts(rendered.Ports),
 		Password: env.Password, Random: env.Random,
 	}
 	if rendered.Shell != "" && !rendered.Init {

@@ -146,6 +146,8 @@ type Config struct {
 	EngineReady func(context.Context) error
 	// APIURL is where jobs reach this server; it ends in a slash.
 	APIURL string
+	// PublicURL is where browsers reach this server; it ends in a slash.
+	PublicURL string
 	// ExpandSubmitted lets the shell of a job expand $ in submitted parameters too: users then run commands that the application does
 	// not have.
 	ExpandSubmitted bool
@@ -201,6 +203,7 @@ type Service struct {
 	local        cache[string, engine.Image]
 	catalogue    cache[string, berth.Application]
 	appdefs      appdefs
+	webs         cache[string, webAddress]
 }
 
 // New returns a Service. It starts nothing.

@@ -15,7 +15,8 @@ type Signaled struct {
 type JobInfo struct {
 	// Address is the IP address of its first node, empty when it has none.
 	Address string
-	// URL is where its users connect, Help a page for them; nil when there is none.
+	// URL is where its users connect, Help a page for them in HTML; nil when there is none, and for a key that may only read: they hold
+	// what gives access to the job.
 	URL, Help *string
 	// Actions are what Action may start: descriptions by name.
 	Actions map[string]string

@@ -100,6 +100,9 @@ func (s *Service) Info(ctx context.Context, caller berth.Caller, ref JobRef) (Jo
 		return JobInfo{}, unanswered(err, msgNoAnswer)
 	}
 	info := JobInfo{Address: answer.Info.Address, Actions: make(map[string]string, len(answer.Info.Actions))}
+	if err := s.addPages(ctx, caller, job, answer.Info, &info); err != nil {
+		return JobInfo{}, err
+	}
 	actions, err := s.appActions(ctx, job)
 	if err != nil {
 		return JobInfo{}, err

@@ -23,6 +23,10 @@ func (a agents) Ask(ctx context.Context, id string, req agentapi.Request) (agent
 	return a(ctx, id, req)
 }
 
+func (a agents) OpenShell(context.Context, string, agentapi.ShellRequest) (*agentapi.Terminal, error) {
+	return nil, errors.New("these agents have no shells")
+}
+
 // stuck is a store that cannot store some events.
 type stuck struct {
 	Store

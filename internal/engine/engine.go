@@ -110,6 +110,9 @@ type Agents interface {
 	// the attempt is definitely not there or its command does not run, so that nothing was done; after any other error nobody knows
 	// whether it was. Bound it with ctx: an answer can take as long as the program of the image that makes it.
 	Ask(ctx context.Context, id string, req agentapi.Request) (agentapi.Answer, error)
+	// OpenShell starts a shell in an attempt and returns its terminal, which the caller closes. Errors are those of Ask; an
+	// *agentapi.Error is the agent's refusal. ctx bounds the opening only.
+	OpenShell(ctx context.Context, id string, req agentapi.ShellRequest) (*agentapi.Terminal, error)
 }
 
 // Meter measures what attempts use. Safe for concurrent use.

@@ -5,6 +5,7 @@ import (
 	"io"
 
 	"github.com/berth-hpc/berth"
+	"github.com/berth-hpc/berth/internal/agentapi"
 	"github.com/berth-hpc/berth/internal/appdef"
 	"github.com/berth-hpc/berth/internal/control"
 	"github.com/berth-hpc/berth/internal/engine"
@@ -47,6 +48,9 @@ type JobControl interface {
 type JobWatch interface {
 	Info(ctx context.Context, caller berth.Caller, ref control.JobRef) (control.JobInfo, error)
 	Connect(ctx context.Context, caller berth.Caller, ref control.JobRef) (control.Connection, error)
+	WebPage(ctx context.Context, visitor control.Visitor, number int64, port int) (control.WebPage, error)
+	Enter(ctx context.Context, visitor control.Visitor, number int64) (session string, err error)
+	OpenShell(ctx context.Context, visitor control.Visitor, number int64, size agentapi.TerminalSize) (*agentapi.Terminal, error)
 	Metrics(ctx context.Context, caller berth.Caller, ref control.JobRef) (control.JobMetrics, error)
 	Explain(ctx context.Context, caller berth.Caller, ref control.JobRef) (control.Explanation, error)
 	Events(ctx context.Context, caller berth.Caller, filter control.EventsFilter) (EventStream, error)

@@ -2,9 +2,11 @@ package httpapi
 
 import (
 	"context"
+	"net"
 	"time"
 
 	"github.com/berth-hpc/berth"
+	"github.com/berth-hpc/berth/internal/agentapi"
 	"github.com/berth-hpc/berth/internal/control"
 )
 
@@ -136,4 +138,37 @@ func (s *scripted) Audit(_ context.Context, _ berth.Caller, filter control.Audit
 	defer s.mu.Unlock()
 	s.auditFilter = filter
 	return s.audited, s.fail["Audit"]
+}
+
+func (s *scripted) WebPage(ctx context.Context, visitor control.Visitor, number int64, port int) (control.WebPage, error) {
+	s.mu.Lock()
+	s.visitor, s.visitedPort = visitor, port
+	page, want := s.page, control.Visitor{Token: "jobtoken", Session: "jobsession"}
+	s.mu.Unlock()
+	if visitor.Caller.User.Name != "" {
+		return page, s.order(ctx, visitor.Caller, control.JobRef{Number: number}, "WebPage")
+	}
+	if number != runningJob || visitor.Token != want.Token && visitor.Session != want.Session {
+		return control.WebPage{}, &berth.Error{Kind: berth.Unauthenticated, Msg: "Unauthorized"}
+	}
+	return page, s.fail["WebPage"]
+}
+
+func (s *scripted) Enter(ctx context.Context, visitor control.Visitor, number int64) (string, error) {
+	page, err := s.WebPage(ctx, visitor, number, 0)
+	return page.Session, err
+}
+
+func (s *scripted) OpenShell(
+	ctx context.Context, visitor control.Visitor, number int64, size agentapi.TerminalSize,
+) (*agentapi.Terminal, error) {
+	if _, err := s.WebPage(ctx, visitor, number, 0); err != nil {
+		return nil, err
+	}
+	user, shell := net.Pipe()
+	s.mu.Lock()
+	s.terminalSize = size
+	s.mu.Unlock()
+	s.shells <- agentapi.NewTerminal(shell)
+	return agentapi.NewTerminal(user), nil
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/berth-hpc/berth"
+	"github.com/berth-hpc/berth/internal/agentapi"
 	"github.com/berth-hpc/berth/internal/control"
 	"github.com/berth-hpc/berth/internal/engine"
 )
@@ -47,6 +48,13 @@ type scripted struct {
 	waiting func(ctx context.Context)
 	// progress is what imports and pulls tell before they end.
 	progress []string
+	// page is what WebPage returns; the others are what it was given.
+	page        control.WebPage
+	visitor     control.Visitor
+	visitedPort int
+	// shells are the other ends of what OpenShell returns, and terminalSize is what it was given.
+	shells       chan *agentapi.Terminal
+	terminalSize agentapi.TerminalSize
 	accounts
 	catalogue
 }
@@ -74,6 +82,7 @@ func newScripted() *scripted {
 	ended.End = berth.End{Reason: berth.EndExited}
 	return &scripted{
 		fail:      map[string]error{},
+		shells:    make(chan *agentapi.Terminal, 1),
 		catalogue: newCatalogue(),
 		jobs:      []berth.Job{queued, running, ended},
 		outputs:   map[int64][]byte{runningJob: []byte("a\nb\nc\n"), endedJob: []byte("x\ny\xff\nz\n")},

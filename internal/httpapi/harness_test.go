@@ -191,15 +191,18 @@ func (a *testAPI) checkSchema(schema *openapi3.Schema, body string) {
 	}
 }
 
-// findOperation returns the operation of the contract for a path, nil when there is none.
+// findOperation returns the operation of the contract for a path, nil when there is none. Of two patterns the one counts that says more.
 func findOperation(contract *openapi3.T, method, path string) *openapi3.Operation {
 	got := strings.Split(path, "/")
+	var found *openapi3.Operation
+	fewest := len(got)
 	for pattern, item := range contract.Paths.Map() {
-		if slices.EqualFunc(strings.Split(pattern, "/"), got, func(want, got string) bool {
+		variable := strings.Count(pattern, "{")
+		if variable < fewest && slices.EqualFunc(strings.Split(pattern, "/"), got, func(want, got string) bool {
 			return want == got || strings.HasPrefix(want, "{")
 		}) {
-			return item.GetOperation(method)
+			found, fewest = item.GetOperation(method), variable
 		}
 	}
-	return nil
+	return found
 }

@@ -68,7 +68,7 @@ func New(cfg Config) (http.Handler, error) {
 		cfg.Now = time.Now
 	}
 	s := &server{
-		cfg: cfg, control: cfg.Control, log: cfg.Log, docs: newDocs(),
+		cfg: cfg, control: cfg.Control, log: cfg.Log, docs: newDocs(), toJobs: newJobTransport(),
 		ordinary: newGate("requests", cfg.MaxRequests), streams: newGate("streams", cfg.MaxStreams),
 	}
 	table := s.routes()
@@ -86,6 +86,8 @@ type server struct {
 	control Control
 	log     *slog.Logger
 	docs    http.Handler
+	// toJobs carries requests to the web pages of jobs.
+	toJobs http.RoundTripper
 	// ordinary has a place for each request that is worked on, streams for each that takes as long as it likes.
 	ordinary, streams *gate
 	metrics           *metrics

@@ -8,7 +8,8 @@ import (
 
 // route is one row of the table of routes.
 type route struct {
-	// pattern is the path without the prefix /api; {number} stands for one segment, which the handler finds by PathValue.
+	// pattern is the path without the prefix /api; {number} stands for one segment, which the handler finds by PathValue, and {path} for
+	// all that follow.
 	pattern string
 	// methods are the allowed ones. HEAD goes where GET goes.
 	methods []string
@@ -116,8 +117,15 @@ func (s *server) serverRoutes() []route {
 		{pattern: "/openapi.json", methods: get, texts: commonTexts, handle: s.openapi},
 		{pattern: "/docs", methods: get, texts: commonTexts, handle: s.showDocs},
 		{pattern: "/docs/{asset}", methods: get, texts: commonTexts, handle: s.showDocs},
+		{pattern: "/jobs/{number}/shell", methods: get, texts: commonTexts, handle: s.shellPage},
+		{pattern: "/jobs/{number}/shell/socket", methods: get, texts: commonTexts, handle: s.shellSocket},
+		{pattern: "/jobs/{number}/shell/{asset}", methods: get, texts: commonTexts, handle: s.shellAsset},
+		{pattern: "/jobs/{number}/{path}", methods: proxiedMethods, texts: commonTexts, handle: s.jobPage},
 	}
 }
+
+// anyPath is the last segment of a pattern that takes every path below the others, and these themselves.
+const anyPath = "{path}"
 
 // router finds the route of a request. http.ServeMux would answer doubled slashes with a redirect, on which real clients repeat a
 // submission without its body.
@@ -184,6 +192,9 @@ func cleanPath(path string) string {
 
 // matchPath says whether a path has the form of a pattern, and sets the path values of r when it has.
 func matchPath(r *http.Request, want, got []string) bool {
+	if last := len(want) - 1; want[last] == anyPath && len(got) >= last {
+		want, got = want[:last], got[:last]
+	}
 	if len(want) != len(got) {
 		return false
 	}

@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/berth-hpc/berth/internal/control"
 )
 
 // The content types of successful answers. One client compares them byte by byte, so none carries a charset.
@@ -21,6 +23,7 @@ const (
 	contentNDJSON = "application/x-ndjson"
 	contentEvents = "text/event-stream"
 	contentHTML   = "text/html"
+	contentScript = "application/javascript"
 )
 
 // call is one request under way.
@@ -113,7 +116,7 @@ func redact(u *url.URL) string {
 
 func isSecret(parameter string) bool {
 	switch strings.ToLower(parameter) {
-	case "apikey", "pull_secret", "pullsecret", "password":
+	case "apikey", "pull_secret", "pullsecret", "password", "token", control.TokenParameter:
 		return true
 	default:
 		return false

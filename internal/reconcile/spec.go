@@ -3,6 +3,7 @@ package reconcile
 import (
 	"context"
 	"fmt"
+	"maps"
 	"strconv"
 	"strings"
 
@@ -46,7 +47,7 @@ func (r *Reconciler) spec(ctx context.Context, job berth.Job) (agentapi.Spec, er
 	if sub.HPC != nil {
 		run.Env = hpcEnv(job, spec.Nodes, run.Env)
 	}
-	return spec, r.addRun(&spec, run, sub.Geometry)
+	return spec, r.addRun(&spec, run.Numbered(job.Number), sub.Geometry)
 }
 
 // addRun adds what an application's job runs.
@@ -61,7 +62,13 @@ func (r *Reconciler) addRun(spec *agentapi.Spec, run berth.Run, geometry string)
 	for _, file := range run.Files {
 		spec.Files = append(spec.Files, agentapi.File(file))
 	}
-	spec.Env, spec.Password, spec.Random = run.Env, run.Password, run.Random
+	spec.Env, spec.Password, spec.Random = maps.Clone(run.Env), run.Password, run.Random
+	if run.BasePath != "" {
+		if spec.Env == nil {
+			spec.Env = make(map[string]string)
+		}
+		spec.Env["JARVICE_INGRESSPATH"] = run.BasePath
+	}
 	if run.Token != "" {
 		spec.Secrets = []string{run.Token}
 	}

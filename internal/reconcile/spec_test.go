@@ -55,6 +55,11 @@ func TestSpecOfAnApplication(t *testing.T) {
 		"interactive": func(run *berth.Run, want *agentapi.Spec) {
 			run.Interactive, want.Geometry = true, "1920x1080"
 		},
+		"its path": func(run *berth.Run, want *agentapi.Spec) {
+			run.Argv, run.BasePath, run.NumberMark = []string{"/bin/app", "/jobs/MARK/8888"}, "jobs/MARK/8888", "MARK"
+			want.Argv = []string{"/bin/app", "/jobs/1/8888"}
+			want.Env = map[string]string{"E": "3", "JARVICE_INGRESSPATH": "jobs/1/8888"}
+		},
 		"no token": func(run *berth.Run, want *agentapi.Spec) { run.Token, want.Secrets = "", nil },
 	}
 	for name, change := range tests {

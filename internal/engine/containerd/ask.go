@@ -19,17 +19,9 @@ import (
 func (e *Engine) Ask(ctx context.Context, id string, req agentapi.Request) (agentapi.Answer, error) {
 	ctx, cancel := e.bounded(ctx)
 	defer cancel()
-	record, err := e.record(ctx, id)
+	conn, err := e.agent(ctx, id)
 	if err != nil {
-		return agentapi.Answer{}, fmt.Errorf("ask: %w", err)
-	}
-	conn, err := dialAgent(ctx, record.Labels[labelDir])
-	switch {
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ECONNREFUSED):
-		// The agent listens from before the command starts until after its end.
-		return agentapi.Answer{}, fmt.Errorf("ask %s, whose agent does not listen: %w", id, engine.ErrNotFound)
-	case err != nil:
-		return agentapi.Answer{}, fmt.Errorf("ask %s: %w", id, err)
+		return agentapi.Answer{}, err
 	}
 	defer func() { _ = conn.Close() }()
 	// The end of ctx ends a read or write that waits.
@@ -43,6 +35,50 @@ func (e *Engine) Ask(ctx context.Context, id string, req agentapi.Request) (agen
 	default:
 		return answer, nil
 	}
+}
+
+// OpenShell is engine.Agents.
+func (e *Engine) OpenShell(ctx context.Context, id string, req agentapi.ShellRequest) (*agentapi.Terminal, error) {
+	ctx, cancel := e.bounded(ctx)
+	defer cancel()
+	conn, err := e.agent(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(0, 1)) })
+	terminal, answer, err := agentapi.OpenShell(conn, req)
+	if !stop() {
+		err = errors.Join(err, ctx.Err())
+	}
+	switch {
+	case err != nil:
+		err = fmt.Errorf("shell in %s: %w", id, err)
+	case answer.Error != nil && answer.Error.Code == agentapi.CodeNotRunning:
+		err = fmt.Errorf("shell in %s: %w: %w", id, engine.ErrNotFound, answer.Error)
+	case answer.Error != nil:
+		err = answer.Error
+	default:
+		return terminal, nil
+	}
+	_ = conn.Close()
+	return nil, err
+}
+
+// agent connects to the agent of an attempt. ErrNotFound when it is not there or does not listen.
+func (e *Engine) agent(ctx context.Context, id string) (net.Conn, error) {
+	record, err := e.record(ctx, id)
+	if err != nil {
+		return nil, fmt.Errorf("ask: %w", err)
+	}
+	conn, err := dialAgent(ctx, record.Labels[labelDir])
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ECONNREFUSED):
+		// The agent listens from before the command starts until after its end.
+		return nil, fmt.Errorf("ask %s, whose agent does not listen: %w", id, engine.ErrNotFound)
+	case err != nil:
+		return nil, fmt.Errorf("ask %s: %w", id, err)
+	}
+	return conn, nil
 }
 
 // dialAgent connects to the agent of an attempt's directory. The error wraps fs.ErrNotExist or unix.ECONNREFUSED when no agent

@@ -3,6 +3,7 @@ package containerd_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -85,11 +86,29 @@ func testAskStuck(t *testing.T, e *containerd.Engine, a engine.Attempt) {
 	pid := agentOf(t, a.ID)
 	kill(t, pid, syscall.SIGSTOP)
 	defer kill(t, pid, syscall.SIGCONT)
+	for !stopped(t, pid) { // the threads stop one after the other
+		time.Sleep(time.Millisecond)
+	}
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	if _, err := e.Ask(ctx, a.ID, infoRequest); !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, engine.ErrNotFound) {
 		t.Errorf("Ask: %v; want that the time is over", err)
 	}
+}
+
+// stopped says whether every thread of a process is stopped.
+func stopped(t *testing.T, pid int) bool {
+	t.Helper()
+	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+	must(t, err)
+	for _, thread := range threads {
+		stat, err := os.ReadFile(thread)
+		must(t, err)
+		if _, state, _ := strings.Cut(string(stat), ") "); !strings.HasPrefix(state, "T") {
+			return false
+		}
+	}
+	return len(threads) > 0
 }
 
 // abandonedSocket makes a socket that nobody listens on.

@@ -27,6 +27,8 @@ func testAgent(t *testing.T, e Engine) {
 		"action":              testAction,
 		"action ends":         testActionEnds,
 		"info":                testInfo,
+		"shell":               testShell,
+		"shell ends":          testShellEnds,
 		"refused":             testAskRefused,
 		"not running":         testAskNotRunning,
 		"too late":            testAskTooLate,

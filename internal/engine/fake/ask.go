@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"net"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -34,6 +36,49 @@ func (e *Engine) Ask(ctx context.Context, id string, req agentapi.Request) (agen
 		return agentapi.Answer{}, fmt.Errorf("fake engine: %s does not run: %w", id, engine.ErrNotFound)
 	}
 	return answer, nil
+}
+
+// OpenShell is engine.Agents. The shell repeats what is typed, tells a new size, and ends with "exit NUMBER".
+func (e *Engine) OpenShell(ctx context.Context, id string, req agentapi.ShellRequest) (*agentapi.Terminal, error) {
+	a, err := e.running(ctx, OpenShell, id)
+	if err != nil {
+		return nil, err
+	}
+	user, shell := net.Pipe()
+	terminal := agentapi.NewTerminal(shell)
+	go func() {
+		<-a.over
+		_ = shell.Close()
+	}()
+	go a.shell(terminal, req.Size)
+	return agentapi.NewTerminal(user), nil
+}
+
+// shell runs until somebody hangs up. Nobody sees its errors.
+func (a *attempt) shell(terminal *agentapi.Terminal, size agentapi.TerminalSize) {
+	defer func() { _ = terminal.Close() }()
+	say := func(text string) { _ = terminal.Write(agentapi.Frame{Data: []byte(text)}) }
+	say(fmt.Sprintf("fake shell of %dx%d\r\n", size.Columns, size.Rows))
+	line := ""
+	for {
+		frame, err := terminal.Read()
+		if err != nil {
+			return
+		}
+		if frame.Size != nil {
+			say(fmt.Sprintf("size %dx%d\r\n", frame.Size.Columns, frame.Size.Rows))
+		}
+		say(string(frame.Data))
+		line += string(frame.Data)
+		for done, rest, found := strings.Cut(line, "\n"); found; done, rest, found = strings.Cut(line, "\n") {
+			line = rest
+			var code int
+			if _, err := fmt.Sscanf(done, "exit %d", &code); err == nil {
+				_ = terminal.Write(agentapi.Frame{End: &code})
+				return
+			}
+		}
+	}
 }
 
 // Usage is engine.Meter: attempts compute all the time on one core, except while they are suspended.

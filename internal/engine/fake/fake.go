@@ -37,13 +37,14 @@ type Operation string
 
 // The operations that can fail.
 const (
-	Start  Operation = "Start"
-	Stop   Operation = "Stop"
-	Status Operation = "Status"
-	List   Operation = "List"
-	Remove Operation = "Remove"
-	Ask    Operation = "Ask"
-	Usage  Operation = "Usage"
+	Start     Operation = "Start"
+	Stop      Operation = "Stop"
+	Status    Operation = "Status"
+	List      Operation = "List"
+	Remove    Operation = "Remove"
+	Ask       Operation = "Ask"
+	OpenShell Operation = "OpenShell"
+	Usage     Operation = "Usage"
 )
 
 // Config says what the engine has.

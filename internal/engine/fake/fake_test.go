@@ -100,13 +100,14 @@ func TestFail(t *testing.T) {
 	a := enginetest.NewAttempt(t, enginetest.Script{Text: "exit 0"})
 	broken := errors.New("broken")
 	for op, call := range map[fake.Operation]func() error{
-		fake.Start:  func() error { return e.Start(t.Context(), a) },
-		fake.Stop:   func() error { return e.Stop(t.Context(), a.ID, time.Second) },
-		fake.Status: func() error { _, err := e.Status(t.Context(), a.ID); return err },
-		fake.List:   func() error { _, err := e.List(t.Context()); return err },
-		fake.Remove: func() error { return e.Remove(t.Context(), a.ID) },
-		fake.Ask:    func() error { _, err := e.Ask(t.Context(), a.ID, agentapi.Request{}); return err },
-		fake.Usage:  func() error { _, err := e.Usage(t.Context(), a.ID); return err },
+		fake.Start:     func() error { return e.Start(t.Context(), a) },
+		fake.Stop:      func() error { return e.Stop(t.Context(), a.ID, time.Second) },
+		fake.Status:    func() error { _, err := e.Status(t.Context(), a.ID); return err },
+		fake.List:      func() error { _, err := e.List(t.Context()); return err },
+		fake.Remove:    func() error { return e.Remove(t.Context(), a.ID) },
+		fake.Ask:       func() error { _, err := e.Ask(t.Context(), a.ID, agentapi.Request{}); return err },
+		fake.OpenShell: func() error { _, err := e.OpenShell(t.Context(), a.ID, agentapi.ShellRequest{}); return err },
+		fake.Usage:     func() error { _, err := e.Usage(t.Context(), a.ID); return err },
 	} {
 		e.Fail(op, broken)
 		if err := call(); !errors.Is(err, broken) {

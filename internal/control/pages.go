@@ -1,0 +1,182 @@
+package control
+
+import (
+	"cmp"
+	"context"
+	"net/url"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/berth-hpc/berth"
+	"github.com/berth-hpc/berth/internal/agentapi"
+	"github.com/berth-hpc/berth/internal/appdef"
+)
+
+// TokenParameter is the parameter of the address of a job's web page that holds the token of the job.
+const TokenParameter = "berth_token"
+
+// publicAddress is the address of a job in a template. The scheme and the port are those that the job serves, so they are part of it,
+// as a path right behind it is that it may name once more.
+var publicAddress = regexp.MustCompile(`(?:(https?)://)?%PUBLICADDR%(?::([0-9]{1,5}))?(?:%BASEURL%)?`)
+
+// webService is what a template of an address says of where the job serves its web page.
+type webService struct {
+	// port is 0 when it names none.
+	port int
+	// encrypted says that the page is served by TLS.
+	encrypted bool
+}
+
+func serviceOf(template string) webService {
+	found := publicAddress.FindStringSubmatch(template)
+	if found == nil || found[1] == "" {
+		return webService{}
+	}
+	return webService{port: portOf(found), encrypted: found[1] == "https"}
+}
+
+// portOf returns the port of a match of publicAddress, 0 when it has none.
+func portOf(match []string) int {
+	port, err := strconv.Atoi(match[2])
+	switch {
+	case err == nil && port <= maxPort:
+		return port
+	case match[2] == "" && match[1] == "http":
+		return 80
+	case match[2] == "" && match[1] == "https":
+		return 443
+	default:
+		return 0
+	}
+}
+
+// jobPath is the path of a port of a job on this server, that of the web page for port 0, without slashes around it.
+func jobPath(number string, port int) string {
+	path := "jobs/" + number
+	if port != 0 {
+		path += "/" + strconv.Itoa(port)
+	}
+	return path
+}
+
+// basePath is the path of the web page that a command has.
+func basePath(definition *appdef.AppDef, key, number string) string {
+	command, ok := definition.Command(key)
+	if !ok {
+		return ""
+	}
+	return jobPath(number, serviceOf(command.URL).port)
+}
+
+// tcpPorts returns the numbers of those ports that a web service can have; nil for nil.
+func tcpPorts(ports []appdef.Port) []int {
+	if ports == nil {
+		return nil
+	}
+	numbers := []int{}
+	for _, port := range ports {
+		if port.Protocol == "tcp" {
+			numbers = append(numbers, port.Number)
+		}
+	}
+	return numbers
+}
+
+// interactive says whether people connect to a job.
+func interactive(job berth.Job, run berth.Run) bool {
+	return run.Interactive || job.Submission.Container.Interactive
+}
+
+// addPages adds the address of the web page and the help of an interactive job, for who may act on it: they hold its password.
+func (s *Service) addPages(
+	ctx context.Context, caller berth.Caller, job berth.Job, answer *agentapi.InfoAnswer, info *JobInfo,
+) error {
+	if !caller.MayControl(job) {
+		return nil
+	}
+	run, _, err := s.cfg.Store.Run(ctx, job.Number)
+	if err != nil || !interactive(job, run) {
+		return err
+	}
+	page := page{public: s.cfg.PublicURL, job: job, run: run.Numbered(job.Number)}
+	if !run.NoConnect {
+		template := cmp.Or(templateOf(run, answer), s.cfg.PublicURL+jobPath(strconv.FormatInt(job.Number, 10), 0)+"/shell")
+		page.connect = withToken(page.fill(template), run.Random)
+		info.URL = &page.connect
+	}
+	if answer.Help != "" {
+		help := page.fill(answer.Help)
+		info.Help = &help
+	}
+	return nil
+}
+
+// templateOf is the template of a web page: that of the command, or else that of the image as it is now.
+func templateOf(run berth.Run, answer *agentapi.InfoAnswer) string {
+	if run.URL != "" {
+		return run.URL
+	}
+	return answer.URL
+}
+
+// tokenLength is that of the token of a job, the first characters of what only the job and its users know. Applications are given
+// them too.
+const tokenLength = 64
+
+// withToken adds the token of a job to an address on this server, if there is one.
+func withToken(address, random string) string {
+	parsed, err := url.Parse(address)
+	if err != nil || random == "" {
+		return address
+	}
+	token := TokenParameter + "=" + random[:min(tokenLength, len(random))]
+	if parsed.RawQuery != "" {
+		token = parsed.RawQuery + "&" + token
+	}
+	parsed.RawQuery = token
+	return parsed.String()
+}
+
+// page fills in templates of one job.
+type page struct {
+	public string
+	job    berth.Job
+	run    berth.Run
+	// connect is the filled in address of the web page, empty until it is known.
+	connect string
+}
+
+func (p *page) fill(template string) string {
+	number := strconv.FormatInt(p.job.Number, 10)
+	text := publicAddress.ReplaceAllStringFunc(template, func(found string) string {
+		match := publicAddress.FindStringSubmatch(found)
+		path := jobPath(number, portOf(match))
+		if match[1] != "" {
+			return p.public + path
+		}
+		_, host, _ := strings.Cut(p.public, "://")
+		return host + path
+	})
+	return appdef.Substitute(text, p.lookup)
+}
+
+func (p *page) lookup(name string) (string, bool) {
+	switch name {
+	case "NIMBIXPASSWD":
+		return p.run.Password, true
+	case "NIMBIXUSER":
+		if p.job.Submission.Identity != nil {
+			return p.job.Submission.Identity.Username, true
+		}
+		return berth.DefaultIdentity.Username, true
+	case "JOBNAME":
+		return p.job.Name, true
+	case "BASEURL":
+		return "/" + p.run.BasePath, true
+	case "CONNECTURL":
+		return p.connect, true
+	default:
+		return appdef.RandomPart(p.run.Random, name)
+	}
+}

@@ -1,0 +1,64 @@
+package control
+
+import (
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/berth-hpc/berth"
+	"github.com/berth-hpc/berth/internal/agentapi"
+	"github.com/berth-hpc/berth/internal/engine/fake"
+)
+
+func TestOpenShell(t *testing.T) {
+	b := newBench(t)
+	job, run := b.runApp(t, `,"interactive":true`, "")
+	size := agentapi.TerminalSize{Columns: 80, Rows: 24}
+	session, err := b.Enter(t.Context(), Visitor{Token: run.Password}, job.Number)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		visitor  Visitor
+		by, from string
+	}{
+		{Visitor{Caller: b.tess}, "tess", "192.0.2.7"},
+		{Visitor{Session: session, From: "192.0.2.9"}, "ada", "192.0.2.9"},
+	} {
+		terminal, err := b.OpenShell(t.Context(), tt.visitor, job.Number, size)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if frame, err := terminal.Read(); err != nil || !strings.Contains(string(frame.Data), "80x24") {
+			t.Errorf("%q, %v", frame.Data, err)
+		}
+		_ = terminal.Close()
+		act := b.lastRecord(t).Act
+		if act.Kind != berth.ActShellOpened || act.By != tt.by || act.From != tt.from || act.Subject != strconv.FormatInt(job.Number, 10) {
+			t.Errorf("recorded %+v", act)
+		}
+	}
+	for _, tt := range []struct {
+		visitor Visitor
+		kind    berth.Kind
+		text    string
+	}{
+		{Visitor{}, berth.Unauthenticated, "Unauthorized"},
+		{Visitor{Token: "guess"}, berth.Unauthenticated, "Unauthorized"},
+		{Visitor{Caller: b.bob}, berth.NotFound, "Not found"},
+		{Visitor{Caller: b.reader}, berth.Forbidden, "This key may only read"},
+	} {
+		_, err := b.OpenShell(t.Context(), tt.visitor, job.Number, size)
+		wantError(t, err, tt.kind, tt.text)
+		_, err = b.Enter(t.Context(), tt.visitor, job.Number)
+		wantError(t, err, tt.kind, tt.text)
+	}
+	b.engine.Fail(fake.OpenShell, &agentapi.Error{Code: agentapi.CodeFailed, Text: "no terminals"})
+	_, err = b.OpenShell(t.Context(), Visitor{Caller: b.ada}, job.Number, size)
+	wantError(t, err, berth.Unavailable, "Shell not started: no terminals")
+	b.apply(t, job.Number, berth.EventEnded)
+	_, err = b.OpenShell(t.Context(), Visitor{Caller: b.ada}, job.Number, size)
+	wantError(t, err, berth.NotFound, "Running job is not found")
+	_, err = b.Enter(t.Context(), Visitor{Caller: b.ada}, job.Number)
+	wantError(t, err, berth.NotFound, "Running job is not found")
+}

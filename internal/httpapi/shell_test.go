@@ -1,0 +1,143 @@
+package httpapi
+
+import (
+	"bytes"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/coder/websocket"
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/berth-hpc/berth/internal/agentapi"
+	"github.com/berth-hpc/berth/internal/control"
+)
+
+func TestShellPage(t *testing.T) {
+	a := newTestAPI(t)
+	a.page = control.WebPage{Session: "jobsession"}
+	got := a.get("/jobs/8/shell?berth_token=jobtoken")
+	if got.status != http.StatusOK || !strings.Contains(got.header.Get("Content-Security-Policy"), "default-src 'self'") {
+		t.Errorf("status %d: %s", got.status, got.body)
+	}
+	want := "berth_job=jobsession; Path=/jobs/8/; HttpOnly; SameSite=Strict"
+	if cookie := got.header.Get("Set-Cookie"); cookie != want {
+		t.Errorf("the cookie is %q; want %q", cookie, want)
+	}
+	for path, contentType := range map[string]string{
+		"xterm.js": "application/javascript", "addon-fit.js": "application/javascript", "shell.js": "application/javascript", "xterm.css": "text/css",
+	} {
+		if !strings.Contains(got.body, `"shell/`+path+`"`) {
+			t.Errorf("the page does not load %s", path)
+		}
+		part := a.get("/jobs/8/shell/" + path)
+		if part.status != http.StatusOK || part.header.Get("Content-Type") != contentType || strings.Contains(part.body, "sourceMappingURL") {
+			t.Errorf("%s: status %d, %s", path, part.status, part.header.Get("Content-Type"))
+		}
+	}
+	for path, status := range map[string]int{
+		"/jobs/8/shell": 401, "/jobs/7/shell?berth_token=jobtoken": 401, "/jobs/8/shell?berth_token=x": 401, "/jobs/x/shell": 404, "/jobs/0/shell": 404,
+		"/jobs/8/shell/LICENSE.xterm": 404, "/jobs/8/shell/socket": 400, "/jobs/8/shell/socket?berth_token=jobtoken": 400,
+	} {
+		if got := a.get(path); got.status != status {
+			t.Errorf("%s: status %d: %s; want %d", path, got.status, got.body, status)
+		}
+	}
+}
+
+// openShell opens the websocket, and returns it with the other end of the terminal.
+func (a *testAPI) openShell(path string, header http.Header) (*websocket.Conn, *agentapi.Terminal) {
+	a.t.Helper()
+	socket, resp, err := websocket.Dial(a.t.Context(), a.url+path, &websocket.DialOptions{HTTPHeader: header})
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	if resp.Body != nil {
+		_ = resp.Body.Close()
+	}
+	a.t.Cleanup(func() { _ = socket.CloseNow() })
+	return socket, <-a.shells
+}
+
+func TestShellSocket(t *testing.T) {
+	a := newTestAPI(t)
+	socket, shell := a.openShell("/jobs/8/shell/socket?columns=90&rows=33", http.Header{"Cookie": {"berth_job=jobsession"}})
+	if diff := cmp.Diff(agentapi.TerminalSize{Columns: 90, Rows: 33}, a.terminalSize); diff != "" {
+		t.Error(diff)
+	}
+	pasted := bytes.Repeat([]byte("x"), agentapi.MaxFrame+1)
+	for _, message := range []struct {
+		kind websocket.MessageType
+		data []byte
+		want []agentapi.Frame
+	}{
+		{websocket.MessageBinary, []byte("typed"), []agentapi.Frame{{Data: []byte("typed")}}},
+		{websocket.MessageText, []byte(`{"columns":100,"rows":50}`), []agentapi.Frame{{Size: &agentapi.TerminalSize{Columns: 100, Rows: 50}}}},
+		{websocket.MessageBinary, pasted, []agentapi.Frame{{Data: pasted[1:]}, {Data: pasted[:1]}}},
+	} {
+		if err := socket.Write(t.Context(), message.kind, message.data); err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range message.want {
+			got, err := shell.Read()
+			if diff := cmp.Diff(want, got); diff != "" || err != nil {
+				t.Errorf("%v\n%s", err, diff)
+			}
+		}
+	}
+	code := 3
+	for _, shown := range []struct {
+		frame agentapi.Frame
+		kind  websocket.MessageType
+		text  string
+	}{
+		{agentapi.Frame{Data: []byte("\xffshown")}, websocket.MessageBinary, "\xffshown"},
+		{agentapi.Frame{End: &code}, websocket.MessageText, `{"exit":3}`},
+	} {
+		if err := shell.Write(shown.frame); err != nil {
+			t.Fatal(err)
+		}
+		kind, data, err := socket.Read(t.Context())
+		if kind != shown.kind || string(data) != shown.text || err != nil {
+			t.Errorf("%v %q, %v; want %v %q", kind, data, err, shown.kind, shown.text)
+		}
+	}
+	if _, _, err := socket.Read(t.Context()); websocket.CloseStatus(err) != websocket.StatusNormalClosure {
+		t.Errorf("after the end: %v", err)
+	}
+}
+
+// TestShellSocketHangsUp when its user goes, or says nonsense.
+func TestShellSocketHangsUp(t *testing.T) {
+	for name, leave := range map[string]func(*websocket.Conn) error{
+		"gone":     func(s *websocket.Conn) error { return s.CloseNow() },
+		"nonsense": func(s *websocket.Conn) error { return s.Write(t.Context(), websocket.MessageText, []byte("x")) },
+	} {
+		a := newTestAPI(t)
+		socket, shell := a.openShell("/jobs/8/shell/socket", http.Header{"Authorization": {"Bearer " + testKey}})
+		if a.terminalSize != defaultSize {
+			t.Errorf("%s: the size is %v", name, a.terminalSize)
+		}
+		if err := leave(socket); err != nil {
+			t.Fatal(err)
+		}
+		if frame, err := shell.Read(); err == nil {
+			t.Errorf("%s: the shell gets %v", name, frame)
+		}
+	}
+}
+
+// TestShellSocketOfAnotherPage: a page of another host gets no shell, whatever cookies the browser has.
+func TestShellSocketOfAnotherPage(t *testing.T) {
+	a := newTestAPI(t)
+	_, resp, err := websocket.Dial(t.Context(), a.url+"/jobs/8/shell/socket", &websocket.DialOptions{
+		HTTPHeader: http.Header{"Cookie": {"berth_job=jobsession"}, "Origin": {"http://evil.example.org"}},
+	})
+	if err == nil || resp.StatusCode != http.StatusForbidden {
+		t.Fatalf("%v, %v", resp, err)
+	}
+	_ = resp.Body.Close()
+	if frame, err := (<-a.shells).Read(); err == nil {
+		t.Errorf("the shell gets %v", frame)
+	}
+}
