@@ -37,6 +37,9 @@ func (s *Service) Users(ctx context.Context, caller berth.Caller) ([]berth.User,
 
 // TeamUsers lists the users of the caller's team by name, the caller alone when there is none.
 func (s *Service) TeamUsers(ctx context.Context, caller berth.Caller) ([]berth.User, error) {
+	if caller.Job != 0 {
+		return nil, errNotByToken
+	}
 	if caller.User.Team == "" {
 		return []berth.User{caller.User}, nil
 	}
@@ -45,6 +48,9 @@ func (s *Service) TeamUsers(ctx context.Context, caller berth.Caller) ([]berth.U
 
 // User returns an account with what is known of its API keys: one's own, or any for administrators.
 func (s *Service) User(ctx context.Context, caller berth.Caller, name string) (berth.User, []berth.Key, error) {
+	if caller.Job != 0 {
+		return berth.User{}, nil, errNotByToken
+	}
 	if !caller.User.Admin && caller.User.Name != name {
 		return berth.User{}, nil, &berth.Error{Kind: berth.NotFound, Msg: msgNoUser}
 	}

@@ -77,9 +77,9 @@ type MachineStore interface {
 // ApplicationStore keeps the catalogue, and what accounts have set for the applications in it.
 type ApplicationStore interface {
 	Application(ctx context.Context, id string) (berth.Application, error)
-	Applications(ctx context.Context) ([]berth.Application, error)
-	CreateApplication(ctx context.Context, app berth.Application, act berth.Act) error
-	ChangeApplication(ctx context.Context, app berth.Application, act berth.Act) error
+	Applications(ctx context.Context, user berth.User) ([]berth.Application, error)
+	CreateApplication(ctx context.Context, app berth.Application, limit int, act berth.Act) error
+	ChangeApplication(ctx context.Context, app berth.Application, guard store.ApplicationGuard, act berth.Act) error
 	RemoveApplication(ctx context.Context, id string, act berth.Act) error
 	Queue(ctx context.Context, name string) (berth.Queue, error)
 	Queues(ctx context.Context) ([]berth.Queue, error)
@@ -201,6 +201,8 @@ type Service struct {
 	local        cache[string, engine.Image]
 	catalogue    cache[string, berth.Application]
 	appdefs      appdefs
+	// reading has a place for each AppDef that is read for a listing, pulls for each image that is pulled for an application.
+	reading, pulls chan struct{}
 }
 
 // New returns a Service. It starts nothing.
@@ -211,7 +213,8 @@ func New(cfg Config) *Service {
 	if cfg.Random == nil {
 		cfg.Random = randomBytes
 	}
-	s := &Service{cfg: cfg}
+	s := &Service{cfg: cfg, reading: make(chan struct{}, maxReading), pulls: make(chan struct{}, maxPulls)}
+	s.catalogue.weigh = func(app berth.Application) int { return len(app.AppDef) }
 	// A token is refused when its job has ended, and not a moment later: it is looked up every time.
 	s.holders.pass = func(h holder) bool { return h.key.Job != 0 }
 	return s

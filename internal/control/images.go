@@ -70,10 +70,18 @@ func (s *Service) PullImage(
 	if err != nil {
 		return engine.Image{}, err
 	}
+	return s.pull(ctx, caller, ref, pullSecret, progress)
+}
+
+// pull brings an image, whoever asks, and records that.
+func (s *Service) pull(
+	ctx context.Context, caller berth.Caller, ref, pullSecret string, progress engine.Progress,
+) (engine.Image, error) {
 	credentials, err := image.Credentials(pullSecret, ref)
 	if err != nil {
 		return engine.Image{}, &berth.Error{Kind: berth.Invalid, Msg: "Invalid pull secret", Detail: err.Error()}
 	}
+	defer s.local.forget()
 	if err := s.cfg.Images.Pull(ctx, ref, credentials, progress); err != nil {
 		return engine.Image{}, imageError(err)
 	}

@@ -42,6 +42,12 @@ func actsFor(caller berth.Caller, user string) error {
 	return nil
 }
 
+// mayEnter says whether the key of a caller is one to get into a job with, or to have a command run there: the token of a job is for
+// its own.
+func mayEnter(caller berth.Caller, job berth.Job) bool {
+	return caller.Job == 0 || caller.Job == job.Number
+}
+
 // leads says whether the caller may see every job of the own team.
 func leads(caller berth.Caller) bool {
 	team := caller.User.Team

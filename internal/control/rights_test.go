@@ -148,28 +148,6 @@ func TestWhoMayAdministrate(t *testing.T) {
 	}
 }
 
-// TestTokensManageNothing: what is not for administrators only is not for tokens either, when it manages something.
-func TestTokensManageNothing(t *testing.T) {
-	b := newBench(t)
-	app := b.addApp(t, b.ada, "mine", simpleAppDef)
-	token := b.ada
-	token.Job = 1
-	for name, err := range map[string]error{
-		"add a key":             second(b.AddKey(t.Context(), token, "ada", KeyRequest{})),
-		"revoke a key":          b.RevokeKey(t.Context(), token, "ada", "ada"),
-		"read the audit log":    second(b.Audit(t.Context(), token, AuditFilter{})),
-		"set a variable":        b.SetVariable(t.Context(), token, "ada", "A", "1"),
-		"read variables":        second(b.Variables(t.Context(), token, "ada")),
-		"add an application":    second(b.AddApplication(t.Context(), token, ApplicationRequest{ID: "new", Image: "local/x", AppDef: []byte(app.AppDef)})),
-		"change an application": second(b.ChangeApplication(t.Context(), token, "mine", ApplicationChange{})),
-		"remove an application": b.RemoveApplication(t.Context(), token, "mine"),
-		"pull an image":         second(b.PullImage(t.Context(), token, "local/x", "", nil)),
-		"remove an image":       b.RemoveImage(t.Context(), token, "local/x"),
-	} {
-		t.Run(name, func(t *testing.T) { wantError(t, err, berth.Forbidden, "A job's token may not do this") })
-	}
-}
-
 func TestReadersSubmitNothing(t *testing.T) {
 	b := newBench(t)
 	_, err := b.Batch(t.Context(), b.reader, request())

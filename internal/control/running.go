@@ -142,6 +142,8 @@ func (s *Service) order(
 	switch {
 	case err != nil:
 		return agentapi.Answer{}, err
+	case req.Action != nil && !mayEnter(caller, job):
+		return agentapi.Answer{}, errNotByToken
 	case !runs(job):
 		return agentapi.Answer{}, errNotRunning
 	}

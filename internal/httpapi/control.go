@@ -5,7 +5,6 @@ import (
 	"io"
 
 	"github.com/berth-hpc/berth"
-	"github.com/berth-hpc/berth/internal/appdef"
 	"github.com/berth-hpc/berth/internal/control"
 	"github.com/berth-hpc/berth/internal/engine"
 )
@@ -91,7 +90,7 @@ type Applications interface {
 	Validate(ctx context.Context, appdef []byte) error
 	Applications(ctx context.Context, caller berth.Caller, filter control.ApplicationsFilter) ([]berth.Application, error)
 	Application(ctx context.Context, caller berth.Caller, id string) (berth.Application, error)
-	AppDef(app berth.Application) (*appdef.AppDef, error)
+	Definition(ctx context.Context, caller berth.Caller, app berth.Application) (control.Definition, error)
 	AddApplication(ctx context.Context, caller berth.Caller, req control.ApplicationRequest) (berth.Application, error)
 	ChangeApplication(ctx context.Context, caller berth.Caller, id string, change control.ApplicationChange) (berth.Application, error)
 	RemoveApplication(ctx context.Context, caller berth.Caller, id string) error

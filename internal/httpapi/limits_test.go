@@ -104,6 +104,12 @@ func TestStreamsHaveTheirOwnPlaces(t *testing.T) {
 	if got := a.send(http.MethodPost, "/v1/images?"+asRoot, "", strings.Repeat("x", 2<<20)); got.status != 503 {
 		t.Errorf("import: status %d: %s", got.status, got.body)
 	}
+	for method, path := range map[string]string{http.MethodPost: "/v1/apps?", http.MethodPatch: "/v1/apps/my-app_1?"} {
+		body := map[string]string{http.MethodPost: `{"id":"a","image":"x"}`, http.MethodPatch: `{"image":"x"}`}[method]
+		if got := a.send(method, path+asAda, "", body); got.status != 503 {
+			t.Errorf("%s of an application: status %d: %s", method, got.status, got.body)
+		}
+	}
 	if got := a.get("/jarvice/jobs?" + asAda); got.status != 200 {
 		t.Errorf("an ordinary request: status %d: %s", got.status, got.body)
 	}

@@ -61,13 +61,18 @@ func (r *Reconciler) addRun(spec *agentapi.Spec, run berth.Run, geometry string)
 	for _, file := range run.Files {
 		spec.Files = append(spec.Files, agentapi.File(file))
 	}
-	spec.Env, spec.Password, spec.Random = run.Env, run.Password, run.Random
+	spec.Env, spec.Random = run.Env, run.Random
 	if run.Token != "" {
 		spec.Secrets = []string{run.Token}
 	}
 	if !run.Interactive {
+		// No files of the password where nobody connects; but the command may have been given it.
+		if run.Password != "" {
+			spec.Secrets = append(spec.Secrets, run.Password)
+		}
 		return nil
 	}
+	spec.Password = run.Password
 	spec.Geometry = desktopSize(geometry)
 	var err error
 	spec.Certificate, err = newCertificate(spec.Hostname, r.cfg.Now())

@@ -160,7 +160,8 @@ func TestStatementsUseIndexes(t *testing.T) {
 	s := openInternal(t)
 	for _, text := range append(append(readStatements(), writeStatements()...), deleteOld, selectAPIKeys, deleteAPIKey,
 		selectUser, selectUsersOfTeam, updateUser, selectMembers, countOthers, selectTeam, updateTeam, deleteTeam, deleteMachine,
-		updateApplication, deleteApplication, selectQueue, deleteQueue, deleteVariable) {
+		updateApplication, deleteApplication, selectQueue, deleteQueue, deleteVariable, selectHead, countApplicationsOf,
+		clearTeamOfApplications, countQueuesOf, countQueuesOn, countMachines) {
 		if strings.HasPrefix(text, "INSERT") || text == addTotals || text == selectMachines {
 			continue // no search, or a table of one row, or all of a table that stays small
 		}

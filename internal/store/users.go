@@ -108,12 +108,17 @@ func checkTeam(b *batch, u berth.User) error {
 	if u.Team == "" && u.TeamAdmin {
 		return refuse(&berth.Error{Kind: berth.Invalid, Msg: "The user is in no team to administer", Detail: u.Name})
 	}
-	if u.Team == "" {
+	return checkTeamName(b, u.Team)
+}
+
+// checkTeamName refuses a team that is not there; none is fine.
+func checkTeamName(b *batch, team string) error {
+	if team == "" {
 		return nil
 	}
-	_, err := scanTeam(b.queryRow(selectTeam, u.Team))
+	_, err := scanTeam(b.queryRow(selectTeam, team))
 	if errors.Is(err, sql.ErrNoRows) {
-		return refuse(&berth.Error{Kind: berth.Invalid, Msg: "There is no team of that name", Detail: u.Team, Err: err})
+		return refuse(&berth.Error{Kind: berth.Invalid, Msg: "There is no team of that name", Detail: team, Err: err})
 	}
 	return err
 }
