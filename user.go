@@ -87,8 +87,10 @@ func (k Key) Expired(now time.Time) bool { return !k.Expires.IsZero() && !now.Be
 // Caller is who asks. It is an argument of every use case and never travels in a context.
 type Caller struct {
 	User User
-	// ReadOnly is that of the key.
+	// ReadOnly, KeyID and Expires are those of the key; the zero time is never.
 	ReadOnly bool
+	KeyID    string
+	Expires  time.Time
 	// From is the network address that the request came from, for the audit log; may be empty.
 	From string
 }

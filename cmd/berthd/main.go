@@ -69,6 +69,7 @@ start. It needs root, containerd and runc.`,
 	flags.StringVar(&cfg.LogLevel, "log-level", cfg.LogLevel, "debug, info, warn or error")
 	own := root.Flags()
 	own.StringVar(&cfg.Listen, "listen", cfg.Listen, "address to serve on; port 0 takes a free one")
+	own.StringSliceVar(&cfg.TrustedProxies, "trusted-proxy", cfg.TrustedProxies, "networks or addresses of proxies whose X-Forwarded-For is believed")
 	own.StringVar(&cfg.Database, "database", cfg.Database, "postgres:// address; empty is the embedded database")
 	own.StringVar(&cfg.Containerd, "containerd", cfg.Containerd, "auto, private or the path of a containerd socket")
 	own.StringVar(&cfg.Network, "network", cfg.Network, "network of the jobs: bridge or none")

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"path/filepath"
 	"strings"
 	"time"
@@ -17,6 +18,8 @@ type Config struct {
 	Data string
 	// Listen is the address to serve on, host:port; port 0 takes a free one.
 	Listen string
+	// TrustedProxies are the networks (10.0.0.0/8) and addresses of proxies whose X-Forwarded-For tells where a request came from.
+	TrustedProxies []string
 	// Database is a postgres:// address; empty is the embedded database in the data directory.
 	Database string
 	// Containerd is the socket of a containerd to use; "auto" takes the system's when it answers, else a private one; "private"
@@ -64,6 +67,9 @@ func (c *Config) Check() error {
 	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
 		refuse("listen", c.Listen, "must be HOST:PORT, for example 127.0.0.1:8080 or :8080")
 	}
+	if _, err := c.Proxies(); err != nil {
+		refuse("trusted-proxy", strings.Join(c.TrustedProxies, ","), "must be networks or addresses, for example 10.0.0.0/8 or ::1")
+	}
 	if c.Database != "" && !strings.HasPrefix(c.Database, "postgres://") && !strings.HasPrefix(c.Database, "postgresql://") {
 		refuse("database", "…", "must be a postgres:// address, or empty for the embedded database")
 	}
@@ -90,6 +96,22 @@ func (c *Config) Check() error {
 		refuse("log-level", c.LogLevel, "must be debug, info, warn or error")
 	}
 	return errors.Join(wrong...)
+}
+
+// Proxies returns TrustedProxies. A single address is a network of one.
+func (c *Config) Proxies() ([]netip.Prefix, error) {
+	networks := make([]netip.Prefix, 0, len(c.TrustedProxies))
+	for _, text := range c.TrustedProxies {
+		network, err := netip.ParsePrefix(text)
+		if addr, errAddr := netip.ParseAddr(text); errAddr == nil {
+			network, err = addr.Prefix(addr.BitLen())
+		}
+		if err != nil {
+			return nil, err
+		}
+		networks = append(networks, network.Masked())
+	}
+	return networks, nil
 }
 
 // Level returns the log level.

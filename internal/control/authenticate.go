@@ -78,7 +78,7 @@ func (s *Service) Authenticate(ctx context.Context, username, apikey, from strin
 	})
 	switch {
 	case err == nil && h.may(username, now):
-		return berth.Caller{User: h.user, ReadOnly: h.key.ReadOnly, From: from}, nil
+		return berth.Caller{User: h.user, ReadOnly: h.key.ReadOnly, KeyID: h.key.ID, Expires: h.key.Expires, From: from}, nil
 	case err != nil && berth.KindOf(err) != berth.NotFound:
 		return berth.Caller{}, &berth.Error{Kind: berth.Internal, Msg: "Unable to get user", Err: err}
 	}

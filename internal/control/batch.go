@@ -33,16 +33,16 @@ func (s *Service) Batch(ctx context.Context, caller berth.Caller, req BatchReque
 	if caller.ReadOnly {
 		return berth.Job{}, errReadOnly
 	}
-	if !caller.User.MaySubmit() {
-		return berth.Job{}, &berth.Error{Kind: berth.Unauthenticated, Msg: msgNoBilling}
-	}
 	key := store.Idempotency{Key: req.IdempotencyKey, Hash: req.RequestHash}
 	if key.Key != "" {
-		// Before the checks: what was accepted once is answered again, even when its image is gone by now.
+		// Before the checks: what was accepted once is answered again, even when its image is gone or the billing is off by now.
 		job, found, err := s.cfg.Store.JobByIdempotencyKey(ctx, caller.User.Name, key)
 		if err != nil || found {
 			return job, storing(err)
 		}
+	}
+	if !caller.User.MaySubmit() {
+		return berth.Job{}, &berth.Error{Kind: berth.Unauthenticated, Msg: msgNoBilling}
 	}
 	job, machine, err := s.build(ctx, caller, req)
 	if err != nil || req.Submission.NoSubmit {

@@ -26,9 +26,14 @@ type topic struct {
 type watch struct {
 	// woken has a value when something happened since the last look; several records may come as one.
 	woken chan struct{}
-	// first is the smallest id that may have to be read at the next look, 0 when nothing is known of any.
-	first int64
-	// revoked says that what the user may do has changed: the watch is to end.
+	news
+}
+
+// news is what a watch knows since its last look.
+type news struct {
+	// first and last are the smallest and the greatest id that may have to be read, 0 when nothing is known of any.
+	first, last int64
+	// revoked says that what the user may do has changed: the watch is to end. It stays.
 	revoked bool
 }
 
@@ -37,23 +42,23 @@ func (c *Changes) Publish(job berth.Job, record berth.Record) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if record.ID != c.last+1 {
-		c.missed(c.last + 1)
+		c.missed(c.last+1, record.ID-1)
 	}
 	c.last = record.ID
 	for _, about := range [...]topic{{number: job.Number}, {owner: job.Owner}, {team: job.Team}, {every: true}} {
 		for w := range c.watches[about] {
-			w.from(record.ID)
+			w.know(record.ID, record.ID)
 			w.wake()
 		}
 	}
 }
 
-// missed has everybody read from the id on at the next look: nobody told of some records from there on. They may be acts, which
-// concern no job; or events of a commit of which the database could not say whether it happened.
-func (c *Changes) missed(id int64) {
+// missed has everybody read these ids at the next look: nobody told of some of them. They may be acts, which concern no job; or
+// events of a commit of which the database could not say whether it happened.
+func (c *Changes) missed(first, last int64) {
 	for _, watches := range c.watches {
 		for w := range watches {
-			w.from(id)
+			w.know(first, last)
 		}
 	}
 }
@@ -66,6 +71,14 @@ func (c *Changes) revoke(user string) {
 		w.revoked = true
 		w.wake()
 	}
+}
+
+// end revokes one watch.
+func (c *Changes) end(w *watch) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	w.revoked = true
+	w.wake()
 }
 
 // watch begins to wait for the topics. An empty one is that of jobs without a team, which nobody waits for. Call stop when done.
@@ -97,21 +110,23 @@ func (c *Changes) unwatch(w *watch, topics []topic) {
 }
 
 // look returns what is known since the last look.
-func (c *Changes) look(w *watch) (first int64, revoked bool) {
+func (c *Changes) look(w *watch) news {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	select {
 	case <-w.woken: // by what is looked at now
 	default:
 	}
-	first, w.first = w.first, 0
-	return first, w.revoked
+	known := w.news
+	w.first, w.last = 0, 0
+	return known
 }
 
-func (w *watch) from(id int64) {
+func (w *watch) know(first, last int64) {
 	if w.first == 0 {
-		w.first = id
+		w.first = first
 	}
+	w.last = last
 }
 
 func (w *watch) wake() {
