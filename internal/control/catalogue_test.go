@@ -311,7 +311,9 @@ func TestApplicationsOfARemovedTeam(t *testing.T) {
 	}
 	bob := addTeam()
 	b.addApp(t, b.admin, "app", simpleAppDef, func(r *ApplicationRequest) { r.Team = "blue" })
-	b.submitApp(t, bob, appRequest("app"))
+	if _, err := b.Application(t.Context(), bob, "app"); err != nil {
+		t.Fatal(err)
+	}
 	if err := b.RemoveTeam(t.Context(), b.admin, "blue"); err != nil {
 		t.Fatal(err)
 	}

@@ -47,7 +47,9 @@ func (s *Service) importArchive(
 	return []engine.Image{img}, err
 }
 
-// imagesChanged records what was done to images. It was done: it is recorded also when who asked has gone.
+// imagesChanged records what was done to images. It was done: it is recorded also when who asked has gone. No transaction spans the
+// store and the engine: a crash right before leaves an image of which the log knows nothing. That is better than a log of what was
+// not done, and asking again records it.
 func (s *Service) imagesChanged(ctx context.Context, caller berth.Caller, kind berth.ActKind, images ...engine.Image) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeWithin)
 	defer cancel()

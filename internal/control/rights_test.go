@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"testing"
 
@@ -92,13 +93,37 @@ func TestWhoMayDoWhatToAJob(t *testing.T) {
 		for who, caller := range map[string]berth.Caller{"stranger": b.bob, "member": b.mia, "stranger with a key for reading": bobReads} {
 			err, missing := use.use(t.Context(), b, caller, ref), use.use(t.Context(), b, caller, JobRef{Number: 999})
 			wantError(t, err, berth.NotFound, "Not found")
-			if err == nil || missing == nil || err.(*berth.Error).Public() != missing.(*berth.Error).Public() { //nolint:errorlint // what is shown
-				t.Errorf("%s by a %s: %v, and of a job that does not exist: %v", name, who, err, missing)
-			}
+			wantSame(t, name+" by a "+who+" and of a job that does not exist", err, missing)
 		}
 		if t.Failed() {
 			t.Fatalf("use case %s", name)
 		}
+	}
+}
+
+// TestTheNameOfAStrangersJobIsNotToBeGuessed: with its number and a name there is the same answer for the right name and a wrong one.
+func TestTheNameOfAStrangersJobIsNotToBeGuessed(t *testing.T) {
+	b := newBench(t)
+	job := b.submit(t)
+	wrong, right := JobRef{Number: job.Number, Name: "wrong"}, JobRef{Number: job.Number, Name: job.Name}
+	_, err := b.Job(t.Context(), b.ada, wrong)
+	wantError(t, err, berth.Invalid, "Bad Request")
+	for name, use := range useCases {
+		for _, caller := range []berth.Caller{b.bob, b.mia} {
+			missing := use.use(t.Context(), b, caller, JobRef{Number: 999, Name: job.Name})
+			wantSame(t, name+" with a wrong name", use.use(t.Context(), b, caller, wrong), missing)
+			wantSame(t, name+" with the right name", use.use(t.Context(), b, caller, right), missing)
+		}
+	}
+}
+
+// wantSame checks that two refusals look alike.
+func wantSame(t *testing.T, what string, a, b error) {
+	t.Helper()
+	first, ok := errors.AsType[*berth.Error](a)
+	second, both := errors.AsType[*berth.Error](b)
+	if !ok || !both || first.Kind != second.Kind || first.Public() != second.Public() {
+		t.Errorf("%s: %v and %v", what, a, b)
 	}
 }
 

@@ -63,8 +63,8 @@ type EventStream interface {
 
 // Outputs reads what jobs wrote.
 type Outputs interface {
-	Tail(ctx context.Context, caller berth.Caller, ref control.JobRef, lines int) ([]byte, error)
-	Output(ctx context.Context, caller berth.Caller, ref control.JobRef, lines int) ([]byte, error)
+	Tail(ctx context.Context, caller berth.Caller, ref control.JobRef, lines int) (io.ReadCloser, error)
+	Output(ctx context.Context, caller berth.Caller, ref control.JobRef, lines int) (io.ReadCloser, error)
 	OpenOutput(ctx context.Context, caller berth.Caller, ref control.JobRef, offset int64, follow bool) (io.ReadCloser, error)
 }
 
