@@ -20,8 +20,11 @@ type Application struct {
 	Certified bool
 	// Image is the normalised reference that runs.
 	Image string
-	// AppDef is the AppDef as JSON, as it was checked by package appdef.
+	// AppDef is the AppDef as JSON, as it was checked by package appdef. It is empty in listings: it can be large.
 	AppDef string
+	// Commands are the keys of the AppDef's commands, in their order, and AppDefVersion is the version of its format.
+	Commands      []string
+	AppDefVersion int
 	// Price is in units of the site's choice for each job and hour.
 	Price   float64
 	Created time.Time
@@ -61,6 +64,8 @@ type Run struct {
 	Files []File `json:",omitempty"`
 	// Init says that the command is an init, VerboseInit that the agent shall say more, Interactive that people connect to it.
 	Init, VerboseInit, Interactive bool `json:",omitempty"`
+	// Actions are those that its application had when it was submitted.
+	Actions []Action `json:",omitempty"`
 	// URL is the template of its web page, empty for the image's own. NoConnect says that it shall not be shown.
 	URL       string `json:",omitempty"`
 	NoConnect bool   `json:",omitempty"`
@@ -98,6 +103,9 @@ func (r Run) Numbered(number int64) Run {
 
 // Setting is a variable with its value.
 type Setting struct{ Key, Value string }
+
+// Action is something that a running job offers to do: Args is what a shell runs, Alt describes it for people.
+type Action struct{ Name, Args, Alt string }
 
 // File is a file that a job finds.
 type File struct {

@@ -31,8 +31,8 @@ const (
 // Blocker is one thing that keeps a job from starting.
 type Blocker struct {
 	Kind BlockerKind
-	// Number is the job that blocks, 0 when none does.
+	// Number is the job that blocks, 0 when none does or when who asks may not see it.
 	Number int64
-	// Detail is a sentence for people. It tells nothing about jobs of others but their number.
+	// Detail is a sentence for people. It may tell of the job and when it ends: it is only for who may see that job.
 	Detail string
 }

@@ -14,7 +14,9 @@ type Submission struct {
 	Command    string                     `json:",omitempty"`
 	Parameters map[string]json.RawMessage `json:",omitempty"`
 	// HPC is the script of an HPC submission.
-	HPC       *HPC `json:",omitempty"`
+	HPC *HPC `json:",omitempty"`
+	// AppPrice is the price of the application when it was submitted.
+	AppPrice  float64 `json:",omitempty"`
 	Container Container
 	Machine   MachineRequest
 	Vault     VaultRequest
@@ -39,7 +41,7 @@ type HPC struct {
 	Queue string
 	// EnvConfig is shell text that goes before the script, Shell what runs the script, Script the script as base64.
 	EnvConfig, Shell, Script string
-	// Envs are exported before the start.
+	// Envs are exported before the start. Kept with the job, those that are not of the batch system have asterisks for values.
 	Envs map[string]string `json:",omitempty"`
 	// Umask is that of the script; 0 is not set.
 	Umask int `json:",omitempty"`

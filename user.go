@@ -89,8 +89,10 @@ func (k Key) Expired(now time.Time) bool { return !k.Expires.IsZero() && !now.Be
 // Caller is who asks. It is an argument of every use case and never travels in a context.
 type Caller struct {
 	User User
-	// ReadOnly is that of the key.
+	// ReadOnly, KeyID and Expires are those of the key; the zero time is never.
 	ReadOnly bool
+	KeyID    string
+	Expires  time.Time
 	// Job is the job whose token the key is, 0 for a person's key. A token does what a job needs: it submits, watches and ends jobs
 	// of its user, and manages nothing.
 	Job int64

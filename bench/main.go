@@ -41,10 +41,11 @@ var parts = []part{
 	{"memory", (*bench).memory},
 	{"agents", (*bench).agents},
 	{"streams", (*bench).streams},
+	{"apps", (*bench).apps},
 }
 
 func main() {
-	only := flag.String("only", "", "comma-separated parts to run: submissions, start, status, memory, agents, streams; all when empty")
+	only := flag.String("only", "", "comma-separated parts to run: submissions, start, status, memory, agents, streams, apps; all when empty")
 	short := flag.Bool("short", false, "small numbers, to see that everything works")
 	root := flag.String("root", ".", "root of the module")
 	flag.Parse()

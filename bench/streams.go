@@ -117,14 +117,19 @@ func (b *bench) idleStreams(ctx context.Context, s *berthdtest.Server) error {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	credentials := url.Values{"username": {s.Vars["BERTH_USER"]}, "apikey": {s.Vars["BERTH_APIKEY"]}}.Encode()
+	watchers, err := b.watchers(ctx, s)
+	if err != nil {
+		return err
+	}
 	transport := &http.Transport{}
 	defer transport.CloseIdleConnections()
 	opened := make(chan error, n)
 	seen := make(chan time.Time, n)
 	var reading sync.WaitGroup
-	for range n {
-		reading.Go(func() { watch(ctx, transport, s.URL+"/v1/events?"+credentials, opened, seen) })
+	for i := range n {
+		reading.Go(func() {
+			watch(ctx, transport, s.URL+"/v1/events?all=1&"+watchers[i%len(watchers)], opened, seen)
+		})
 	}
 	for range n {
 		if err := <-opened; err != nil {
@@ -153,6 +158,23 @@ func (b *bench) idleStreams(ctx context.Context, s *berthdtest.Server) error {
 	b.printf("| %d idle event streams | |\n|---|---|\n| resident memory for each | %.1f kB |\n| a change reaches all of them | %v |\n\n",
 		n, (idle-before)*1000/float64(n), delays)
 	return nil
+}
+
+// watchers returns the credentials of some administrators: one user alone may not have so many streams.
+func (b *bench) watchers(ctx context.Context, s *berthdtest.Server) ([]string, error) {
+	c, err := clientOf(s)
+	if err != nil {
+		return nil, err
+	}
+	var credentials []string
+	for i := range 4 {
+		added, err := c.AddUser(ctx, client.NewUser{Name: fmt.Sprint("watcher", i), Admin: true})
+		if err != nil {
+			return nil, err
+		}
+		credentials = append(credentials, url.Values{"username": {added.User.Name}, "apikey": {added.APIKey}}.Encode())
+	}
+	return credentials, nil
 }
 
 // watch opens an event stream, tells when the server has greeted, and when the first event came.

@@ -70,6 +70,8 @@ type History struct {
 	State  string `json:"state"`
 	// Events are in the order in which they happened, the submission first.
 	Events []Event `json:"events"`
+	// LeftOut is how many are missing behind the first 100 of a very long history.
+	LeftOut int64 `json:"left_out"`
 	// Waiting says why a queued job waits, nil for any other.
 	Waiting *Waiting `json:"waiting"`
 	// Raw is the server's answer.

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -47,6 +48,8 @@ type expectation struct {
 	lines  int
 	// ended says that somebody asked for the end of the job and got a 200: stopped or terminated.
 	ended bool
+	// app says that it is a job of an application and not of a bare container.
+	app bool
 	// waits says that the job waits a while for a signal; signaled that one was sent and answered with 200.
 	waits, signaled bool
 }
@@ -75,6 +78,7 @@ func TestCrashRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	importBusybox(t, s)
+	addShell(t, s)
 	run := &crashRun{server: s, random: rand.New(rand.NewPCG(*seed, 0))}
 	for i := range *crashes {
 		run.cycle(t, i)
@@ -95,6 +99,19 @@ func importBusybox(t *testing.T, s *berthdtest.Server) {
 	}
 	defer file.Close()
 	if _, err := clientOf(t, s).ImportImage(t.Context(), file, client.ImageImport{Name: "local/busybox:latest", Rootfs: true}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// addShell makes an application whose one parameter is a script.
+func addShell(t *testing.T, s *berthdtest.Server) {
+	t.Helper()
+	_, err := clientOf(t, s).AddApp(t.Context(), client.NewApp{
+		ID: "shell", Image: "local/busybox:latest",
+		AppDef: json.RawMessage(`{"name": "Shell", "machines": ["*"], "commands": {"Run": {"path": "/bin/sh", "name": "Run",
+			"parameters": {"-c": {"name": "Script", "type": "STR", "required": true}}}}}`),
+	})
+	if err != nil {
 		t.Fatal(err)
 	}
 }
@@ -138,6 +155,7 @@ func (r *crashRun) cycle(t *testing.T, i int) {
 		r.jobs = append(r.jobs, job)
 		then := r.random.IntN(7)
 		job.waits = then == thenSignal
+		job.app = r.random.IntN(3) == 0
 		wait.Go(func() { r.submit(ctx, t, job, then) })
 	}
 	wait.Wait()
@@ -151,17 +169,21 @@ func (r *crashRun) cycle(t *testing.T, i int) {
 func (r *crashRun) submission(job *expectation) client.Submission {
 	end := fmt.Sprintf("sleep 0.%d; exit %d", job.lines%10, job.code)
 	if job.waits {
-		end = fmt.Sprintf("i=0; while [ $i -lt 60 ]; do sleep 0.05; i=$((i+1)); done; exit %d", codeWaited)
+		// Some shells tell of a program that a signal ended.
+		end = fmt.Sprintf("exec 2>/dev/null; i=0; while [ $i -lt 60 ]; do sleep 0.05; i=$((i+1)); done; exit %d", codeWaited)
 	}
 	script := fmt.Sprintf("trap 'exit %d' USR1; echo ran >> /data/%s\ni=0; while [ $i -lt %d ]; do i=$((i+1)); echo line $i; done\n%s",
 		codeSignaled, job.key, job.lines, end)
-	return client.Submission{
-		Container:      &client.Container{Image: "local/busybox:latest", JobScript: script},
-		Machine:        &client.MachineRequest{Type: "n0"},
-		Vault:          &client.VaultRequest{Name: "data"},
-		Label:          job.key,
-		IdempotencyKey: job.key,
+	submission := client.Submission{
+		Machine: &client.MachineRequest{Type: "n0"}, Vault: &client.VaultRequest{Name: "data"}, Label: job.key, IdempotencyKey: job.key,
 	}
+	if job.app {
+		submission.App = "shell"
+		submission.Application = &client.Application{Command: "Run", Parameters: map[string]any{"-c": script}}
+	} else {
+		submission.Container = &client.Container{Image: "local/busybox:latest", JobScript: script}
+	}
+	return submission
 }
 
 // What is done with a job after its submission; nothing for other numbers.
@@ -177,7 +199,7 @@ const signalUser = 10
 // submit sends a job, and sometimes asks for its end right after. Errors are expected: the server may be dead.
 func (r *crashRun) submit(ctx context.Context, t *testing.T, job *expectation, then int) {
 	c := clientOf(t, r.server)
-	receipt, err := c.Batch(ctx, r.submission(job))
+	receipt, err := c.Submit(ctx, r.submission(job))
 	if err != nil {
 		return
 	}
@@ -215,7 +237,7 @@ func (r *crashRun) verify(t *testing.T) {
 	c := clientOf(t, r.server)
 	seen := make(map[int64]string)
 	for _, job := range r.jobs {
-		receipt, err := c.Batch(t.Context(), r.submission(job))
+		receipt, err := c.Submit(t.Context(), r.submission(job))
 		if err != nil {
 			t.Fatal(err)
 		}

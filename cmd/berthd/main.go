@@ -73,6 +73,7 @@ start. It needs root, containerd and runc.`,
 	own.StringVar(&cfg.PublicURL, "public-url", cfg.PublicURL, "address at which browsers reach this server; empty is the host of --api-url")
 	own.BoolVar(&cfg.ExpandSubmitted, "expand-submitted", cfg.ExpandSubmitted,
 		"let the shell of a job expand $ in submitted parameters: users then run commands that the application does not have")
+	own.StringSliceVar(&cfg.TrustedProxies, "trusted-proxy", cfg.TrustedProxies, "networks or addresses of proxies whose X-Forwarded-For is believed")
 	own.StringVar(&cfg.Database, "database", cfg.Database, "postgres:// address; empty is the embedded database")
 	own.StringVar(&cfg.Containerd, "containerd", cfg.Containerd, "auto, private or the path of a containerd socket")
 	own.StringVar(&cfg.Network, "network", cfg.Network, "network of the jobs: bridge or none")

@@ -222,7 +222,13 @@ func (s *server) handler(apiURL string) (http.Handler, error) {
 	if err := registerMetrics(registry, s.store); err != nil {
 		return nil, err
 	}
-	return httpapi.New(httpapi.Config{Control: httpapi.FromService(service), Log: s.log, Metrics: registry, Version: version})
+	proxies, err := s.cfg.Proxies()
+	if err != nil {
+		return nil, err
+	}
+	return httpapi.New(httpapi.Config{
+		Control: httpapi.FromService(service), Log: s.log, Metrics: registry, Version: version, TrustedProxies: proxies,
+	})
 }
 
 // ignoreClosed leaves out that a server was told to stop.

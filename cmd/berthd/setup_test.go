@@ -122,23 +122,36 @@ func TestAStaleSocketIsNoContainerd(t *testing.T) {
 	}
 }
 
+// storeWith opens a store with these machine types.
+func storeWith(t *testing.T, machines []berth.Machine) *store.Store {
+	t.Helper()
+	st, err := store.Open(t.Context(), store.Config{
+		DSN: "sqlite:" + filepath.Join(t.TempDir(), "berth.db"), Log: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = st.Close() })
+	if err := st.SetMachines(t.Context(), machines, berth.Act{Kind: berth.ActMachineSet, By: berth.ByServer}); err != nil {
+		t.Fatal(err)
+	}
+	return st
+}
+
 // TestFirstQueue: the default queue is made once, and is the administrator's from then on.
 func TestFirstQueue(t *testing.T) {
+	machine := func(name string) berth.Machine {
+		return berth.Machine{Name: name, Cores: 1, RAM: 1, ScaleMin: 1, ScaleMax: 1}
+	}
 	for name, test := range map[string]struct {
 		machines []berth.Machine
 		want     string
 	}{
 		"usual machine types": {defaultMachines(berth.Capacity{Cores: 4, RAM: 8 << 30, Slots: 4}), "n1"},
-		"others":              {[]berth.Machine{{Name: "big"}, {Name: "small"}}, "big"},
+		"others":              {[]berth.Machine{machine("big"), machine("small")}, "big"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			st, err := store.Open(t.Context(), store.Config{
-				DSN: "sqlite:" + filepath.Join(t.TempDir(), "berth.db"), Log: slog.New(slog.DiscardHandler),
-			})
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() { _ = st.Close() })
+			st := storeWith(t, test.machines)
 			s := &server{store: st}
 			for range 2 {
 				if err := s.firstQueue(t.Context(), test.machines); err != nil {
@@ -149,8 +162,8 @@ func TestFirstQueue(t *testing.T) {
 			if diff := cmp.Diff([]berth.Queue{{Name: "default", Machine: test.want, Size: 1}}, queues); diff != "" || err != nil {
 				t.Errorf("%v %s", err, diff)
 			}
-			if last, err := st.LastRecord(t.Context()); last != 1 || err != nil {
-				t.Errorf("%d records, %v; want one", last, err)
+			if last, err := st.LastRecord(t.Context()); last != int64(len(test.machines))+1 || err != nil {
+				t.Errorf("%d records, %v; want one more than for the machine types", last, err)
 			}
 		})
 	}

@@ -48,7 +48,7 @@ func actionsOf(members map[string]json.RawMessage) map[string]agentapi.Action {
 	actions := make(map[string]agentapi.Action)
 	for name, text := range members {
 		var action agentapi.Action
-		if json.Unmarshal(text, &action) == nil && action.Args != "" {
+		if len(name) <= agentapi.MaxActionName && json.Unmarshal(text, &action) == nil && action.Args != "" {
 			actions[name] = action
 		}
 	}

@@ -27,9 +27,9 @@ func (s *setup) writeProgram() error {
 		}
 	}
 	if s.spec.Init && len(s.spec.Argv) > 0 {
-		// The user's own, because some images write it themselves.
+		// The user's own, because some images write it themselves, and nobody else's: there may be secrets in it.
 		words := strings.Join(s.spec.Argv[1:], " ")
-		if err := s.root.write(initArguments, s.owned([]byte(words+"\n"), 0o644)); err != nil {
+		if err := s.root.write(initArguments, s.owned([]byte(words+"\n"), 0o600)); err != nil {
 			return fmt.Errorf("arguments of the init: %w", err)
 		}
 	}

@@ -105,8 +105,8 @@ func TestInitArguments(t *testing.T) {
 	t.Parallel()
 	b := newApplication(t, "/sbin/init", "-g", "/job script")
 	b.spec.Init = true
-	b.spec.Files = []agentapi.File{{Path: "/sbin/init", Data: []byte("#!/bin/sh\ncat /etc/JARVICE/cmdline; echo \"$@\" >> /etc/JARVICE/cmdline"), Executable: true}}
-	if got := b.run(); got.output != "-g /job script\n" || got.code != 0 {
+	b.spec.Files = []agentapi.File{{Path: "/sbin/init", Data: []byte("#!/bin/sh\ncd /etc/JARVICE; cat cmdline; echo \"$@\" >> cmdline; ls -ln cmdline | cut -c1-10"), Executable: true}}
+	if got := b.run(); got.output != "-g /job script\n-rw-------\n" || got.code != 0 {
 		t.Errorf("output %q, exit code %d; INIT lines:\n%s", got.output, got.code, got.init)
 	}
 }

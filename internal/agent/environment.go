@@ -11,7 +11,8 @@ import (
 
 const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-// environment returns the variables of the command: those of the image, over them the platform's, over them the job's.
+// environment returns the variables of the command: those of the image, over them the client's, over them what the platform promises,
+// over them the job's.
 func (s *setup) environment(image []string) []string {
 	env := make(map[string]string, len(image)+16)
 	for _, variable := range image {
@@ -22,12 +23,16 @@ func (s *setup) environment(image []string) []string {
 	if env["PATH"] == "" {
 		env["PATH"] = defaultPath
 	}
+	for name, value := range s.spec.Env {
+		if name != "PATH" && !strings.HasPrefix(name, "JARVICE_") {
+			env[name] = value
+		}
+	}
 	maps.Copy(env, platformVariables(s.spec))
 	env["HOME"], env["SHELL"] = s.home, s.shell
 	if s.spec.Random != "" {
 		env["JARVICE_JOBTOKEN"] = s.spec.Random
 	}
-	maps.Copy(env, s.spec.Env)
 	for _, variable := range s.spec.Variables {
 		env[variable.Key] = variable.Value
 	}

@@ -96,14 +96,20 @@ func TestEnvironment(t *testing.T) {
 	t.Parallel()
 	s := newSetup(t)
 	s.home, s.shell = "/home/nimbix", "/bin/sh"
-	s.spec.Env = map[string]string{"A": "job", "USER": "other", "C": "job"}
+	s.spec.Env = map[string]string{"A": "job", "C": "job", "SLURM_X": "1"}
+	for _, promised := range []string{
+		"HOME", "USER", "LOGNAME", "SHELL", "HOSTNAME", "PATH", "JARVICE_ID_UID", "JARVICE_JOBTOKEN", "JARVICE_NEW", "JOB_NAME", "JOB_LABEL",
+		"JOB_PRIVATEIP", "JOB_PUBLICIP",
+	} {
+		s.spec.Env[promised] = "the client's"
+	}
 	s.spec.Variables = []agentapi.Setting{{Key: "C", Value: "early"}, {Key: "C", Value: "late"}}
 	s.spec.Random = "random"
 	got := s.environment([]string{"A=image", "B=image=1", "HOME=/root", "broken", "=x", "PATH=", "JOB_NAME=image"})
 	want := []string{
 		"A=job", "B=image=1", "C=late", "HOME=/home/nimbix", "HOSTNAME=n1", "JARVICE_ID_GID=505", "JARVICE_ID_GROUP=nimbix", "JARVICE_ID_UID=505",
 		"JARVICE_ID_USER=nimbix", "JARVICE_JOBTOKEN=random", "JOB_LABEL=", "JOB_NAME=a-job", "JOB_PRIVATEIP=", "JOB_PUBLICIP=", "LOGNAME=nimbix", "PATH=" + defaultPath,
-		"SHELL=/bin/sh", "USER=other",
+		"SHELL=/bin/sh", "SLURM_X=1", "USER=nimbix",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("environment (-want +got):\n%s", diff)

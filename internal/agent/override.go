@@ -15,8 +15,8 @@ import (
 )
 
 const (
-	// overrideTime is how long the program for signals may take.
-	overrideTime = 30 * time.Second
+	// overrideTime is how long the program for signals may take: what it did has to be told before the server stops to listen.
+	overrideTime = agentapi.AnswerWithin - 2*time.Second
 	// overrideOutput is what it may write: no more than a pipe holds, so that nobody needs to read before its end.
 	overrideOutput = 64 << 10
 	// maxComplaint bounds what is told of a program's failure.
@@ -30,6 +30,11 @@ func (c *control) override(program string, number int) agentapi.Answer {
 		return refusal(agentapi.CodeFailed, fmt.Errorf("pipe: %w", err))
 	}
 	defer func() { _ = unix.Close(ends[0]) }()
+	// The program may open it anew by /dev/stdout.
+	if err := unix.Fchown(ends[1], c.supervisor.command.uid, c.supervisor.command.gid); err != nil {
+		_ = unix.Close(ends[1])
+		return refusal(agentapi.CodeFailed, fmt.Errorf("pipe: %w", err))
+	}
 	ended := make(chan unix.WaitStatus, 1)
 	pid := 0
 	started := c.ask(func() agentapi.Answer {

@@ -38,6 +38,7 @@ func TestSignalOverride(t *testing.T) {
 		"answers":            {`echo "{\"signal\": $1, \"pid\": 4711, \"more\": true}"`, agentapi.SignalAnswer{Number: 15, PID: 4711}, ""},
 		"one argument":       {`echo "{\"signal\": $#, \"pid\": 0, \"error\": null}"`, agentapi.SignalAnswer{Number: 1}, ""},
 		"as the job's user":  {`echo "$(id -un) $JOB_LABEL $(pwd)" >&2; echo '{"signal":1,"pid":2}'`, agentapi.SignalAnswer{Number: 1, PID: 2}, "nimbix my label /home/nimbix\n"},
+		"by its name":        {`echo '{"signal":1,"pid":2}' > /dev/stdout`, agentapi.SignalAnswer{Number: 1, PID: 2}, ""},
 		"leaves a process":   {`sleep 1000 & echo '{"signal":1,"pid":2}'`, agentapi.SignalAnswer{Number: 1, PID: 2}, ""},
 		"in another session": {`setsid sh -c 'sleep 1000' & echo '{"signal":1,"pid":2}'`, agentapi.SignalAnswer{Number: 1, PID: 2}, ""},
 	} {

@@ -263,6 +263,11 @@ func TestReadSpecRefuses(t *testing.T) {
 		"kernel's file":   withFile("/proc/sys/kernel/core_pattern"),
 		"vault's file":    withFile("/data/x"),
 		"vault as file":   withFile("/data"),
+		"platform's file": withFile("/etc/JARVICE/nodes"),
+		"accounts":        withFile("/etc/passwd"),
+		"another vault": func(s *agentapi.Spec) {
+			s.Data.Path, s.Files = "/vault/", []agentapi.File{{Path: "/vault/x"}}
+		},
 		"script":          func(s *agentapi.Spec) { s.Script = "a\x00" },
 		"data":            func(s *agentapi.Spec) { s.Data.Path = "data" },
 		"name":            func(s *agentapi.Spec) { s.Name = "a\x00" },

@@ -110,20 +110,15 @@ func isVariable(name, value string) bool {
 	return name != "" && !strings.ContainsAny(name, "=\x00") && !strings.ContainsRune(value, 0)
 }
 
-// checkFiles keeps files out of what is mounted: the vault, the agent's own directory, the kernel's file systems.
+// checkFiles keeps files out of what is not the job's, and out of the vault wherever it is.
 func checkFiles(spec agentapi.Spec) error {
-	mounted := []string{agentapi.Dir, agentapi.Init, "/proc", "/sys", "/dev"}
-	if spec.Data.Path != "" {
-		mounted = append(mounted, filepath.Clean(spec.Data.Path))
-	}
+	vault := filepath.Clean(spec.Data.Path)
 	for _, f := range spec.Files {
-		if !filepath.IsAbs(f.Path) || filepath.Clean(f.Path) != f.Path || f.Path == "/" || strings.ContainsRune(f.Path, 0) {
-			return fmt.Errorf("file %q: the path is not absolute and clean", f.Path)
+		if err := agentapi.CheckFile(f.Path); err != nil {
+			return fmt.Errorf("file %q: %w", f.Path, err)
 		}
-		for _, dir := range mounted {
-			if f.Path == dir || strings.HasPrefix(f.Path, dir+"/") {
-				return fmt.Errorf("file %q: the job may not have it in %s", f.Path, dir)
-			}
+		if spec.Data.Path != "" && (f.Path == vault || strings.HasPrefix(f.Path, vault+"/")) {
+			return fmt.Errorf("file %q: no job may have it at %s", f.Path, vault)
 		}
 	}
 	return nil

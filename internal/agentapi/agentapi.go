@@ -51,7 +51,8 @@ type Spec struct {
 	Shell string   `json:"shell,omitempty"`
 	// Variables go to /etc/JARVICE/jobenv.sh in this order, and into the environment.
 	Variables []Setting `json:"variables,omitempty"`
-	// Files are written before the command starts: in the container's own root filesystem, not in what is mounted there.
+	// Files are written before the command starts: in the container's own root filesystem, not in what is mounted there. Their paths
+	// pass CheckFile.
 	Files []File `json:"files,omitempty"`
 	// Password is the job's own, and Random 128 characters for the files that hold them; empty for a job that has none.
 	Password string `json:"password,omitempty"`
@@ -65,7 +66,8 @@ type Spec struct {
 	Secrets     []string `json:"secrets,omitempty"`
 	// Init says that the command is an init, such as /sbin/init: it is asked to end by running poweroff.
 	Init bool `json:"init,omitempty"`
-	// Env is set for the command over the environment of the image, and Variables over both.
+	// Env is set for the command over the environment of the image, but never PATH, JARVICE_* and what the platform sets itself, such
+	// as HOME, USER, HOSTNAME and JOB_NAME. Variables are set over all of it.
 	Env map[string]string `json:"env,omitempty"`
 	// Data says what to do with /data.
 	Data Data `json:"data"`

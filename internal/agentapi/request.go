@@ -1,5 +1,7 @@
 package agentapi
 
+import "time"
+
 // Request asks the agent of a node whose command runs for something. Exactly one field is set.
 type Request struct {
 	Signal *SignalRequest `json:"signal,omitempty"`
@@ -25,6 +27,12 @@ type ActionRequest struct {
 
 // InfoRequest asks what the running node has to say about itself.
 type InfoRequest struct{}
+
+// AnswerWithin is how long the server waits for an answer. What an agent does for one takes less.
+const AnswerWithin = 10 * time.Second
+
+// MaxActionName bounds the name of an action, in bytes. Those with longer names do not exist.
+const MaxActionName = 256
 
 // ActionsFile is where an image keeps its actions: an object of Action by name, or that object as the member actions of another.
 const ActionsFile = "/etc/NAE/actions.json"

@@ -187,6 +187,9 @@ func (p place) checkCommand(c *Command, version int) {
 	if _, err := decodeScript(c.Script); err != nil {
 		p.problem("cmdscript", "%s", err)
 	}
+	if c.MPIRun {
+		p.warn("mpirun", "this server brings no MPI along: the image needs an Open MPI at /opt/JARVICE/openmpi")
+	}
 	uploads, switches := 0, map[string]*Parameter{}
 	for i := range c.Parameters {
 		par := &c.Parameters[i]

@@ -67,8 +67,8 @@ func TestParseVersion2(t *testing.T) {
 	if diff := cmp.Diff([]appdef.Action{{Name: "save", Args: "date > /data/saved", Alt: "Saves"}}, app.Actions); diff != "" {
 		t.Errorf("actions (-want +got):\n%s", diff)
 	}
-	if len(app.Warnings) > 0 {
-		t.Errorf("warnings %q", app.Warnings)
+	if len(app.Warnings) != 1 || !strings.HasPrefix(app.Warnings[0], "commands.mpi.mpirun: this server brings no MPI along") {
+		t.Errorf("warnings %q, want that there is no MPI", app.Warnings)
 	}
 }
 

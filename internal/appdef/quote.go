@@ -1,6 +1,7 @@
 package appdef
 
 import (
+	"cmp"
 	"fmt"
 	"regexp"
 	"slices"
@@ -71,13 +72,9 @@ func expand(s string, variables []Setting, lookup func(string) (string, bool)) (
 	if name := s[1:]; identifier(name) == len(name) {
 		return "${" + name + "}", nil // so that no text behind it becomes part of the name
 	}
-	s = variableReference.ReplaceAllStringFunc(s, func(reference string) string {
-		name := reference[len("$(") : len(reference)-1]
-		if slices.ContainsFunc(variables, func(variable Setting) bool { return variable.Key == name }) {
-			return "${" + name + "}"
-		}
-		return reference
-	})
+	if name, ok := reference(s, variables); ok && len(name)+len("$()") == len(s) {
+		return "${" + name + "}", nil
+	}
 	var err error
 	s = Substitute(s, func(name string) (string, bool) {
 		replacement, known := lookup(name)
@@ -87,7 +84,54 @@ func expand(s string, variables []Setting, lookup func(string) (string, bool)) (
 		}
 		return replacement, known
 	})
-	return strings.ReplaceAll(s, `"`, `\"`), err
+	return nested(s, variables), cmp.Or(err, checkNumbers(s, variables))
+}
+
+// checkNumbers refuses variables of the job in the place of numbers unless they are some: a shell evaluates what it finds there, and
+// some carry out the commands in it.
+func checkNumbers(s string, variables []Setting) error {
+	for _, reckoning := range reckonings.FindAllString(s, -1) {
+		for _, name := range names.FindAllString(reckoning, -1) {
+			i := slices.IndexFunc(variables, func(variable Setting) bool { return variable.Key == name })
+			if i >= 0 && !number.MatchString(variables[i].Value) {
+				return fmt.Errorf("%s stands for %s, but inside of %s only a whole number may be put",
+					name, quote(variables[i].Value), quote(reckoning))
+			}
+		}
+	}
+	return nil
+}
+
+// reference returns the name of the variable of the job that s starts with a reference to, as $(NAME).
+func reference(s string, variables []Setting) (string, bool) {
+	match := variableReference.FindString(s)
+	if match == "" {
+		return "", false
+	}
+	name := match[len("$(") : len(match)-1]
+	return name, slices.ContainsFunc(variables, func(variable Setting) bool { return variable.Key == name })
+}
+
+// nested writes the inside of an expansion. The double quotes of the author are part of the text. Those around a reference are
+// alive: what a user submitted stays one word of the command there, too. Between single quotes nothing is a reference.
+func nested(s string, variables []Setting) string {
+	var out strings.Builder
+	for single := false; s != ""; {
+		if name, ok := reference(s, variables); ok && !single {
+			out.WriteString(`"${` + name + `}"`)
+			s = s[len(name)+len("$()"):]
+			continue
+		}
+		if s[0] == '\'' {
+			single = !single
+		}
+		if s[0] == '"' {
+			out.WriteByte('\\')
+		}
+		out.WriteByte(s[0])
+		s = s[1:]
+	}
+	return out.String()
 }
 
 // identifier returns how many bytes at the start of s are the name of a variable.
@@ -104,13 +148,17 @@ func identifier(s string) int {
 
 var (
 	// variableReference matches $(NAME), which may be a command or a variable.
-	variableReference = regexp.MustCompile(`\$\([a-zA-Z_][a-zA-Z0-9_]*\)`)
+	variableReference = regexp.MustCompile(`^\$\([a-zA-Z_][a-zA-Z0-9_]*\)`)
 	// parameterExpansion matches ${NAME} and such with an operator and a plain word.
 	parameterExpansion = regexp.MustCompile(`^\$\{[a-zA-Z_][a-zA-Z0-9_]*[a-zA-Z0-9_./:@%+,=* -]*\}`)
 	// arithmetic matches $((…)) without brackets inside.
 	arithmetic = regexp.MustCompile(`^\$\(\([a-zA-Z0-9_%+*/$ -]*\)\)`)
 	// backticks match a command in backticks that has no other quotes than single ones.
 	backticks = regexp.MustCompile("^`[a-zA-Z0-9_./:@%+,=~|&;^!<>*?' -]*`")
+	// reckonings matches what a shell reckons: the inside of $((…)) and the places of ${NAME:place:length}.
+	reckonings = regexp.MustCompile(`\$\(\([^()]*\)\)|:[^-+=?}][^}]*\}`)
+	names      = regexp.MustCompile(`[a-zA-Z_][a-zA-Z0-9_]*`)
+	number     = regexp.MustCompile(`^-?[0-9]+$`)
 	// caseWord is the one reserved word that makes a closing bracket stand without an opening one.
 	caseWord = regexp.MustCompile(`\bcase\b`)
 )

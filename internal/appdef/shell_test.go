@@ -80,6 +80,7 @@ var fragments = []string{
 	"a", "b c", " ", "$HOME", "${HOME}", "${HOME", "$(echo hi)", "$(echo ", ")", "`", "`echo hi`", "$", "$$", "\\", `\$`, `"`, "'", "#", "\n",
 	"case x in x)", "esac", "<<", "<<E", "E", "((", "))", "$((1+", "$((1+2))", "x[", "]", "{", "}", "${x:-", "${x:-y}", "${x%", ";", "|", "&", "(",
 	"%JOBLABEL%", "%CORES%", "%OTHER%", "%", "$(color)", "$'", "é", "*", "~", "!", ">PWNED", "; : >PWNED; ", "$(: >PWNED)", "`: >PWNED`", "\t",
+	"$(printf '<%s>' $(color))", "$(echo $(echo $(color)))",
 }
 
 func hostile() *rapid.Generator[string] {
@@ -201,6 +202,8 @@ func TestExpansion(t *testing.T) {
 		"one in backticks":             {"`echo hi`", `hi`},
 		"arithmetic":                   {`$((%N%*2))`, `8`},
 		"a variable of the job":        {`I like $(color).`, `I like yel*low $(: >PWNED).`},
+		"one of it in a command":       {`$(printf '<%s>' a$(color) "$(color)")`, `<ayel*low $(: >PWNED)><"yel*low $(: >PWNED)">`},
+		"and in single quotes":         {`$(printf '<$(color)>' x)`, `<$(color)>`},
 		"a placeholder is data":        {`$HOME %L%`, `/home/ada $(echo pwned)"`},
 		"also behind a dollar sign":    {`$%L%`, `$$(echo pwned)"`},
 		"and behind a name":            {`$HOME%N%`, `/home/ada4`},
@@ -257,6 +260,58 @@ func TestExpansionInApplication(t *testing.T) {
 			if diff := cmp.Diff(want, run(t, shell, text, rendered.Variables)); diff != "" {
 				t.Errorf("%v, expand %t (-want +got):\n%s", shell, expand, diff)
 			}
+		}
+	}
+}
+
+// TestNestedReferences: what a user submitted is one word of the author's commands, too.
+func TestNestedReferences(t *testing.T) {
+	t.Parallel()
+	app := parse(t, interleave([]string{"$(printf '<%s>' -$(color) $(color))"}))
+	found := shells(t)
+	rapid.Check(t, func(rt *rapid.T) {
+		color := rapid.OneOf(hostile(), rapid.StringN(1, 8, -1)).Filter(func(s string) bool {
+			return strings.Trim(s, " \t\n\r") != "" && !strings.ContainsRune(s, 0)
+		}).Draw(rt, "color")
+		sent, _ := json.Marshal(color)
+		rendered, err := appdef.Render(app, "c", map[string]json.RawMessage{"color": sent}, environment())
+		if err != nil {
+			rt.Skip(err)
+		}
+		color = rendered.Variables[0].Value
+		for _, shell := range found {
+			words := run(t, shell, rendered.Shell, rendered.Variables)
+			if diff := cmp.Diff([]string{"<-" + color + "><" + color + ">"}, words); diff != "" {
+				rt.Errorf("%v reads %s (-want +got):\n%s", shell, rendered.Shell, diff)
+			}
+		}
+	})
+}
+
+// TestNumbersInReckonings: some shells carry out commands in what they take for a number, so nothing else gets there.
+func TestNumbersInReckonings(t *testing.T) {
+	t.Parallel()
+	none := func(string) (string, bool) { return "", false }
+	for _, text := range []string{
+		"$((color))", "$((1+$color))", "$(echo $((color)))", "$(echo $(echo $((color * 2))))", "${HOME:color}", "$(echo ${HOME:1 +color})",
+	} {
+		variables := []appdef.Setting{{Key: "color", Value: "x[$(echo pwned >&2)]"}}
+		if word, err := appdef.Expandable(text, variables, none); err == nil {
+			t.Errorf("%s is %s", text, word)
+		}
+		variables[0].Value = "-3"
+		if _, err := appdef.Expandable(text, variables, none); err != nil {
+			t.Errorf("%s with a number: %v", text, err)
+		}
+	}
+	variables := []appdef.Setting{{Key: "color", Value: "red"}}
+	label := func(name string) (string, bool) { return "color", name == "L" }
+	if word, err := appdef.Expandable("$((%L%))", variables, label); err == nil {
+		t.Errorf("a placeholder that names a variable: %s", word)
+	}
+	for _, text := range []string{"$((colors))", "${color:-color}", "$(echo color)"} {
+		if _, err := appdef.Expandable(text, variables, none); err != nil {
+			t.Errorf("%s: %v", text, err)
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"net/url"
 	"path/filepath"
 	"strings"
@@ -24,6 +25,8 @@ type Config struct {
 	PublicURL string
 	// ExpandSubmitted lets the shell of a job expand $ in the parameters that users submit to applications.
 	ExpandSubmitted bool
+	// TrustedProxies are the networks (10.0.0.0/8) and addresses of proxies whose X-Forwarded-For tells where a request came from.
+	TrustedProxies []string
 	// Database is a postgres:// address; empty is the embedded database in the data directory.
 	Database string
 	// Containerd is the socket of a containerd to use; "auto" takes the system's when it answers, else a private one; "private"
@@ -77,6 +80,9 @@ func (c *Config) Check() error {
 	if !checkURL(&c.PublicURL) || strings.Count(c.PublicURL, "/") > len("://") {
 		refuse("public-url", c.PublicURL, "must be an address without a path such as https://berth.example.org/, or empty for the host of --api-url")
 	}
+	if _, err := c.Proxies(); err != nil {
+		refuse("trusted-proxy", strings.Join(c.TrustedProxies, ","), "must be networks or addresses, for example 10.0.0.0/8 or ::1")
+	}
 	if c.Database != "" && !strings.HasPrefix(c.Database, "postgres://") && !strings.HasPrefix(c.Database, "postgresql://") {
 		refuse("database", "…", "must be a postgres:// address, or empty for the embedded database")
 	}
@@ -116,6 +122,22 @@ func checkURL(address *string) bool {
 	}
 	*address = strings.TrimSuffix(*address, "/") + "/"
 	return true
+}
+
+// Proxies returns TrustedProxies. A single address is a network of one.
+func (c *Config) Proxies() ([]netip.Prefix, error) {
+	networks := make([]netip.Prefix, 0, len(c.TrustedProxies))
+	for _, text := range c.TrustedProxies {
+		network, err := netip.ParsePrefix(text)
+		if addr, errAddr := netip.ParseAddr(text); errAddr == nil {
+			network, err = addr.Prefix(addr.BitLen())
+		}
+		if err != nil {
+			return nil, err
+		}
+		networks = append(networks, network.Masked())
+	}
+	return networks, nil
 }
 
 // Level returns the log level.

@@ -1,6 +1,8 @@
 package config
 
 import (
+	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -16,7 +18,7 @@ func TestDefaultIsValid(t *testing.T) {
 func TestCheckNamesEveryWrongFlag(t *testing.T) {
 	c := Config{
 		Listen: "8080", APIURL: "example.org", PublicURL: "/jobs", Database: "mysql://x", Containerd: "docker", Network: "cni", Cores: -1, MemoryMB: -1, Slots: -1,
-		Grace: -time.Second, LogLevel: "loud",
+		Grace: -time.Second, LogLevel: "loud", TrustedProxies: []string{"10.0.0.0/8", "proxy.example.org"},
 	}
 	err := c.Check()
 	if err == nil {
@@ -24,6 +26,7 @@ func TestCheckNamesEveryWrongFlag(t *testing.T) {
 	}
 	for _, flag := range []string{
 		"data", "listen", "api-url", "public-url", "database", "containerd", "network", "cores", "memory-mb", "slots", "grace", "sample-every", "tick", "log-level",
+		"trusted-proxy",
 	} {
 		if !strings.Contains(err.Error(), "--"+flag) {
 			t.Errorf("the error does not name --%s:\n%v", flag, err)
@@ -31,6 +34,14 @@ func TestCheckNamesEveryWrongFlag(t *testing.T) {
 	}
 	if strings.Contains(err.Error(), "mysql://x") {
 		t.Error("the database address can hold a password and must not be shown")
+	}
+}
+
+func TestProxies(t *testing.T) {
+	c := Config{TrustedProxies: []string{"10.1.2.3/8", "192.0.2.7", "::1"}}
+	want := []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("192.0.2.7/32"), netip.MustParsePrefix("::1/128")}
+	if got, err := c.Proxies(); err != nil || !slices.Equal(got, want) {
+		t.Errorf("Proxies = %v, %v; want %v", got, err, want)
 	}
 }
 

@@ -37,6 +37,9 @@ func (s *Service) Users(ctx context.Context, caller berth.Caller) ([]berth.User,
 
 // TeamUsers lists the users of the caller's team by name, the caller alone when there is none.
 func (s *Service) TeamUsers(ctx context.Context, caller berth.Caller) ([]berth.User, error) {
+	if caller.Job != 0 {
+		return nil, errNotByToken
+	}
 	if caller.User.Team == "" {
 		return []berth.User{caller.User}, nil
 	}
@@ -45,6 +48,9 @@ func (s *Service) TeamUsers(ctx context.Context, caller berth.Caller) ([]berth.U
 
 // User returns an account with what is known of its API keys: one's own, or any for administrators.
 func (s *Service) User(ctx context.Context, caller berth.Caller, name string) (berth.User, []berth.Key, error) {
+	if caller.Job != 0 {
+		return berth.User{}, nil, errNotByToken
+	}
 	if !caller.User.Admin && caller.User.Name != name {
 		return berth.User{}, nil, &berth.Error{Kind: berth.NotFound, Msg: msgNoUser}
 	}
@@ -85,7 +91,7 @@ func (s *Service) AddUser(ctx context.Context, caller berth.Caller, req UserRequ
 }
 
 // ChangeUser changes an account. It holds from the next request on, and ends what the user waits for when it touches what the user
-// may see. Administrators only, who cannot shut themselves out.
+// may see. Administrators only, who cannot shut themselves out, and of whom one stays.
 func (s *Service) ChangeUser(ctx context.Context, caller berth.Caller, name string, change berth.UserChange) (berth.User, error) {
 	if err := administers(caller); err != nil {
 		return berth.User{}, err
@@ -116,10 +122,14 @@ func (s *Service) ChangeUser(ctx context.Context, caller berth.Caller, name stri
 	return user, nil
 }
 
-// AddKey makes another API key, whose secret is shown this once: for oneself, or by administrators.
+// AddKey makes another API key, whose secret is shown this once: for oneself, or by administrators. Who is no administrator and comes
+// with a key that ends gets one that ends with it or before, whatever was asked for: a key does not outlive its end by making others.
 func (s *Service) AddKey(ctx context.Context, caller berth.Caller, user string, req KeyRequest) (NewAPIKey, error) {
 	if err := actsFor(caller, user); err != nil {
 		return NewAPIKey{}, err
+	}
+	if end := caller.Expires; !end.IsZero() && !caller.User.Admin && (req.Expires.IsZero() || req.Expires.After(end)) {
+		req.Expires = end
 	}
 	key, err := s.newKey(user, req)
 	if err != nil {
@@ -133,7 +143,7 @@ func (s *Service) AddKey(ctx context.Context, caller berth.Caller, user string, 
 }
 
 // RevokeKey ends an API key: one's own, or any by administrators. It is refused from the next request on, and what its user waits
-// for ends.
+// for ends. Conflict for the last key with which an administrator can act.
 func (s *Service) RevokeKey(ctx context.Context, caller berth.Caller, user, id string) error {
 	if err := actsFor(caller, user); err != nil {
 		return err

@@ -27,7 +27,7 @@ func names(users []berth.User) string {
 func TestAddUser(t *testing.T) {
 	b := newBench(t)
 	req := UserRequest{
-		Name: "eve", Email: "eve@example.org", Team: "red", TeamAdmin: true, Key: KeyRequest{Label: "first", ReadOnly: true},
+		Name: "eve", Email: "eve@example.org", Team: "red", TeamAdmin: true, Key: KeyRequest{Label: "first", ReadOnly: true, Expires: time.Now().Add(time.Hour)},
 	}
 	user, key, err := b.AddUser(t.Context(), b.admin, req)
 	if err != nil {
@@ -38,7 +38,8 @@ func TestAddUser(t *testing.T) {
 		t.Errorf("user (-want +got):\n%s", diff)
 	}
 	caller, err := b.Authenticate(t.Context(), "eve", key.Secret, "192.0.2.9")
-	if diff := cmp.Diff(berth.Caller{User: want, ReadOnly: true, From: "192.0.2.9"}, caller); diff != "" || err != nil {
+	wantCaller := berth.Caller{User: want, ReadOnly: true, KeyID: key.ID, Expires: key.Expires, From: "192.0.2.9"}
+	if diff := cmp.Diff(wantCaller, caller); diff != "" || err != nil {
 		t.Errorf("%v %s", err, diff)
 	}
 	if vault, err := b.store.Vault(t.Context(), "eve", "data"); err != nil || vault.Path != "/vaults/eve" {
@@ -186,6 +187,40 @@ func TestKeysExpire(t *testing.T) {
 	wantError(t, err, berth.Unauthenticated, "Unauthorized")
 }
 
+// TestAKeyThatEndsMakesNoneThatGoesOn, unless an administrator has it.
+func TestAKeyThatEndsMakesNoneThatGoesOn(t *testing.T) {
+	b := newBench(t)
+	end := time.Now().Add(time.Hour).UTC().Truncate(time.Microsecond)
+	ada, admin := b.ada, b.admin
+	ada.Expires, admin.Expires = end, end
+	for name, test := range map[string]struct {
+		caller      berth.Caller
+		asked, want time.Time
+	}{
+		"never":         {ada, time.Time{}, end},
+		"later":         {ada, end.Add(time.Minute), end},
+		"before":        {ada, end.Add(-time.Minute), end.Add(-time.Minute)},
+		"administrator": {admin, time.Time{}, time.Time{}},
+		"no end":        {b.ada, time.Time{}, time.Time{}},
+	} {
+		key, err := b.AddKey(t.Context(), test.caller, test.caller.User.Name, KeyRequest{Expires: test.asked})
+		if err != nil || !key.Expires.Equal(test.want) {
+			t.Errorf("%s: until %s, %v; want %s", name, key.Expires, err, test.want)
+		}
+	}
+}
+
+// TestTheLastAdministratorStays also when another one wants it out who came with a key that is gone.
+func TestTheLastAdministratorStays(t *testing.T) {
+	b := newBench(t)
+	no := false
+	late := b.admin
+	late.User.Name = "gone"
+	_, err := b.ChangeUser(t.Context(), late, "root", berth.UserChange{Admin: &no})
+	wantError(t, err, berth.Conflict, "No administrator could log in any more")
+	wantError(t, b.RevokeKey(t.Context(), b.admin, "root", "root"), berth.Conflict, "No administrator could log in any more")
+}
+
 func TestTeams(t *testing.T) {
 	b := newBench(t)
 	if err := b.AddTeam(t.Context(), b.admin, berth.Team{Name: "blue", Payer: "bob"}); err != nil {
@@ -291,23 +326,33 @@ func TestAudit(t *testing.T) {
 		"a job, by whomever":            {b.ada, AuditFilter{Number: ref.Number}, "root ada"},
 		"the own for others":            {b.bob, AuditFilter{}, "bob"},
 		"the own, asked for":            {b.bob, AuditFilter{By: "bob"}, "bob"},
-		"the team for its payer":        {b.paul, AuditFilter{}, "ada"},
+		"the team for its payer":        {b.paul, AuditFilter{Since: since}, "root ada"},
 		"one of the team for its payer": {b.paul, AuditFilter{By: "ada"}, "ada"},
+		"a stranger in the team":        {b.tess, AuditFilter{By: "root"}, "root"},
+		"a stranger elsewhere":          {b.tess, AuditFilter{By: "bob"}, ""},
+		"a member":                      {b.paul, AuditFilter{Subject: "mia"}, "server itself"},
+		"another user":                  {b.paul, AuditFilter{Subject: "bob"}, ""},
+		"behind":                        {b.paul, AuditFilter{Since: since, Before: 1 << 40, Limit: 1}, "root"},
 	} {
 		records, err := b.Audit(t.Context(), test.caller, test.filter)
 		var by []string
 		for _, record := range records {
 			by = append(by, record.Event.By)
 		}
+		for _, record := range records {
+			// Where somebody was is for administrators and for oneself.
+			name := test.caller.User.Name
+			if shown := record.Event.From != ""; shown && name != "root" && name != record.Event.By {
+				t.Errorf("%s: %s sees an address of %s", name, test.caller.User.Name, record.Event.By)
+			}
+		}
 		if got := strings.Join(by, " "); err != nil || got != test.want {
 			t.Errorf("%s: by %s, %v; want %s", name, got, err, test.want)
 		}
 	}
-	for _, caller := range []berth.Caller{b.ada, b.tess} {
-		for _, by := range []string{"bob", "nobody"} {
-			_, err := b.Audit(t.Context(), caller, AuditFilter{By: by})
-			wantError(t, err, berth.Forbidden, "Only an administrator may do this")
-		}
+	for _, by := range []string{"bob", "nobody"} {
+		_, err := b.Audit(t.Context(), b.ada, AuditFilter{By: by})
+		wantError(t, err, berth.Forbidden, "Only an administrator may do this")
 	}
 	_, err := b.Audit(t.Context(), b.bob, AuditFilter{Number: ref.Number})
 	wantError(t, err, berth.NotFound, "Not found")

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/berth-hpc/berth"
+	"github.com/berth-hpc/berth/internal/agentapi"
 	"github.com/berth-hpc/berth/internal/appdef"
 	"github.com/berth-hpc/berth/internal/store"
 )
@@ -58,11 +59,11 @@ func (s *Service) buildApplication(ctx context.Context, caller berth.Caller, req
 	if err := allows(command, d); err != nil {
 		return draft{}, err
 	}
-	d.sub.Container = berth.Container{}
+	d.sub.Container, d.sub.AppPrice = berth.Container{}, app.Price
 	if definition.Identity != nil {
 		d.sub.Identity = identity(*definition.Identity)
 	}
-	variables, err := s.accountVariables(ctx, caller, slices.Concat(definition.Variables, command.Variables))
+	variables, err := s.accountVariables(ctx, caller, app, slices.Concat(definition.Variables, command.Variables))
 	if err != nil {
 		return draft{}, err
 	}
@@ -70,7 +71,7 @@ func (s *Service) buildApplication(ctx context.Context, caller berth.Caller, req
 		return draft{}, err
 	}
 	d.run.Variables = withAccount(variables, d.run.Variables)
-	d.sub.Parameters = withoutUploads(command, d.sub.Parameters)
+	d.sub.Parameters = shownParameters(command, d.sub.Parameters)
 	return d, s.checkImage(ctx, d.image, req.PullSecret)
 }
 
@@ -138,6 +139,14 @@ func (s *Service) render(ctx context.Context, caller berth.Caller, app berth.App
 		d.sub.Walltime = rendered.Walltime
 	}
 	d.run = runOf(rendered, env)
+	if err := checkFiles(d.run.Files); err != nil {
+		return err
+	}
+	for _, action := range definition.Actions {
+		if action.Args != "" {
+			d.run.Actions = append(d.run.Actions, berth.Action(action))
+		}
+	}
 	if mentions(d.run, env.APIKey) {
 		d.run.Token = env.APIKey
 	}
@@ -186,6 +195,31 @@ func runOf(rendered appdef.Rendered, env appdef.Environment) *berth.Run {
 	return run
 }
 
+// checkFiles refuses files that no job may have.
+func checkFiles(files []berth.File) error {
+	for _, file := range files {
+		if err := agentapi.CheckFile(file.Path); err != nil {
+			return malformed("application.command", fmt.Sprintf("its file %q: %s", file.Path, err))
+		}
+	}
+	return nil
+}
+
+// checkAppFiles refuses an AppDef whose jobs would have files that no job may have. Uploads are below /opt, where they do no harm.
+func checkAppFiles(definition *appdef.AppDef) error {
+	for _, command := range definition.Commands {
+		if command.Script == "" {
+			continue
+		}
+		program, _, _ := strings.Cut(command.Path, " ")
+		if err := agentapi.CheckFile(program); err != nil {
+			detail := fmt.Sprintf("commands.%s.path: %q for the cmdscript: %s", command.Key, program, err)
+			return &berth.Error{Kind: berth.Invalid, Msg: msgBadAppDef, Detail: detail}
+		}
+	}
+	return nil
+}
+
 // mentions says whether the command of a job gets a secret. A secret that nobody gets need not exist.
 func mentions(run *berth.Run, secret string) bool {
 	has := func(text string) bool { return secret != "" && strings.Contains(text, secret) }
@@ -202,13 +236,17 @@ func (s *Service) tokenOf(d draft, job berth.Job) store.NewToken {
 	return store.NewToken{Key: key, Hash: HashKey(d.run.Token)}
 }
 
-// withoutUploads are the parameters that are shown again. The content of a file can be large, and the job finds it in the file.
-func withoutUploads(command *appdef.Command, sent map[string]json.RawMessage) map[string]json.RawMessage {
-	shown := maps.Clone(sent)
+// shownParameters are those that are kept and shown again: what the application knows. The content of a file can be large, and the
+// job finds it in the file.
+func shownParameters(command *appdef.Command, sent map[string]json.RawMessage) map[string]json.RawMessage {
+	shown := make(map[string]json.RawMessage)
 	for _, parameter := range command.Parameters {
-		if parameter.Type == appdef.Upload {
-			delete(shown, parameter.Key)
+		if value, ok := sent[parameter.Key]; ok && parameter.Type != appdef.Upload {
+			shown[parameter.Key] = value
 		}
+	}
+	if len(shown) == 0 {
+		return nil
 	}
 	return shown
 }

@@ -65,7 +65,7 @@ func TestSubmitApplication(t *testing.T) {
 		`,"identity":{"username":"eve","uid":1000},"walltime":"01:00:00"`, `,"interactive":true,"verboseinit":true,"url":"http://%PUBLICADDR%/"`,
 		constant("A", "%NODES% of %CORES%, %RAM% GB, %MACHINETYPE%, %VTYPE% %VNAME%, %JOBLABEL%", "variable")+`,
 		"-n":{"name":"n","description":"","type":"INT","min":1,"max":9,"value":2,"required":true},
-		"-u":{"name":"u","description":"","type":"UPLOAD","target":"in/put","size":99,"required":false},`+constant("-v", "$A", "required")))
+		"-u":{"name":"u","description":"","type":"UPLOAD","target":"in/put","size":99,"required":false},`+constant("-v", "$A", "required")), func(r *ApplicationRequest) { r.Price = 1.5 })
 	req := appRequest("app.one")
 	req.PullSecret = "secret"
 	req.Submission.Machine.Nodes, req.Submission.Label = 2, "the label"
@@ -85,7 +85,7 @@ func TestSubmitApplication(t *testing.T) {
 	}
 	want := req.Submission
 	want.Walltime, want.Identity = time.Hour, &berth.Identity{Username: "eve", Group: "nimbix", UID: 1000, GID: 505}
-	want.Parameters = map[string]json.RawMessage{"-n": json.RawMessage(`"3"`), "other": json.RawMessage(`true`)}
+	want.Parameters, want.AppPrice = map[string]json.RawMessage{"-n": json.RawMessage(`"3"`)}, 1.5
 	if diff := cmp.Diff(want, job.Submission); diff != "" {
 		t.Errorf("submission (-want +got):\n%s", diff)
 	}
@@ -252,6 +252,47 @@ func TestAccountVariables(t *testing.T) {
 	}
 	_, err = b.SubmitApplication(t.Context(), b.bob, appRequest("app"))
 	wantError(t, err, berth.Invalid, "Missing or Malformed API Syntax: user: ")
+}
+
+// TestPayersVariables: an application sees those of somebody else only when an administrator or the payer answers for it.
+func TestPayersVariables(t *testing.T) {
+	b := newBench(t)
+	definition := appDef(`,"variables":{"LICENSE":{"name":"l","description":"","userowned":true,"inherit":true}}`, "", "")
+	if err := b.SetVariable(t.Context(), b.paul, "paul", "LICENSE", "the payer's"); err != nil {
+		t.Fatal(err)
+	}
+	shared := func(r *ApplicationRequest) { r.Team = "red" }
+	b.addApp(t, b.ada, "of-the-user", definition)
+	b.addApp(t, b.tess, "of-the-team", definition, shared)
+	b.addApp(t, b.paul, "of-the-payer", definition, shared)
+	b.addApp(t, b.admin, "of-root", definition, shared)
+	b.addApp(t, b.tess, "certified", definition, shared)
+	if _, err := b.ChangeApplication(t.Context(), b.admin, "certified", ApplicationChange{Certified: new(true)}); err != nil {
+		t.Fatal(err)
+	}
+	for id, sees := range map[string]bool{
+		"of-the-user": false, "of-the-team": false, "of-the-payer": true, "of-root": true, "certified": true,
+	} {
+		if _, run := b.submitApp(t, b.ada, appRequest(id)); (len(run.Variables) == 1) != sees {
+			t.Errorf("%s: variables %v, want some: %t", id, run.Variables, sees)
+		}
+	}
+}
+
+// TestFilesThatNoJobMayHave are refused when the application is added, and when one that is there already is submitted.
+func TestFilesThatNoJobMayHave(t *testing.T) {
+	b := newBench(t)
+	bad := strings.Replace(appDef("", `,"cmdscript":"#!/bin/sh"`, ""), "/bin/run", "/etc/passwd", 1)
+	_, err := b.AddApplication(t.Context(), b.ada, ApplicationRequest{ID: "bad", Image: "local/x", AppDef: []byte(bad)})
+	wantError(t, err, berth.Invalid, `Invalid AppDef: commands.Run.path: "/etc/passwd" for the cmdscript: no job may have it at /etc/passwd`)
+
+	app := b.addApp(t, b.ada, "old", simpleAppDef)
+	app.ID, app.AppDef = "older", bad
+	if err := b.store.CreateApplication(t.Context(), app, 0, berth.Act{Kind: berth.ActAppAdded, By: "ada"}); err != nil {
+		t.Fatal(err)
+	}
+	_, err = b.SubmitApplication(t.Context(), b.ada, appRequest("older"))
+	wantError(t, err, berth.Invalid, `Missing or Malformed API Syntax: application.command: its file "/etc/passwd": no job may have it at /etc/passwd`)
 }
 
 // noVariables is a store whose variables cannot be read.

@@ -15,7 +15,8 @@ const (
 )
 
 // Audit lists what somebody did, newest first: to jobs, accounts, machine types and images. Administrators see all of it; who leads
-// a team what its members did; others what they did themselves. Whoever may see a job sees what was done to it, by whomever.
+// a team what was done to its jobs, to the team and to its members; others what they did themselves. Whoever may see a job sees what
+// was done to it, by whomever.
 func (s *Service) Audit(ctx context.Context, caller berth.Caller, filter AuditFilter) ([]berth.Record, error) {
 	selection := store.AuditFilter{
 		By: filter.By, Number: filter.Number, Subject: filter.Subject, Since: filter.Since, Before: filter.Before,
@@ -33,29 +34,43 @@ func (s *Service) Audit(ctx context.Context, caller berth.Caller, filter AuditFi
 	case caller.User.Admin:
 	case filter.By == caller.User.Name:
 	case leads(caller):
-		if err := s.inTeam(ctx, caller, filter.By); err != nil {
-			return nil, err
-		}
 		selection.Team = caller.User.Team
 	case filter.By == "":
 		selection.By = caller.User.Name
 	default:
 		return nil, errAdminOnly
 	}
-	return s.cfg.Store.Audit(ctx, selection)
+	read := s.cfg.Store.Audit
+	if selection.Team != "" && selection.Subject == "" {
+		read = s.walkAudit
+	}
+	records, err := read(ctx, selection)
+	return shown(caller, records), err
 }
 
-// inTeam returns nil for the name of nobody, and of a user of the caller's team.
-func (s *Service) inTeam(ctx context.Context, caller berth.Caller, name string) error {
-	if name == "" {
-		return nil
+// walkAudit reads piece by piece what may lie far apart in the log.
+func (s *Service) walkAudit(ctx context.Context, selection store.AuditFilter) ([]berth.Record, error) {
+	end, err := s.walk(ctx)
+	if err != nil {
+		return nil, err
 	}
-	user, err := s.cfg.Store.User(ctx, name)
-	switch {
-	case err != nil && berth.KindOf(err) != berth.NotFound:
-		return err
-	case err != nil || user.Team != caller.User.Team:
-		return errAdminOnly // whether there is such a user is not theirs to know
+	defer end()
+	last, err := s.cfg.Store.LastRecord(ctx)
+	if err != nil {
+		return nil, err
 	}
-	return nil
+	before := last + 1
+	if selection.Before > 0 {
+		before = min(before, selection.Before)
+	}
+	var all []berth.Record
+	for limit := selection.Limit; before > 1 && len(all) < limit; before -= walkWindow {
+		selection.Before, selection.After, selection.Limit = before, max(0, before-walkWindow-1), limit-len(all)
+		records, err := s.cfg.Store.Audit(ctx, selection)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, records...)
+	}
+	return all, nil
 }

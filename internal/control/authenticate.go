@@ -61,7 +61,9 @@ func (h holder) may(username string, now time.Time) bool {
 }
 
 func (h holder) caller(from string) berth.Caller {
-	caller := berth.Caller{User: h.user, ReadOnly: h.key.ReadOnly, Job: h.key.Job, From: from}
+	caller := berth.Caller{
+		User: h.user, ReadOnly: h.key.ReadOnly, KeyID: h.key.ID, Expires: h.key.Expires, Job: h.key.Job, From: from,
+	}
 	if caller.Job != 0 {
 		caller.User = byToken(caller.User)
 	}

@@ -32,3 +32,20 @@ func TestAnAnswerFromBeforeAChangeIsNotKept(t *testing.T) {
 		t.Errorf("the answer is %d, which is too old", got)
 	}
 }
+
+// TestLargeAnswersAreBounded: by what they take together.
+func TestLargeAnswersAreBounded(t *testing.T) {
+	c := cache[int, int]{weigh: func(bytes int) int { return bytes }}
+	const each = maxCachedBytes / 4
+	for i := range 11 {
+		if _, err := c.get(i%5, time.Unix(int64(i), 0), func() (int, error) { return each, nil }); err != nil {
+			t.Fatal(err)
+		}
+		if held := len(c.entries) * each; held != c.held || held > maxCachedBytes {
+			t.Fatalf("%d bytes in %d answers, counted %d", held, len(c.entries), c.held)
+		}
+	}
+	if c.forget(); c.held != 0 {
+		t.Errorf("%d bytes are held of nothing", c.held)
+	}
+}

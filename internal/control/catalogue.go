@@ -7,19 +7,22 @@ import (
 	"math"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/berth-hpc/berth"
 	"github.com/berth-hpc/berth/internal/appdef"
 	"github.com/berth-hpc/berth/internal/engine"
-	"github.com/berth-hpc/berth/internal/image"
+	"github.com/berth-hpc/berth/internal/store"
 )
 
 const (
-	// appDefPath is where an image has its AppDef, and maxAppDef the largest that is read, in bytes.
+	// appDefPath is where an image has its AppDef, and maxAppDef the largest of the catalogue, in bytes.
 	appDefPath = "/etc/NAE/AppDef.json"
-	maxAppDef  = 4 << 20
+	maxAppDef  = 1 << 20
+	// maxApplications is how many somebody may have who is no administrator.
+	maxApplications = 100
+	// maxPulls is how many images are pulled at a time for applications: everybody may ask for it.
+	maxPulls = 2
 )
 
 const msgBadAppDef = "Invalid AppDef"
@@ -48,33 +51,31 @@ func parseAppDef(source []byte) (*appdef.AppDef, error) {
 	return nil, refused
 }
 
-// Applications lists what the caller may see and submit, by ID; the zero Caller sees what is public.
+// Applications lists what the caller may see and submit, by ID; the zero Caller sees what is public. They come without their
+// AppDefs, see Definition.
 func (s *Service) Applications(ctx context.Context, caller berth.Caller, filter ApplicationsFilter) ([]berth.Application, error) {
-	apps, err := s.selected(ctx, filter.Name)
+	apps, err := s.selected(ctx, caller, filter.Name)
 	if err != nil {
 		return nil, err
 	}
 	return slices.DeleteFunc(apps, func(app berth.Application) bool {
-		if !app.VisibleTo(caller.User) {
-			return true
-		}
-		definition, err := s.AppDef(app)
-		return filter.Version != 0 && (err != nil || definition.Version != filter.Version)
+		return filter.Version != 0 && app.AppDefVersion != filter.Version
 	}), nil
 }
 
-// selected returns the applications of a filter's name, whoever may see them.
-func (s *Service) selected(ctx context.Context, name string) ([]berth.Application, error) {
+// selected returns the applications of a filter's name that the caller may see.
+func (s *Service) selected(ctx context.Context, caller berth.Caller, name string) ([]berth.Application, error) {
 	if name == "" || name == "all" {
-		return s.cfg.Store.Applications(ctx)
+		return s.cfg.Store.Applications(ctx, caller.User)
 	}
-	app, err := s.cfg.Store.Application(ctx, name)
+	app, err := s.Application(ctx, caller, name)
 	switch {
 	case berth.KindOf(err) == berth.NotFound:
 		return nil, nil
 	case err != nil:
 		return nil, err
 	}
+	app.AppDef = ""
 	return []berth.Application{app}, nil
 }
 
@@ -107,7 +108,7 @@ func (s *Service) known(ctx context.Context, id string) (berth.Application, erro
 
 // AddApplication puts an application into the catalogue, for the caller, for the team that the caller leads, or by administrators for
 // everybody. Without an AppDef it takes that of the image, which it pulls for that. Invalid when the AppDef has mistakes or the
-// registry refuses the image; Conflict when there is one of that ID.
+// registry refuses the image; Conflict when there is one of that ID; LimitReached when the caller has too many.
 func (s *Service) AddApplication(ctx context.Context, caller berth.Caller, req ApplicationRequest) (berth.Application, error) {
 	if err := offers(caller); err != nil {
 		return berth.Application{}, err
@@ -119,7 +120,7 @@ func (s *Service) AddApplication(ctx context.Context, caller berth.Caller, req A
 		return berth.Application{}, invalid("id", "%s has a meaning of its own", req.ID)
 	}
 	now := s.cfg.Now().UTC().Truncate(time.Microsecond)
-	app := berth.Application{ID: req.ID, Owner: caller.User.Name, AppDef: string(req.AppDef), Created: now}
+	app := berth.Application{ID: req.ID, Owner: caller.User.Name, Created: now}
 	app, err := s.changed(ctx, caller, app, ApplicationChange{
 		Image: &req.Image, PullSecret: req.PullSecret, AppDef: req.AppDef, Team: &req.Team, Public: &req.Public,
 		Certified: &req.Certified, Price: &req.Price,
@@ -127,7 +128,11 @@ func (s *Service) AddApplication(ctx context.Context, caller berth.Caller, req A
 	if err != nil {
 		return berth.Application{}, err
 	}
-	err = s.cfg.Store.CreateApplication(ctx, app, s.act(caller, berth.ActAppAdded, app.ID, appDetail(app)))
+	limit := maxApplications
+	if caller.User.Admin {
+		limit = 0
+	}
+	err = s.cfg.Store.CreateApplication(ctx, app, limit, s.act(caller, berth.ActAppAdded, app.ID, appDetail(app)))
 	if err != nil {
 		return berth.Application{}, err
 	}
@@ -136,7 +141,8 @@ func (s *Service) AddApplication(ctx context.Context, caller berth.Caller, req A
 }
 
 // ChangeApplication changes an application of the caller, or any for administrators. What somebody else puts in is not certified any
-// more. Jobs that were submitted before keep what they got.
+// more nor public, and is a Conflict while a queue has the application; so is a change by two at a time. Jobs that were submitted
+// before keep what they got.
 func (s *Service) ChangeApplication(
 	ctx context.Context, caller berth.Caller, id string, change ApplicationChange,
 ) (berth.Application, error) {
@@ -148,7 +154,8 @@ func (s *Service) ChangeApplication(
 	if err != nil {
 		return berth.Application{}, err
 	}
-	err = s.cfg.Store.ChangeApplication(ctx, app, s.act(caller, berth.ActAppChanged, app.ID, appDetail(app)))
+	guard := store.ApplicationGuard{Updated: before.Updated, NoQueue: unvouched(caller, before, app)}
+	err = s.cfg.Store.ChangeApplication(ctx, app, guard, s.act(caller, berth.ActAppChanged, app.ID, appDetail(app)))
 	if err != nil {
 		return berth.Application{}, named(err, msgNoApplication)
 	}
@@ -217,11 +224,11 @@ func (s *Service) changed(
 			return berth.Application{}, invalid("price", "%v is no price", app.Price)
 		}
 	}
-	if err := s.changeContent(ctx, &app, change); err != nil {
+	if err := s.changeContent(ctx, caller, &app, change); err != nil {
 		return berth.Application{}, err
 	}
-	if !caller.User.Admin && (app.Image != before.Image || app.AppDef != before.AppDef) {
-		app.Certified = false
+	if unvouched(caller, before, app) {
+		app.Public, app.Certified = false, false
 	}
 	// Parsed AppDefs are known by this time: it must differ.
 	app.Updated = s.cfg.Now().UTC().Truncate(time.Microsecond)
@@ -229,6 +236,11 @@ func (s *Service) changed(
 		app.Updated = before.Updated.Add(time.Microsecond)
 	}
 	return app, nil
+}
+
+// unvouched says whether a change is one that no administrator vouches for: of what the jobs of the application run.
+func unvouched(caller berth.Caller, before, after berth.Application) bool {
+	return !caller.User.Admin && (after.Image != before.Image || after.AppDef != before.AppDef)
 }
 
 // mayOfferTo returns nil when the caller may give an application to a team; none is fine.
@@ -249,50 +261,67 @@ func (s *Service) mayOfferTo(ctx context.Context, caller berth.Caller, team stri
 }
 
 // changeContent changes the image and the AppDef. A new application without an AppDef gets the image's.
-func (s *Service) changeContent(ctx context.Context, app *berth.Application, change ApplicationChange) error {
+func (s *Service) changeContent(ctx context.Context, caller berth.Caller, app *berth.Application, change ApplicationChange) error {
+	if change.AppDef != nil {
+		if err := define(app, change.AppDef); err != nil {
+			return err
+		}
+	}
 	if change.Image != nil {
 		ref, err := reference(*change.Image)
 		if err != nil {
 			return err
 		}
-		if ref != app.Image {
-			if err := s.checkImage(ctx, ref, change.PullSecret); err != nil {
-				return err
-			}
+		if err := s.checkContentImage(ctx, caller, ref, ref != app.Image, change.PullSecret); err != nil {
+			return err
 		}
 		app.Image = ref
 	}
-	source := change.AppDef
-	if source == nil && app.AppDef != "" {
+	if app.AppDef != "" {
 		return nil
 	}
-	if source == nil {
-		var err error
-		if source, err = s.appDefOf(ctx, app.Image, change.PullSecret); err != nil {
+	source, err := s.appDefOf(ctx, caller, app.Image, change.PullSecret)
+	if err != nil {
+		return err
+	}
+	return define(app, source)
+}
+
+// checkContentImage refuses an image that is not there. With a pull secret it is pulled: those who submit the application have none.
+func (s *Service) checkContentImage(ctx context.Context, caller berth.Caller, ref string, other bool, pullSecret string) error {
+	if other {
+		if err := s.checkImage(ctx, ref, pullSecret); err != nil {
 			return err
 		}
+	}
+	if pullSecret == "" {
+		return nil
+	}
+	return s.fetch(ctx, caller, ref, pullSecret)
+}
+
+// define gives an application an AppDef, which must be valid and not too large.
+func define(app *berth.Application, source []byte) error {
+	if len(source) > maxAppDef {
+		return &berth.Error{Kind: berth.Invalid, Msg: msgBadAppDef, Detail: fmt.Sprintf("it has %d bytes, of at most %d", len(source), maxAppDef)}
 	}
 	parsed, err := parseAppDef(source)
 	if err != nil {
 		return err
 	}
-	app.AppDef = string(parsed.JSON)
+	if err := checkAppFiles(parsed); err != nil {
+		return err
+	}
+	app.AppDef, app.AppDefVersion, app.Commands = string(parsed.JSON), parsed.Version, nil
+	for _, command := range parsed.Commands {
+		app.Commands = append(app.Commands, command.Key)
+	}
 	return nil
 }
 
 // appDefOf reads the AppDef of an image, which it pulls when it is not here.
-func (s *Service) appDefOf(ctx context.Context, ref, pullSecret string) ([]byte, error) {
-	_, err := s.cfg.Images.Image(ctx, ref)
-	if errors.Is(err, engine.ErrNotFound) {
-		credentials, err := image.Credentials(pullSecret, ref)
-		if err != nil {
-			return nil, &berth.Error{Kind: berth.Invalid, Msg: "Invalid pull secret", Detail: err.Error()}
-		}
-		if err := s.cfg.Images.Pull(ctx, ref, credentials, nil); err != nil {
-			return nil, imageError(err)
-		}
-		s.local.forget()
-	} else if err != nil {
+func (s *Service) appDefOf(ctx context.Context, caller berth.Caller, ref, pullSecret string) ([]byte, error) {
+	if err := s.fetch(ctx, caller, ref, pullSecret); err != nil {
 		return nil, err
 	}
 	source, err := s.cfg.Images.ReadFile(ctx, ref, appDefPath, maxAppDef)
@@ -305,41 +334,30 @@ func (s *Service) appDefOf(ctx context.Context, ref, pullSecret string) ([]byte,
 	return source, nil
 }
 
+// fetch pulls an image that is not here, when its turn comes.
+func (s *Service) fetch(ctx context.Context, caller berth.Caller, ref, pullSecret string) error {
+	if _, err := s.cfg.Images.Image(ctx, ref); !errors.Is(err, engine.ErrNotFound) {
+		return err
+	}
+	if err := enter(ctx, s.pulls); err != nil {
+		return err
+	}
+	defer func() { <-s.pulls }()
+	_, err := s.pull(ctx, caller, ref, pullSecret, nil)
+	return err
+}
+
+// enter takes a place, which the caller gives back, or returns the error of ctx.
+func enter(ctx context.Context, places chan<- struct{}) error {
+	select {
+	case places <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
 // appDetail tells people about an application.
 func appDetail(app berth.Application) string {
 	return strings.TrimSpace(fmt.Sprintf("image=%s public=%v certified=%v team=%s", app.Image, app.Public, app.Certified, app.Team))
-}
-
-// AppDef returns the AppDef of an application. It is shared: do not change it.
-func (s *Service) AppDef(app berth.Application) (*appdef.AppDef, error) { return s.appdefs.parse(app) }
-
-// appdefs keeps parsed AppDefs. The zero value is ready; safe for concurrent use.
-type appdefs struct {
-	mu     sync.Mutex
-	parsed map[string]parsedAppDef
-}
-
-type parsedAppDef struct {
-	updated time.Time
-	appdef  *appdef.AppDef
-}
-
-func (a *appdefs) parse(app berth.Application) (*appdef.AppDef, error) {
-	a.mu.Lock()
-	kept, ok := a.parsed[app.ID]
-	a.mu.Unlock()
-	if ok && kept.updated.Equal(app.Updated) {
-		return kept.appdef, nil
-	}
-	parsed, err := appdef.Parse([]byte(app.AppDef))
-	if err != nil {
-		return nil, fmt.Errorf("the AppDef of %s: %w", app.ID, err)
-	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.parsed == nil || len(a.parsed) >= maxCached {
-		a.parsed = make(map[string]parsedAppDef)
-	}
-	a.parsed[app.ID] = parsedAppDef{app.Updated, parsed}
-	return parsed, nil
 }

@@ -1,6 +1,10 @@
 package control
 
 import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -9,6 +13,7 @@ import (
 	"github.com/berth-hpc/berth"
 	"github.com/berth-hpc/berth/internal/engine"
 	"github.com/berth-hpc/berth/internal/engine/fake"
+	"github.com/berth-hpc/berth/internal/store"
 )
 
 func appIDs(apps []berth.Application) string {
@@ -158,13 +163,15 @@ func TestChangeApplication(t *testing.T) {
 		t.Errorf("changed %+v, %v", app, err)
 	}
 	app, err = b.ChangeApplication(t.Context(), b.ada, "app", ApplicationChange{AppDef: []byte(strings.Replace(simpleAppDef, "/bin/run", "/bin/other", 1))})
-	if err != nil || app.Certified || !app.Public {
+	if err != nil || app.Certified || app.Public {
 		t.Errorf("changed %+v, %v", app, err)
 	}
-	if _, run := b.submitApp(t, b.bob, appRequest("app")); run.Shell != "/bin/other -n 2" {
+	_, err = b.SubmitApplication(t.Context(), b.bob, appRequest("app"))
+	wantError(t, err, berth.NotFound, "Application Not Found")
+	if _, run := b.submitApp(t, b.ada, appRequest("app")); run.Shell != "/bin/other -n 2" {
 		t.Errorf("the old AppDef is used: %s", run.Shell)
 	}
-	stored, err := b.Application(t.Context(), b.bob, "app")
+	stored, err := b.Application(t.Context(), b.ada, "app")
 	if diff := cmp.Diff(app, stored); diff != "" || err != nil {
 		t.Errorf("%v %s", err, diff)
 	}
@@ -172,5 +179,144 @@ func TestChangeApplication(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = b.SubmitApplication(t.Context(), b.ada, appRequest("app"))
+	wantError(t, err, berth.NotFound, "Application Not Found")
+}
+
+// TestChangeOfWhatAQueueRuns: only an administrator changes what everybody runs by a queue.
+func TestChangeOfWhatAQueueRuns(t *testing.T) {
+	b := newBench(t)
+	b.addApp(t, b.ada, "app", simpleAppDef)
+	b.setQueue(t, berth.Queue{Name: "work", Application: "app", Machine: "n1", Size: 1})
+	other := ApplicationChange{AppDef: []byte(strings.Replace(simpleAppDef, "/bin/run", "/bin/other", 1))}
+	_, err := b.ChangeApplication(t.Context(), b.ada, "app", other)
+	wantError(t, err, berth.Conflict, "The application belongs to a queue")
+	if _, err := b.ChangeApplication(t.Context(), b.ada, "app", ApplicationChange{Price: new(2.0)}); err != nil {
+		t.Error("the price:", err)
+	}
+	if _, err := b.ChangeApplication(t.Context(), b.admin, "app", other); err != nil {
+		t.Error("by an administrator:", err)
+	}
+}
+
+// overtaken is a store in which somebody else changes an application first.
+type overtaken struct {
+	Store
+	first func()
+}
+
+func (o overtaken) ChangeApplication(ctx context.Context, app berth.Application, guard store.ApplicationGuard, act berth.Act) error {
+	o.first()
+	return o.Store.ChangeApplication(ctx, app, guard, act)
+}
+
+// TestNoChangeIsLost: of two changes at a time one is refused.
+func TestNoChangeIsLost(t *testing.T) {
+	b := newBench(t)
+	b.addApp(t, b.ada, "app", simpleAppDef, func(r *ApplicationRequest) { r.Price = 1 })
+	cfg := b.cfg
+	cfg.Store = overtaken{b.store, func() {
+		if _, err := b.ChangeApplication(t.Context(), b.ada, "app", ApplicationChange{Price: new(2.0)}); err != nil {
+			t.Error(err)
+		}
+	}}
+	_, err := New(cfg).ChangeApplication(t.Context(), b.admin, "app", ApplicationChange{Public: new(true)})
+	wantError(t, err, berth.Conflict, "The application has been changed by somebody else")
+	if app, err := b.Application(t.Context(), b.admin, "app"); err != nil || app.Price != 2 || app.Public {
+		t.Errorf("%+v, %v", app, err)
+	}
+}
+
+// TestLimitsOfTheCatalogue bound what one user can put into it.
+func TestLimitsOfTheCatalogue(t *testing.T) {
+	b := newBench(t)
+	large := strings.Replace(simpleAppDef, "{", "{"+strings.Repeat(" ", maxAppDef), 1)
+	if err := b.Validate(t.Context(), []byte(large)); err != nil {
+		t.Fatal(err)
+	}
+	_, err := b.AddApplication(t.Context(), b.admin, ApplicationRequest{ID: "large", Image: "local/x", AppDef: []byte(large)})
+	wantError(t, err, berth.Invalid, "Invalid AppDef: it has ")
+
+	app := b.addApp(t, b.ada, "app-0", simpleAppDef)
+	for i := 1; i < maxApplications; i++ {
+		app.ID = fmt.Sprintf("app-%d", i)
+		if err := b.store.CreateApplication(t.Context(), app, 0, berth.Act{Kind: berth.ActAppAdded, By: "ada"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	more := ApplicationRequest{ID: "more", Image: "local/x", AppDef: []byte(simpleAppDef)}
+	_, err = b.AddApplication(t.Context(), b.ada, more)
+	wantError(t, err, berth.LimitReached, "You have too many applications: 100, of at most 100")
+	if err := b.RemoveApplication(t.Context(), b.ada, "app-1"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.AddApplication(t.Context(), b.ada, more); err != nil {
+		t.Error("in place of another:", err)
+	}
+}
+
+// TestPullsForApplications: with a pull secret the image is there afterwards, for those who have none. It is recorded, and waits
+// its turn.
+func TestPullsForApplications(t *testing.T) {
+	const far, farther = "docker.io/library/far:latest", "docker.io/library/farther:latest"
+	images := fake.New(fake.Config{Images: []string{localImage}, Registry: []string{far, farther}})
+	t.Cleanup(images.Close)
+	b := newBench(t, func(c *Config) { c.Images = images })
+	secret := base64.StdEncoding.EncodeToString([]byte(`{"auths":{}}`))
+	req := ApplicationRequest{ID: "app", Image: "far", AppDef: []byte(simpleAppDef), PullSecret: secret}
+	for range maxPulls {
+		b.pulls <- struct{}{}
+	}
+	hurried, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := b.AddApplication(hurried, b.ada, req); !errors.Is(err, context.Canceled) {
+		t.Errorf("while others are pulled: %v", err)
+	}
+	for range maxPulls {
+		<-b.pulls
+	}
+	add := func() error { return second(b.AddApplication(t.Context(), b.ada, req)) }
+	change := func() error {
+		return second(b.ChangeApplication(t.Context(), b.ada, "app", ApplicationChange{Image: new("farther"), PullSecret: secret}))
+	}
+	for _, test := range []struct {
+		ref  string
+		pull func() error
+	}{{far, add}, {farther, change}} {
+		if err := test.pull(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := images.Image(t.Context(), test.ref); err != nil {
+			t.Errorf("%s: %v", test.ref, err)
+		}
+		acts, err := b.Audit(t.Context(), b.admin, AuditFilter{Subject: test.ref})
+		if err != nil || len(acts) != 1 || acts[0].Act.Kind != berth.ActImagePulled || acts[0].Act.By != "ada" {
+			t.Errorf("%s is recorded as %+v, %v", test.ref, acts, err)
+		}
+	}
+}
+
+// TestApplicationsOfARemovedTeam: they are nobody's who joins a new team of its name, from the next submission on.
+func TestApplicationsOfARemovedTeam(t *testing.T) {
+	b := newBench(t)
+	addTeam := func() berth.Caller {
+		t.Helper()
+		if err := b.AddTeam(t.Context(), b.admin, berth.Team{Name: "blue", Payer: "bob"}); err != nil {
+			t.Fatal(err)
+		}
+		user, err := b.store.User(t.Context(), "bob")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return berth.Caller{User: user}
+	}
+	bob := addTeam()
+	b.addApp(t, b.admin, "app", simpleAppDef, func(r *ApplicationRequest) { r.Team = "blue" })
+	if _, err := b.Application(t.Context(), bob, "app"); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.RemoveTeam(t.Context(), b.admin, "blue"); err != nil {
+		t.Fatal(err)
+	}
+	_, err := b.SubmitApplication(t.Context(), addTeam(), appRequest("app"))
 	wantError(t, err, berth.NotFound, "Application Not Found")
 }

@@ -14,10 +14,10 @@ type Changes struct {
 	last int64
 }
 
-// topic is what somebody waits for: everything that happens to one job, to the jobs of an owner or of a team, or to every job; or
-// a change of the rights of a user. Exactly one field is set.
+// topic is what somebody waits for: everything that happens to one job, to the jobs of an owner or of a team, or to every job; a
+// change of the rights of a user; or the end of the job whose token somebody holds. Exactly one field is set.
 type topic struct {
-	number              int64
+	number, token       int64
 	owner, team, rights string
 	every               bool
 }
@@ -26,9 +26,14 @@ type topic struct {
 type watch struct {
 	// woken has a value when something happened since the last look; several records may come as one.
 	woken chan struct{}
-	// first is the smallest id that may have to be read at the next look, 0 when nothing is known of any.
-	first int64
-	// revoked says that what the user may do has changed: the watch is to end.
+	news
+}
+
+// news is what a watch knows since its last look.
+type news struct {
+	// first and last are the smallest and the greatest id that may have to be read, 0 when nothing is known of any.
+	first, last int64
+	// revoked says that what the user may do has changed: the watch is to end. It stays.
 	revoked bool
 }
 
@@ -37,23 +42,26 @@ func (c *Changes) Publish(job berth.Job, record berth.Record) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if record.ID != c.last+1 {
-		c.missed(c.last + 1)
+		c.missed(c.last+1, record.ID-1)
 	}
 	c.last = record.ID
 	for _, about := range [...]topic{{number: job.Number}, {owner: job.Owner}, {team: job.Team}, {every: true}} {
 		for w := range c.watches[about] {
-			w.from(record.ID)
+			w.know(record.ID, record.ID)
 			w.wake()
 		}
 	}
+	if job.State.Final() {
+		c.revokeAll(topic{token: job.Number})
+	}
 }
 
-// missed has everybody read from the id on at the next look: nobody told of some records from there on. They may be acts, which
-// concern no job; or events of a commit of which the database could not say whether it happened.
-func (c *Changes) missed(id int64) {
+// missed has everybody read these ids at the next look: nobody told of some of them. They may be acts, which concern no job; or
+// events of a commit of which the database could not say whether it happened.
+func (c *Changes) missed(first, last int64) {
 	for _, watches := range c.watches {
 		for w := range watches {
-			w.from(id)
+			w.know(first, last)
 		}
 	}
 }
@@ -62,10 +70,22 @@ func (c *Changes) missed(id int64) {
 func (c *Changes) revoke(user string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for w := range c.watches[topic{rights: user}] {
+	c.revokeAll(topic{rights: user})
+}
+
+func (c *Changes) revokeAll(about topic) {
+	for w := range c.watches[about] {
 		w.revoked = true
 		w.wake()
 	}
+}
+
+// end revokes one watch.
+func (c *Changes) end(w *watch) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	w.revoked = true
+	w.wake()
 }
 
 // watch begins to wait for the topics. An empty one is that of jobs without a team, which nobody waits for. Call stop when done.
@@ -97,21 +117,23 @@ func (c *Changes) unwatch(w *watch, topics []topic) {
 }
 
 // look returns what is known since the last look.
-func (c *Changes) look(w *watch) (first int64, revoked bool) {
+func (c *Changes) look(w *watch) news {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	select {
 	case <-w.woken: // by what is looked at now
 	default:
 	}
-	first, w.first = w.first, 0
-	return first, w.revoked
+	known := w.news
+	w.first, w.last = 0, 0
+	return known
 }
 
-func (w *watch) from(id int64) {
+func (w *watch) know(first, last int64) {
 	if w.first == 0 {
-		w.first = id
+		w.first = first
 	}
+	w.last = last
 }
 
 func (w *watch) wake() {

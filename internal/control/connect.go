@@ -6,7 +6,6 @@ import (
 
 	"github.com/berth-hpc/berth"
 	"github.com/berth-hpc/berth/internal/agentapi"
-	"github.com/berth-hpc/berth/internal/appdef"
 )
 
 // Connect returns how people get into a running interactive job. It gives the password away, so a key for reading is refused.
@@ -16,6 +15,8 @@ func (s *Service) Connect(ctx context.Context, caller berth.Caller, ref JobRef) 
 	switch {
 	case err != nil:
 		return Connection{}, err
+	case !mayEnter(caller, job):
+		return Connection{}, errNotByToken
 	case !runs(job):
 		return Connection{}, errNotRunning
 	}
@@ -33,23 +34,14 @@ func (s *Service) Connect(ctx context.Context, caller berth.Caller, ref JobRef) 
 	return Connection{Address: answer.Info.Address, Password: run.Password}, nil
 }
 
-// appActions returns the actions of a job's AppDef as it is now; none when the application is gone.
-func (s *Service) appActions(ctx context.Context, job berth.Job) ([]appdef.Action, error) {
+// appActions returns the actions of a job's AppDef as it was when the job was submitted. What its application became since then,
+// perhaps by somebody else, is not run in the job.
+func (s *Service) appActions(ctx context.Context, job berth.Job) ([]berth.Action, error) {
 	if job.Submission.App == "" || job.Submission.HPC != nil {
 		return nil, nil
 	}
-	app, err := s.known(ctx, job.Submission.App)
-	switch {
-	case berth.KindOf(err) == berth.NotFound:
-		return nil, nil
-	case err != nil:
-		return nil, err
-	}
-	definition, err := s.AppDef(app)
-	if err != nil {
-		return nil, err
-	}
-	return definition.Actions, nil
+	run, _, err := s.cfg.Store.Run(ctx, job.Number)
+	return run.Actions, err
 }
 
 // appAction starts an action that the AppDef of a job has and its image has not, which was the refusal.
@@ -67,7 +59,7 @@ func (s *Service) appAction(ctx context.Context, caller berth.Caller, ref JobRef
 		return err
 	}
 	for _, action := range actions {
-		if action.Name == event.Detail && action.Args != "" {
+		if action.Name == event.Detail {
 			request := agentapi.ActionRequest{Name: action.Name, Command: action.Args}
 			_, err := s.order(ctx, caller, ref, agentapi.Request{Action: &request}, event)
 			return err

@@ -55,11 +55,36 @@ func TestActionsOfAnAppDef(t *testing.T) {
 	}
 	wantError(t, b.Action(t.Context(), b.ada, ref, "absent"), berth.Invalid, `Invalid parameter(s): action: "absent" is not one of hello, more`)
 	wantError(t, b.Action(t.Context(), b.reader, ref, "more"), berth.Forbidden, "This key may only read")
+}
+
+// TestActionsAreThoseOfTheSubmission: a job keeps those of its AppDef whatever becomes of the application.
+func TestActionsAreThoseOfTheSubmission(t *testing.T) {
+	b := newBench(t)
+	b.addApp(t, b.ada, "app", appDef(`,"actions":{"more":{"args":"echo more","alt":"Say more"}}`, "", ""))
+	job, run := b.submitApp(t, b.ada, appRequest("app"))
+	if diff := cmp.Diff([]berth.Action{{Name: "more", Args: "echo more", Alt: "Say more"}}, run.Actions); diff != "" {
+		t.Error(diff)
+	}
+	b.start(t, job, "sleep 1000")
+	ref := JobRef{Number: job.Number}
+	change := ApplicationChange{AppDef: []byte(appDef(`,"actions":{"evil":{"args":"echo evil","alt":"Evil"}}`, "", ""))}
+	if _, err := b.ChangeApplication(t.Context(), b.ada, "app", change); err != nil {
+		t.Fatal(err)
+	}
+	check := func() {
+		t.Helper()
+		info, err := b.Info(t.Context(), b.ada, ref)
+		if diff := cmp.Diff(map[string]string{"hello": "Say hello", "more": "Say more"}, info.Actions); diff != "" || err != nil {
+			t.Errorf("%v\n%s", err, diff)
+		}
+		if err := b.Action(t.Context(), b.ada, ref, "more"); err != nil {
+			t.Error(err)
+		}
+		wantError(t, b.Action(t.Context(), b.ada, ref, "evil"), berth.Invalid, "Invalid parameter(s): action: ")
+	}
+	check()
 	if err := b.RemoveApplication(t.Context(), b.ada, "app"); err != nil {
 		t.Fatal(err)
 	}
-	info, err = b.Info(t.Context(), b.ada, ref)
-	if diff := cmp.Diff(map[string]string{"hello": "Say hello"}, info.Actions); diff != "" || err != nil {
-		t.Errorf("%v\n%s", err, diff)
-	}
+	check()
 }

@@ -53,6 +53,7 @@ type UserStore interface {
 // KeyStore keeps API keys by their hashes.
 type KeyStore interface {
 	UserByKey(ctx context.Context, hash string) (berth.User, berth.Key, error)
+	UserByKeyID(ctx context.Context, id string) (berth.User, berth.Key, error)
 	Keys(ctx context.Context, user string) ([]berth.Key, error)
 	AddKey(ctx context.Context, key berth.Key, hash string, act berth.Act) error
 	RevokeKey(ctx context.Context, user, id string, act berth.Act) error
@@ -77,9 +78,9 @@ type MachineStore interface {
 // ApplicationStore keeps the catalogue, and what accounts have set for the applications in it.
 type ApplicationStore interface {
 	Application(ctx context.Context, id string) (berth.Application, error)
-	Applications(ctx context.Context) ([]berth.Application, error)
-	CreateApplication(ctx context.Context, app berth.Application, act berth.Act) error
-	ChangeApplication(ctx context.Context, app berth.Application, act berth.Act) error
+	Applications(ctx context.Context, user berth.User) ([]berth.Application, error)
+	CreateApplication(ctx context.Context, app berth.Application, limit int, act berth.Act) error
+	ChangeApplication(ctx context.Context, app berth.Application, guard store.ApplicationGuard, act berth.Act) error
 	RemoveApplication(ctx context.Context, id string, act berth.Act) error
 	Queue(ctx context.Context, name string) (berth.Queue, error)
 	Queues(ctx context.Context) ([]berth.Queue, error)
@@ -91,7 +92,7 @@ type ApplicationStore interface {
 
 // LogStore keeps what happened.
 type LogStore interface {
-	Events(ctx context.Context, number int64) ([]berth.Record, error)
+	Events(ctx context.Context, number, after int64, limit int) ([]berth.Record, error)
 	Records(ctx context.Context, filter store.RecordFilter) ([]berth.Record, error)
 	LastRecord(ctx context.Context) (int64, error)
 	Audit(ctx context.Context, filter store.AuditFilter) ([]berth.Record, error)
@@ -106,8 +107,8 @@ type ImageChecker interface {
 
 // Outputs reads the output files of jobs.
 type Outputs interface {
-	// Tail returns the last lines of a job's output, all of it for 0. A job without output has an empty one.
-	Tail(number int64, lines int) ([]byte, error)
+	// Tail returns the last lines of a job's output as it is now, all of it for 0. A job without output has an empty one.
+	Tail(number int64, lines int) (io.ReadCloser, error)
 	// Open returns the output from the offset on. With done not nil it goes on until done is closed and everything written before
 	// was read; otherwise it ends at the present end.
 	Open(ctx context.Context, number, offset int64, done <-chan struct{}) (io.ReadCloser, error)
@@ -200,10 +201,14 @@ type Service struct {
 	turns        turns
 	holders      cache[string, holder]
 	machineTypes cache[struct{}, []berth.Machine]
-	local        cache[string, engine.Image]
-	catalogue    cache[string, berth.Application]
-	appdefs      appdefs
-	webs         cache[string, webAddress]
+	// walking holds a value while somebody walks, see walk.
+	walking   chan struct{}
+	local     cache[string, engine.Image]
+	catalogue cache[string, berth.Application]
+	appdefs   appdefs
+	webs      cache[string, webAddress]
+	// reading has a place for each AppDef that is read for a listing, pulls for each image that is pulled for an application.
+	reading, pulls chan struct{}
 }
 
 // New returns a Service. It starts nothing.
@@ -214,7 +219,10 @@ func New(cfg Config) *Service {
 	if cfg.Random == nil {
 		cfg.Random = randomBytes
 	}
-	s := &Service{cfg: cfg}
+	s := &Service{
+		cfg: cfg, walking: make(chan struct{}, 1), reading: make(chan struct{}, maxReading), pulls: make(chan struct{}, maxPulls),
+	}
+	s.catalogue.weigh = func(app berth.Application) int { return len(app.AppDef) }
 	// A token is refused when its job has ended, and not a moment later: it is looked up every time.
 	s.holders.pass = func(h holder) bool { return h.key.Job != 0 }
 	return s

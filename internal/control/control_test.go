@@ -1,6 +1,7 @@
 package control
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -125,7 +126,9 @@ func TestSameRequestSameJob(t *testing.T) {
 		t.Fatal(err)
 	}
 	images.have = "gone by now"
-	again, err := b.Batch(t.Context(), b.ada, req)
+	ada := b.ada
+	ada.User.Billing = false
+	again, err := b.Batch(t.Context(), ada, req)
 	if err != nil || again.Number != first.Number {
 		t.Errorf("the retry is job %d, %v; want %d", again.Number, err, first.Number)
 	}
@@ -200,6 +203,39 @@ func TestImagesAreTheAdministrators(t *testing.T) {
 	wantError(t, err, berth.Forbidden, "Only an administrator")
 	_, err = b.ImportImage(t.Context(), b.admin, strings.NewReader(""), ImportRequest{Rootfs: true}, nil)
 	wantError(t, err, berth.Invalid, "A root filesystem has no name of its own")
+}
+
+// asked counts how often it is asked for an image.
+type asked struct {
+	localImages
+	times int
+}
+
+func (a *asked) Image(ctx context.Context, ref string) (engine.Image, error) {
+	a.times++
+	return a.localImages.Image(ctx, ref)
+}
+
+func (*asked) Pull(context.Context, string, engine.Credentials, engine.Progress) error { return nil }
+
+// TestAPulledImageIsLookedAtAgain: what was known of it is old.
+func TestAPulledImageIsLookedAtAgain(t *testing.T) {
+	images := &asked{localImages: localImages{have: localImage}}
+	b := newBench(t, func(c *Config) {
+		now := time.Now()
+		c.Images, c.Now = images, func() time.Time { return now }
+	})
+	b.submit(t)
+	if b.submit(t); images.times != 1 {
+		t.Errorf("asked %d times for two jobs", images.times)
+	}
+	if _, err := b.PullImage(t.Context(), b.admin, "local/x", "", nil); err != nil {
+		t.Fatal(err)
+	}
+	before := images.times
+	if b.submit(t); images.times != before+1 {
+		t.Error("a job was checked with what was known before the pull")
+	}
 }
 
 func TestMachines(t *testing.T) {

@@ -130,7 +130,7 @@ func (b *bench) accounts(t *testing.T) {
 	act := berth.Act{Kind: berth.ActUserAdded, By: berth.ByServer}
 	create := func(user berth.User) {
 		t.Helper()
-		user.Billing = true
+		user.Billing, act.Subject = true, user.Name
 		err := b.store.CreateUser(t.Context(), store.NewUser{
 			User: user, Key: berth.Key{ID: user.Name}, KeyHash: HashKey("key of " + user.Name),
 			Vaults: []berth.Vault{{Name: "data", Owner: user.Name, Kind: berth.VaultFile, Path: "/vaults/" + user.Name}},
@@ -155,7 +155,7 @@ func (b *bench) accounts(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		*caller = berth.Caller{User: user, From: "192.0.2.7"}
+		*caller = berth.Caller{User: user, KeyID: name, From: "192.0.2.7"}
 	}
 	b.reader, b.readerRoot = b.ada, b.admin
 	b.reader.ReadOnly, b.readerRoot.ReadOnly = true, true

@@ -40,6 +40,7 @@ func (s *Service) buildHPC(ctx context.Context, caller berth.Caller, req BatchRe
 	if sub.Machine.Type, err = s.hpcMachine(ctx, sub, queue); err != nil {
 		return draft{}, err
 	}
+	sub.AppPrice = app.Price
 	d := draft{sub: sub, application: app.ID, command: berth.HPCCommand, image: app.Image}
 	if err := s.place(ctx, caller, &d); err != nil {
 		return draft{}, err
@@ -50,6 +51,7 @@ func (s *Service) buildHPC(ctx context.Context, caller berth.Caller, req BatchRe
 	if d.run, err = s.hpcRun(*sub.HPC); err != nil {
 		return draft{}, err
 	}
+	d.sub.HPC = withoutSecrets(*sub.HPC)
 	return d, s.checkImage(ctx, d.image, req.PullSecret)
 }
 
@@ -154,6 +156,18 @@ func (s *Service) hpcRun(hpc berth.HPC) (*berth.Run, error) {
 		Files:    []berth.File{{Path: jobScriptPath, Data: script, Executable: true}},
 		Password: s.randomText(passwordLength), Random: s.randomText(randomLength),
 	}, nil
+}
+
+// withoutSecrets is a script as it is kept with the job and shown again. Clients may send their whole environment: what is not about
+// the batch system is nobody's business, only the run has its value.
+func withoutSecrets(hpc berth.HPC) *berth.HPC {
+	hpc.Envs = maps.Clone(hpc.Envs)
+	for name := range hpc.Envs {
+		if !slices.ContainsFunc([]string{"SLURM_", "SGE_", "JOB_"}, func(prefix string) bool { return strings.HasPrefix(name, prefix) }) {
+			hpc.Envs[name] = "***"
+		}
+	}
+	return &hpc
 }
 
 // checkEnvs refuses what can be no environment.

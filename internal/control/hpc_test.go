@@ -63,6 +63,29 @@ func TestSubmitHPC(t *testing.T) {
 	}
 }
 
+// TestEnvironmentOfAScriptIsNotShown: the script gets all of it; the job and the answer tell what is about the batch system.
+func TestEnvironmentOfAScriptIsNotShown(t *testing.T) {
+	b := hpcBench(t)
+	req := hpcRequest("work")
+	sent := map[string]string{"SLURM_A": "1", "SGE_A": "2", "JOB_ID": "3", "AWS_SECRET": "secret", "MY_SLURM_A": "secret"}
+	req.Submission.HPC.Envs = maps.Clone(sent)
+	job, run := b.submitApp(t, b.ada, req)
+	if diff := cmp.Diff(sent, run.Env); diff != "" {
+		t.Errorf("run (-want +got):\n%s", diff)
+	}
+	want := map[string]string{"SLURM_A": "1", "SGE_A": "2", "JOB_ID": "3", "AWS_SECRET": "***", "MY_SLURM_A": "***"}
+	if diff := cmp.Diff(want, job.Submission.HPC.Envs); diff != "" {
+		t.Errorf("answer (-want +got):\n%s", diff)
+	}
+	stored, err := b.store.Job(t.Context(), job.Number)
+	if diff := cmp.Diff(want, stored.Submission.HPC.Envs); diff != "" || err != nil {
+		t.Errorf("job: %v (-want +got):\n%s", err, diff)
+	}
+	if diff := cmp.Diff(sent, req.Submission.HPC.Envs); diff != "" {
+		t.Errorf("the request has changed:\n%s", diff)
+	}
+}
+
 func TestHPCDetails(t *testing.T) {
 	b := hpcBench(t)
 	req := hpcRequest("")

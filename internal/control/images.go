@@ -47,7 +47,9 @@ func (s *Service) importArchive(
 	return []engine.Image{img}, err
 }
 
-// imagesChanged records what was done to images. It was done: it is recorded also when who asked has gone.
+// imagesChanged records what was done to images. It was done: it is recorded also when who asked has gone. No transaction spans the
+// store and the engine: a crash right before leaves an image of which the log knows nothing. That is better than a log of what was
+// not done, and asking again records it.
 func (s *Service) imagesChanged(ctx context.Context, caller berth.Caller, kind berth.ActKind, images ...engine.Image) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeWithin)
 	defer cancel()
@@ -70,10 +72,18 @@ func (s *Service) PullImage(
 	if err != nil {
 		return engine.Image{}, err
 	}
+	return s.pull(ctx, caller, ref, pullSecret, progress)
+}
+
+// pull brings an image, whoever asks, and records that.
+func (s *Service) pull(
+	ctx context.Context, caller berth.Caller, ref, pullSecret string, progress engine.Progress,
+) (engine.Image, error) {
 	credentials, err := image.Credentials(pullSecret, ref)
 	if err != nil {
 		return engine.Image{}, &berth.Error{Kind: berth.Invalid, Msg: "Invalid pull secret", Detail: err.Error()}
 	}
+	defer s.local.forget()
 	if err := s.cfg.Images.Pull(ctx, ref, credentials, progress); err != nil {
 		return engine.Image{}, imageError(err)
 	}

@@ -26,8 +26,11 @@ func (s *Service) Job(ctx context.Context, caller berth.Caller, ref JobRef) (ber
 	if err != nil {
 		return berth.Job{}, err
 	}
-	if !caller.MaySee(job) {
+	switch {
+	case !caller.MaySee(job):
 		return berth.Job{}, &berth.Error{Kind: berth.NotFound, Msg: msgNotFound}
+	case ref.Name != "" && ref.Name != job.Name: // only now: the name of a stranger's job is not to be guessed
+		return berth.Job{}, &berth.Error{Kind: berth.Invalid, Msg: msgBadRequest, Detail: "name and number are of different jobs"}
 	}
 	return job, nil
 }
@@ -55,8 +58,6 @@ func (s *Service) find(ctx context.Context, ref JobRef) (job berth.Job, err erro
 		return berth.Job{}, &berth.Error{Kind: berth.NotFound, Msg: msgNotFound, Err: err}
 	case err != nil:
 		return berth.Job{}, err
-	case ref.Name != "" && ref.Name != job.Name:
-		return berth.Job{}, &berth.Error{Kind: berth.Invalid, Msg: msgBadRequest, Detail: "name and number are of different jobs"}
 	}
 	return job, nil
 }
@@ -108,7 +109,7 @@ func statesWhere(keep func(berth.State) bool) []berth.State {
 	return states
 }
 
-// Wait returns the job when it has ended, or as it is when ctx ends first or the caller's rights change.
+// Wait returns the job when it has ended, or as it is when ctx ends first, the caller's rights change or its key ends.
 func (s *Service) Wait(ctx context.Context, caller berth.Caller, ref JobRef) (berth.Job, error) {
 	job, err := s.Job(ctx, caller, ref)
 	if err != nil {
@@ -122,11 +123,17 @@ func (s *Service) Wait(ctx context.Context, caller berth.Caller, ref JobRef) (be
 }
 
 // waitUntil returns the job when it is as wanted, or as it is when ctx ends first. errRevoked when the caller's rights change
-// meanwhile.
+// meanwhile or its key ends.
 func (s *Service) waitUntil(
 	ctx context.Context, caller berth.Caller, job berth.Job, wanted func(berth.Job) bool,
 ) (berth.Job, error) {
-	w, stop := s.cfg.Changes.watch(topic{number: job.Number}, topic{rights: caller.User.Name})
+	w, stop, err := s.watch(ctx, caller, topic{number: job.Number})
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return job, nil
+	case err != nil:
+		return berth.Job{}, err
+	}
 	defer stop()
 	for {
 		// Read after watch: a change in between is seen here or wakes the select.
@@ -143,7 +150,7 @@ func (s *Service) waitUntil(
 		}
 		select {
 		case <-w.woken:
-			if _, revoked := s.cfg.Changes.look(w); revoked {
+			if s.cfg.Changes.look(w).revoked {
 				return berth.Job{}, errRevoked
 			}
 		case <-ctx.Done():

@@ -101,13 +101,13 @@ func TestTailAndOutputByState(t *testing.T) {
 	wantError(t, err, berth.NotFound, "Running job is not found")
 	b.apply(t, job.Number, berth.EventPlaced, berth.EventStarted)
 	b.write(t, job.Number, "one\ntwo\n")
-	if got, err := b.Tail(t.Context(), b.ada, ref, 1); err != nil || string(got) != "two\n" {
+	if got, err := readAll(b.Tail(t.Context(), b.ada, ref, 1)); err != nil || got != "two\n" {
 		t.Errorf("tail %q, %v", got, err)
 	}
 	_, err = b.Output(t.Context(), b.ada, ref, 0)
 	wantError(t, err, berth.NotFound, "Finished job is not found")
 	b.apply(t, job.Number, berth.EventEnded)
-	if got, err := b.Output(t.Context(), b.ada, ref, 0); err != nil || string(got) != "one\ntwo\n" {
+	if got, err := readAll(b.Output(t.Context(), b.ada, ref, 0)); err != nil || got != "one\ntwo\n" {
 		t.Errorf("output %q, %v", got, err)
 	}
 	_, err = b.Tail(t.Context(), b.ada, ref, 1)

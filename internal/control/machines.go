@@ -47,7 +47,7 @@ func (s *Service) SetMachine(ctx context.Context, caller berth.Caller, machine b
 	return nil
 }
 
-// RemoveMachine removes a machine type. Administrators only. Jobs that were submitted before run all the same.
+// RemoveMachine removes a machine type. Administrators only. Conflict while a queue has it. Jobs that were submitted before run all the same.
 func (s *Service) RemoveMachine(ctx context.Context, caller berth.Caller, name string) error {
 	if err := administers(caller); err != nil {
 		return err

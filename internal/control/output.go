@@ -2,15 +2,15 @@ package control
 
 import (
 	"context"
-	"errors"
 	"io"
+	"sync"
 
 	"github.com/berth-hpc/berth"
 )
 
-// Tail returns the last lines of a running job's output as they are on disk, all of it for 0. NotFound "Running job is not found"
-// for a job that does not run.
-func (s *Service) Tail(ctx context.Context, caller berth.Caller, ref JobRef, lines int) ([]byte, error) {
+// Tail returns the last lines of a running job's output as they are on disk now, all of it for 0; the caller closes it. NotFound
+// "Running job is not found" for a job that does not run.
+func (s *Service) Tail(ctx context.Context, caller berth.Caller, ref JobRef, lines int) (io.ReadCloser, error) {
 	job, err := s.Job(ctx, caller, ref)
 	if err != nil {
 		return nil, err
@@ -21,9 +21,9 @@ func (s *Service) Tail(ctx context.Context, caller berth.Caller, ref JobRef, lin
 	return s.cfg.Outputs.Tail(job.Number, lines)
 }
 
-// Output returns the last lines of an ended job's output as they are on disk, all of it for 0. NotFound "Finished job is not
+// Output returns the last lines of an ended job's output, all of it for 0; the caller closes it. NotFound "Finished job is not
 // found" for a job that has not ended.
-func (s *Service) Output(ctx context.Context, caller berth.Caller, ref JobRef, lines int) ([]byte, error) {
+func (s *Service) Output(ctx context.Context, caller berth.Caller, ref JobRef, lines int) (io.ReadCloser, error) {
 	job, err := s.Job(ctx, caller, ref)
 	if err != nil {
 		return nil, err
@@ -35,7 +35,8 @@ func (s *Service) Output(ctx context.Context, caller berth.Caller, ref JobRef, l
 }
 
 // OpenOutput returns the bytes of the output from the offset on, in any state. With follow it goes on until the job has ended
-// and everything was read. The caller closes it; it also ends with ctx.
+// and everything was read. The caller closes it; it also ends, with an error, with ctx, when the caller's rights change and when
+// it is no longer known whether the job has ended.
 func (s *Service) OpenOutput(ctx context.Context, caller berth.Caller, ref JobRef, offset int64, follow bool) (io.ReadCloser, error) {
 	job, err := s.Job(ctx, caller, ref)
 	if err != nil {
@@ -44,19 +45,20 @@ func (s *Service) OpenOutput(ctx context.Context, caller berth.Caller, ref JobRe
 	if !follow || job.State.Final() {
 		return s.cfg.Outputs.Open(ctx, job.Number, offset, nil)
 	}
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel := context.WithCancelCause(ctx)
 	return &follower{ctx: ctx, cancel: cancel, service: s, caller: caller, job: job, offset: offset}, nil
 }
 
 // follower reads an output that may not be there yet: it opens it at the first Read.
 type follower struct {
 	ctx     context.Context
-	cancel  context.CancelFunc
+	cancel  context.CancelCauseFunc
 	service *Service
 	caller  berth.Caller
 	job     berth.Job
 	offset  int64
 	file    io.ReadCloser
+	waiter  sync.WaitGroup
 }
 
 func (f *follower) Read(p []byte) (int, error) {
@@ -76,23 +78,26 @@ func (f *follower) open() error {
 	if err != nil {
 		return err
 	}
-	if err := f.ctx.Err(); err != nil {
-		return err
+	if f.ctx.Err() != nil {
+		return context.Cause(f.ctx)
 	}
 	done := make(chan struct{})
-	go func() {
-		defer close(done) // also when the job cannot be read: the reader then ends at what is there
-		_, err := f.service.waitUntil(f.ctx, f.caller, job, func(job berth.Job) bool { return job.State.Final() })
-		if errors.Is(err, errRevoked) {
-			f.cancel()
+	f.waiter.Go(func() {
+		job, err := f.service.waitUntil(f.ctx, f.caller, job, func(job berth.Job) bool { return job.State.Final() })
+		switch {
+		case err != nil:
+			f.cancel(err) // an end of the output would look like an end of the job
+		case job.State.Final():
+			close(done)
 		}
-	}()
+	})
 	f.file, err = f.service.cfg.Outputs.Open(f.ctx, job.Number, f.offset, done)
 	return err
 }
 
 func (f *follower) Close() error {
-	f.cancel()
+	f.cancel(nil)
+	f.waiter.Wait()
 	if f.file == nil {
 		return nil
 	}

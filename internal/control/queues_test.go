@@ -55,7 +55,7 @@ func TestVariablesOfAccounts(t *testing.T) {
 	if err != nil || strings.Contains(asJSON(t, acts), "1055@host") {
 		t.Errorf("the log holds the value of a variable (%v)", err)
 	}
-	for _, caller := range []berth.Caller{b.ada, b.reader, b.admin} {
+	for _, caller := range []berth.Caller{b.ada, b.admin} {
 		got, err := b.Variables(t.Context(), caller, "ada")
 		if diff := cmp.Diff(map[string]string{"LICENSE_1": "1055@host"}, got); diff != "" || err != nil {
 			t.Errorf("%v\n%s", err, diff)
@@ -64,6 +64,10 @@ func TestVariablesOfAccounts(t *testing.T) {
 	for _, caller := range []berth.Caller{b.bob, b.paul, b.tess} {
 		_, err := b.Variables(t.Context(), caller, "ada")
 		wantError(t, err, berth.NotFound, "User not found")
+	}
+	for _, caller := range []berth.Caller{b.reader, b.readerRoot} {
+		_, err := b.Variables(t.Context(), caller, "ada")
+		wantError(t, err, berth.Forbidden, "This key may only read")
 	}
 	_, err = b.Variables(t.Context(), b.admin, "nobody")
 	wantError(t, err, berth.NotFound, "User not found")

@@ -77,8 +77,10 @@ type NodeMetrics struct {
 // Explanation is what happened to a job, and why it waits.
 type Explanation struct {
 	Job berth.Job
-	// Records are in the order in which they were stored, the submission first.
+	// Records are in the order in which they were stored, the submission first. Of a long history the first hundred and the last
+	// nine hundred are there, and LeftOut are missing between them.
 	Records []berth.Record
+	LeftOut int64
 	// Forecast is set for a queued job.
 	Forecast *berth.Forecast
 }

@@ -25,7 +25,7 @@ const (
 
 const (
 	// answerWithin is how long an agent may take; a program of the image may have to make the answer.
-	answerWithin = 10 * time.Second
+	answerWithin = agentapi.AnswerWithin
 	// storeWithin is how long it may take to store what was done already.
 	storeWithin = 10 * time.Second
 	// listensWithin is how long after its start a job is asked again when its command does not run yet, and firstAgain and
@@ -47,7 +47,7 @@ func invalid(field, format string, args ...any) error {
 }
 
 // Signal sends a signal to the application of a running job and returns when it was delivered and that is on disk. After an error
-// of another kind than Invalid, NotFound or Forbidden it may have been delivered; sending it again is up to the caller.
+// of another kind than Invalid, NotFound, Forbidden or LimitReached it may have been delivered; sending it again is up to the caller.
 func (s *Service) Signal(ctx context.Context, caller berth.Caller, ref JobRef, signal int) (Signaled, error) {
 	if signal < 1 || signal > berth.LastSignal {
 		return Signaled{}, invalid("signal", "%d is not within 1 to %d", signal, berth.LastSignal)
@@ -67,6 +67,9 @@ func (s *Service) Signal(ctx context.Context, caller berth.Caller, ref JobRef, s
 // Action starts an action of a running job, one of the image or else of the AppDef, and returns when it was started and that is on disk. For errors see
 // Signal.
 func (s *Service) Action(ctx context.Context, caller berth.Caller, ref JobRef, name string) error {
+	if len(name) > agentapi.MaxActionName {
+		return invalid("action", "%d bytes were sent, at most %d are allowed", len(name), agentapi.MaxActionName)
+	}
 	event := s.event(caller, berth.EventActionRequested)
 	event.Detail = name
 	_, err := s.order(ctx, caller, ref, agentapi.Request{Action: &agentapi.ActionRequest{Name: name}}, event)
@@ -89,12 +92,17 @@ func (s *Service) Action(ctx context.Context, caller berth.Caller, ref JobRef, n
 	}
 }
 
-// Info returns what a running job says about itself.
+// Info returns what a running job says about itself. LimitReached when too many ask this job at a time.
 func (s *Service) Info(ctx context.Context, caller berth.Caller, ref JobRef) (JobInfo, error) {
 	job, err := s.Job(ctx, caller, ref)
 	if err != nil {
 		return JobInfo{}, err
 	}
+	done, err := s.turns.take(ctx, queue{number: job.Number, asks: true})
+	if err != nil {
+		return JobInfo{}, unanswered(err, msgNoAnswer)
+	}
+	defer done()
 	answer, err := s.ask(ctx, job, agentapi.Request{Info: &agentapi.InfoRequest{}})
 	if err != nil {
 		return JobInfo{}, unanswered(err, msgNoAnswer)
@@ -145,10 +153,12 @@ func (s *Service) order(
 	switch {
 	case err != nil:
 		return agentapi.Answer{}, err
+	case req.Action != nil && !mayEnter(caller, job):
+		return agentapi.Answer{}, errNotByToken
 	case !runs(job):
 		return agentapi.Answer{}, errNotRunning
 	}
-	done, err := s.turns.take(ctx, job.Number)
+	done, err := s.turns.take(ctx, queue{number: job.Number})
 	if err != nil {
 		return agentapi.Answer{}, err
 	}

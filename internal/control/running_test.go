@@ -3,6 +3,7 @@ package control
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -104,6 +105,8 @@ func TestAction(t *testing.T) {
 	}
 	err := b.Action(t.Context(), b.ada, ref, "bye")
 	wantError(t, err, berth.Invalid, `Invalid parameter(s): action: "bye" is not one of hello`)
+	err = b.Action(t.Context(), b.ada, ref, strings.Repeat("x", 257))
+	wantError(t, err, berth.Invalid, "Invalid parameter(s): action: 257 bytes were sent, at most 256 are allowed")
 }
 
 func TestInfoAndMetrics(t *testing.T) {
@@ -266,7 +269,7 @@ func TestOrdersGoOneAfterTheOther(t *testing.T) {
 		})
 	})
 	ref := b.run(t, "sleep 1000")
-	const orders = 20
+	const orders = 1 + maxWaiting
 	done := make(chan error, orders)
 	for range orders {
 		go func() { done <- second(b.Signal(t.Context(), b.ada, ref, 23)) }()
@@ -276,7 +279,46 @@ func TestOrdersGoOneAfterTheOther(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if most.Load() != 1 || len(b.turns.jobs) != 0 {
-		t.Errorf("%d orders at a time, %d jobs remembered", most.Load(), len(b.turns.jobs))
+	if most.Load() != 1 || len(b.turns.queues) != 0 {
+		t.Errorf("%d orders at a time, %d queues remembered", most.Load(), len(b.turns.queues))
 	}
+}
+
+// TestOneJobIsNotAskedByEverybody: while its agent does not answer, few wait for it, and none of them for long.
+func TestOneJobIsNotAskedByEverybody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ada := berth.Caller{User: berth.User{Name: "ada"}}
+		for name, tt := range map[string]struct {
+			ask  func(*Service) error
+			text string
+		}{
+			"signal": {func(s *Service) error { return second(s.Signal(t.Context(), ada, JobRef{Number: 1}, 15)) }, "Signal not delivered"},
+			"action": {func(s *Service) error { return s.Action(t.Context(), ada, JobRef{Number: 1}, "x") }, "Action not started"},
+			"info":   {func(s *Service) error { return second(s.Info(t.Context(), ada, JobRef{Number: 1})) }, "The job does not answer"},
+		} {
+			answer := make(chan struct{})
+			s := New(Config{Store: oneJob{}, Changes: &Changes{}, Agents: agents(
+				func(context.Context, string, agentapi.Request) (agentapi.Answer, error) {
+					<-answer // longer than an agent may
+					return agentapi.Answer{}, errors.New("no answer")
+				})})
+			began, done := time.Now(), make(chan error, 1+maxWaiting)
+			for range cap(done) {
+				go func() { done <- tt.ask(s) }()
+			}
+			synctest.Wait()
+			wantError(t, tt.ask(s), berth.LimitReached, "Too many requests for this job")
+			for range maxWaiting {
+				wantError(t, <-done, berth.Unavailable, tt.text)
+			}
+			if took := time.Since(began); took != answerWithin {
+				t.Errorf("%s: they waited for %s", name, took)
+			}
+			close(answer)
+			wantError(t, <-done, berth.Unavailable, tt.text)
+			if len(s.turns.queues) != 0 {
+				t.Errorf("%s: %d queues remembered", name, len(s.turns.queues))
+			}
+		}
+	})
 }

@@ -34,16 +34,16 @@ func (s *Service) submit(
 	if caller.ReadOnly {
 		return berth.Job{}, errReadOnly
 	}
-	if !caller.User.MaySubmit() {
-		return berth.Job{}, &berth.Error{Kind: berth.Unauthenticated, Msg: msgNoBilling}
-	}
 	key := store.Idempotency{Key: req.IdempotencyKey, Hash: req.RequestHash}
 	if key.Key != "" && !req.Submission.NoSubmit {
-		// Before the checks: what was accepted once is answered again, even when its image is gone by now.
+		// Before the checks: what was accepted once is answered again, even when its image is gone or the billing is off by now.
 		job, found, err := s.cfg.Store.JobByIdempotencyKey(ctx, caller.User.Name, key)
 		if err != nil || found {
 			return job, storing(err)
 		}
+	}
+	if !caller.User.MaySubmit() {
+		return berth.Job{}, &berth.Error{Kind: berth.Unauthenticated, Msg: msgNoBilling}
 	}
 	d, err := build(ctx, caller, req)
 	if err != nil {

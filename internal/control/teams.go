@@ -55,7 +55,8 @@ func (s *Service) ChangeTeam(ctx context.Context, caller berth.Caller, team bert
 	return nil
 }
 
-// RemoveTeam removes a team that has no other member than its payer. Administrators only. Its jobs keep its name.
+// RemoveTeam removes a team that has no other member than its payer. Administrators only. Its jobs keep its name, its applications
+// belong to no team then.
 func (s *Service) RemoveTeam(ctx context.Context, caller berth.Caller, name string) error {
 	if err := administers(caller); err != nil {
 		return err
@@ -68,6 +69,7 @@ func (s *Service) RemoveTeam(ctx context.Context, caller berth.Caller, name stri
 		return named(err, msgNoTeam)
 	}
 	s.teamChanged(before.Payer)
+	s.catalogue.forget()
 	return nil
 }
 

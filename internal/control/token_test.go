@@ -25,7 +25,9 @@ func TestTokenOfAJob(t *testing.T) {
 		t.Error(diff)
 	}
 	caller, err := b.Authenticate(t.Context(), "root", run.Token, "192.0.2.9")
-	want := berth.Caller{User: berth.User{Name: "root", Billing: true}, Job: job.Number, From: "192.0.2.9"}
+	want := berth.Caller{
+		User: berth.User{Name: "root", Billing: true}, KeyID: caller.KeyID, Job: job.Number, From: "192.0.2.9",
+	}
 	if diff := cmp.Diff(want, caller); diff != "" || err != nil {
 		t.Errorf("%v %s", err, diff)
 	}
@@ -39,7 +41,10 @@ func TestTokenOfAJob(t *testing.T) {
 	if err := b.Terminate(t.Context(), caller, JobRef{Number: next.Number}); err != nil {
 		t.Error("the token does not end a job of its user:", err)
 	}
+	stream := b.stream(t, caller, EventsFilter{After: -1})
 	b.apply(t, job.Number, berth.EventTerminateRequested)
+	_, err = stream.Next(t.Context())
+	wantError(t, err, berth.Unavailable, "The account was changed or the key has ended")
 	_, err = b.Authenticate(t.Context(), "root", run.Token, "192.0.2.9")
 	wantError(t, err, berth.Unauthenticated, "Unauthorized")
 }

@@ -15,11 +15,14 @@ const (
 	maxValue       = 4096
 )
 
-// Variables returns the variables of an account: one's own, or any for administrators.
+// Variables returns the variables of an account: one's own, or any for administrators. Their values may be secrets, so a key for
+// reading is refused.
 func (s *Service) Variables(ctx context.Context, caller berth.Caller, user string) (map[string]string, error) {
 	switch {
 	case caller.Job != 0:
 		return nil, errNotByToken
+	case caller.ReadOnly:
+		return nil, errReadOnly
 	case caller.User.Admin:
 		if _, err := s.cfg.Store.User(ctx, user); err != nil {
 			return nil, named(err, msgNoUser)
@@ -50,8 +53,11 @@ func (s *Service) SetVariable(ctx context.Context, caller berth.Caller, user, na
 	return named(err, msgNoUser)
 }
 
-// accountVariables returns those variables that an application wants to see: the caller's own, or the payer's where it is inherited.
-func (s *Service) accountVariables(ctx context.Context, caller berth.Caller, wanted []appdef.Variable) ([]berth.Setting, error) {
+// accountVariables returns those variables that an application wants to see: the caller's own, or the payer's where it is inherited
+// and the application may see them.
+func (s *Service) accountVariables(
+	ctx context.Context, caller berth.Caller, app berth.Application, wanted []appdef.Variable,
+) ([]berth.Setting, error) {
 	if len(wanted) == 0 {
 		return nil, nil
 	}
@@ -62,7 +68,7 @@ func (s *Service) accountVariables(ctx context.Context, caller berth.Caller, wan
 	payers := map[string]string{}
 	inherits := func(v appdef.Variable) bool { return v.Inherit && own[v.Key] == "" }
 	if payer := caller.User.Payer; payer != "" && payer != caller.User.Name && slices.ContainsFunc(wanted, inherits) {
-		if payers, err = s.variablesOf(ctx, payer); err != nil {
+		if payers, err = s.payersVariables(ctx, payer, app); err != nil {
 			return nil, err
 		}
 	}
@@ -84,6 +90,22 @@ func (s *Service) accountVariables(ctx context.Context, caller berth.Caller, wan
 		return nil, malformed("user", "the application needs variables that your account does not have: "+strings.Join(missing, ", "))
 	}
 	return settings, nil
+}
+
+// payersVariables returns the variables of a payer, none when neither the payer nor an administrator answers for the application:
+// whoever of the team made it could read them in its jobs.
+func (s *Service) payersVariables(ctx context.Context, payer string, app berth.Application) (map[string]string, error) {
+	if app.Certified || app.Owner == payer {
+		return s.variablesOf(ctx, payer)
+	}
+	owner, err := s.cfg.Store.User(ctx, app.Owner)
+	switch {
+	case berth.KindOf(err) == berth.NotFound || err == nil && !owner.Admin:
+		return nil, nil
+	case err != nil:
+		return nil, &berth.Error{Kind: berth.Unsupported, Msg: msgNoVariables, Err: err}
+	}
+	return s.variablesOf(ctx, payer)
 }
 
 func (s *Service) variablesOf(ctx context.Context, user string) (map[string]string, error) {

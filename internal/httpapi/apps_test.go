@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"errors"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -62,6 +63,33 @@ func TestUnreadableAppDef(t *testing.T) {
 	}
 	if log := a.log.String(); !strings.Contains(log, "application=my-app_1") {
 		t.Errorf("the log says: %s", log)
+	}
+}
+
+// TestAppsGoAwayWhileListed checks what a listing does when an entry cannot be had any more, or not now.
+func TestAppsGoAwayWhileListed(t *testing.T) {
+	a := newTestAPI(t)
+	a.fail["Definition of my-app_1"] = errNoApplication
+	if got := a.get("/jarvice/apps?" + asAda); got.status != http.StatusOK || !strings.HasPrefix(got.body, `{"openfoam":{"id":"openfoam",`) {
+		t.Errorf("the first one: status %d: %s", got.status, got.body)
+	}
+	a.fail["Definition of openfoam"] = errNoApplication
+	if got := a.get("/jarvice/apps?" + asAda); got.status != http.StatusOK || got.body != "{}" {
+		t.Errorf("both: status %d: %s", got.status, got.body)
+	}
+	a.fail["Definition of my-app_1"], a.fail["Definition of openfoam"] = nil, berth.Errorf(berth.Unavailable, "The database cannot answer now")
+	if got := a.get("/jarvice/apps?" + asAda); got.status != 503 || got.errorText(t) != "The database cannot answer now" {
+		t.Errorf("not now: status %d: %s", got.status, got.body)
+	}
+	// What has begun to go out is broken off, so that nobody takes it for a whole answer.
+	a.apps[0].AppDef = strings.Replace(testAppDef, `"author":"a"`, `"author":"`+strings.Repeat("a", 1<<20)+`"`, 1)
+	resp, err := http.DefaultClient.Do(a.request(http.MethodGet, "/jarvice/apps?"+asAda, nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if body, err := io.ReadAll(resp.Body); err == nil {
+		t.Errorf("later: status %d, %d bytes and no error", resp.StatusCode, len(body))
 	}
 }
 
@@ -219,6 +247,7 @@ func TestOwnApps(t *testing.T) {
 		{"GET", "/v1/apps/nope", "", 404, `{"error":"Application Not Found"}`},
 		{"POST", "/v1/apps", `{"id":"a","image":"local/x:latest","price":1.5}`, 200, `{"app":` + app("a", added, "1.5", false) + warned},
 		{"POST", "/v1/apps", `{"id":"openfoam","image":"x"}`, 409, `{"error":"There is an application openfoam already"}`},
+		{"POST", "/v1/apps", `{"id":"one-more","image":"x"}`, 429, `{"error":"You have too many applications: 100"}`},
 		{"POST", "/v1/apps", `{"id":"a","image":"x","public":true}`, 403, `{"error":"Only an administrator may make an application public or certify it"}`},
 		{"PATCH", "/v1/apps/my-app_1", `{"team":"","certified":false}`, 200, `{"app":` + app("my-app_1", image, "0.25", false) + warned},
 		{"PATCH", "/v1/apps/nope", `{"price":2}`, 404, `{"error":"Application Not Found"}`},

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -14,6 +15,13 @@ import (
 // maxDrained bounds what is read and thrown away of a body that is not wanted. A client that is still sending would see a broken
 // connection instead of the answer.
 const maxDrained = 64 << 20
+
+const (
+	// maxAhead bounds the room that is made for a body before it comes, in bytes.
+	maxAhead = 64 << 10
+	// freeBody is what a body may have, in bytes, however much the others have: small requests are answered under any load.
+	freeBody = 4 << 10
+)
 
 // stallLimit is how long a client may take to accept or to send a piece before it counts as gone.
 const stallLimit = time.Minute
@@ -34,7 +42,8 @@ func (c *call) clearWriteDeadline() {
 	_ = http.NewResponseController(c.w).SetWriteDeadline(time.Time{})
 }
 
-// readBody reads a whole body of at most limit bytes. It must come within the deadline that every request begins with.
+// readBody reads a whole body of at most limit bytes. It must come within the deadline that every request begins with. Meanwhile
+// the request has no place.
 func (c *call) readBody(limit int64) ([]byte, error) {
 	if c.r.ContentLength > limit {
 		return nil, tooLarge(limit)
@@ -42,32 +51,66 @@ func (c *call) readBody(limit int64) ([]byte, error) {
 	if !c.hasBody() {
 		return nil, nil
 	}
+	c.stepAside()
 	var buf bytes.Buffer
-	if c.r.ContentLength > 0 {
-		buf.Grow(int(c.r.ContentLength) + bytes.MinRead) // so that ReadFrom need not grow it to see the end
-	}
+	// What the header says may never come, so there is room for little of it. With MinRead, ReadFrom need not grow it to see the end.
+	buf.Grow(int(min(max(0, c.r.ContentLength), maxAhead)) + bytes.MinRead)
 	// Without the ResponseWriter: it would close the connection before the answer was read.
-	_, err := buf.ReadFrom(http.MaxBytesReader(nil, c.r.Body, limit))
-	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+	_, err := buf.ReadFrom(&metered{call: c, body: http.MaxBytesReader(nil, c.r.Body, limit)})
+	switch _, tooLong := errors.AsType[*http.MaxBytesError](err); {
+	case tooLong:
 		return nil, tooLarge(limit)
-	}
-	if err != nil {
+	case berth.KindOf(err) == berth.Unavailable:
+		return nil, err
+	case err != nil:
 		return nil, &berth.Error{Kind: c.route.texts.bodyLostKind, Msg: c.route.texts.bodyLost, Err: err}
 	}
 	c.clearReadDeadline() // from now on only the end of the connection is awaited
-	return buf.Bytes(), nil
+	return buf.Bytes(), c.server.enter(c.r.Context(), c)
+}
+
+// metered is a body that is held in memory: beyond what every connection costs, all of them together may have so many bytes.
+type metered struct {
+	call *call
+	body io.Reader
+	read int64
+}
+
+func (m *metered) Read(p []byte) (int, error) {
+	n, err := m.body.Read(p)
+	m.read += int64(n)
+	if due := m.read - freeBody - m.call.held; due > 0 {
+		if err := m.call.hold(due); err != nil {
+			return n, err
+		}
+	}
+	return n, err
+}
+
+// hold waits for memory for some more bytes of the body. It counts when they have come: clients that send nothing hold nothing.
+func (c *call) hold(bytes int64) error {
+	ctx, cancel := context.WithTimeout(c.r.Context(), c.server.cfg.Patience)
+	defer cancel()
+	if c.server.bodies.Acquire(ctx, bytes) != nil {
+		c.server.ordinary.refused.Inc()
+		return busy("too many large requests at a time, try again")
+	}
+	c.held += bytes
+	return nil
 }
 
 func tooLarge(limit int64) error {
 	return &berth.Error{Kind: berth.TooLarge, Msg: msgTooLarge, Detail: fmt.Sprintf("a body may have at most %d bytes", limit)}
 }
 
-// drain reads what is left of a body, within limits, so that the client reads the answer and does not choke on its sending.
+// drain reads what is left of a body, within limits, so that the client reads the answer and does not choke on its sending. It ends
+// the work on the request.
 func (c *call) drain() {
 	if !c.hasBody() || c.r.Header.Get("Expect") != "" { // with Expect it waits for leave to send, and does not get it
 		return
 	}
-	c.readDeadline(c.bodyTimeout)
+	c.leave()
+	c.readDeadline(c.server.cfg.BodyTimeout)
 	_, _ = io.CopyN(io.Discard, c.r.Body, maxDrained) // how far it came does not matter
 }
 

@@ -2,6 +2,8 @@ package httpapi
 
 import (
 	"net"
+	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/berth-hpc/berth"
@@ -55,21 +57,50 @@ func (s *server) verify(c *call, cred credentials) (berth.Caller, error) {
 	if !plainWord(cred.username) {
 		return berth.Caller{}, refused
 	}
+	if err := s.enter(c.r.Context(), c); err != nil {
+		return berth.Caller{}, err
+	}
 	caller, err := s.control.Authenticate(c.r.Context(), cred.username, cred.apikey, c.from())
 	if berth.KindOf(err) == berth.Unauthenticated {
 		refused.Err = err
 		return berth.Caller{}, refused
 	}
-	return caller, err
+	if err != nil {
+		return berth.Caller{}, err
+	}
+	return caller, s.claim(c, caller.User.Name)
 }
 
-// from is the host that the request came from, as the connection tells it: what headers say can be invented.
+// from is the address that the request came from, as the connection tells it, and a trusted proxy: what else headers say can be
+// invented. Each proxy adds the address that it was called from, so the last one that is no trusted proxy's is known to be true.
 func (c *call) from() string {
 	host, _, err := net.SplitHostPort(c.r.RemoteAddr)
 	if err != nil {
-		return c.r.RemoteAddr
+		host = c.r.RemoteAddr
+	}
+	if len(c.server.cfg.TrustedProxies) == 0 {
+		return host
+	}
+	hops := strings.Split(strings.Join(c.r.Header.Values("X-Forwarded-For"), ","), ",")
+	for _, hop := range slices.Backward(hops) {
+		if !c.server.trusts(host) {
+			break
+		}
+		addr, err := netip.ParseAddr(strings.TrimSpace(hop))
+		if err != nil {
+			break // the proxy itself is all that is known
+		}
+		host = addr.Unmap().String()
 	}
 	return host
+}
+
+// trusts says whether an address is that of a trusted proxy.
+func (s *server) trusts(host string) bool {
+	addr, err := netip.ParseAddr(host)
+	return err == nil && slices.ContainsFunc(s.cfg.TrustedProxies, func(network netip.Prefix) bool {
+		return network.Contains(addr.Unmap().WithZone(""))
+	})
 }
 
 // plainWord says whether a name has only characters that user names may have. Names with others cannot exist.

@@ -6,7 +6,6 @@ import (
 
 	"github.com/berth-hpc/berth"
 	"github.com/berth-hpc/berth/internal/agentapi"
-	"github.com/berth-hpc/berth/internal/appdef"
 	"github.com/berth-hpc/berth/internal/control"
 	"github.com/berth-hpc/berth/internal/engine"
 )
@@ -68,8 +67,8 @@ type EventStream interface {
 
 // Outputs reads what jobs wrote.
 type Outputs interface {
-	Tail(ctx context.Context, caller berth.Caller, ref control.JobRef, lines int) ([]byte, error)
-	Output(ctx context.Context, caller berth.Caller, ref control.JobRef, lines int) ([]byte, error)
+	Tail(ctx context.Context, caller berth.Caller, ref control.JobRef, lines int) (io.ReadCloser, error)
+	Output(ctx context.Context, caller berth.Caller, ref control.JobRef, lines int) (io.ReadCloser, error)
 	OpenOutput(ctx context.Context, caller berth.Caller, ref control.JobRef, offset int64, follow bool) (io.ReadCloser, error)
 }
 
@@ -95,7 +94,7 @@ type Applications interface {
 	Validate(ctx context.Context, appdef []byte) error
 	Applications(ctx context.Context, caller berth.Caller, filter control.ApplicationsFilter) ([]berth.Application, error)
 	Application(ctx context.Context, caller berth.Caller, id string) (berth.Application, error)
-	AppDef(app berth.Application) (*appdef.AppDef, error)
+	Definition(ctx context.Context, caller berth.Caller, app berth.Application) (control.Definition, error)
 	AddApplication(ctx context.Context, caller berth.Caller, req control.ApplicationRequest) (berth.Application, error)
 	ChangeApplication(ctx context.Context, caller berth.Caller, id string, change control.ApplicationChange) (berth.Application, error)
 	RemoveApplication(ctx context.Context, caller berth.Caller, id string) error

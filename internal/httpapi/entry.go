@@ -153,6 +153,7 @@ func newJobEntry(job berth.Job, now time.Time) jobEntry {
 		Label:            job.Label(),
 		Owner:            job.Owner,
 		Payer:            cmp.Or(job.Payer, job.Owner),
+		AppPrice:         job.Submission.AppPrice,
 		MachineName:      job.Submission.Machine.Type,
 		MachineScale:     job.Submission.Machine.Nodes,
 		Nodes:            job.Host,

@@ -58,6 +58,7 @@ const (
 	msgMethod           = "Method not allowed"
 	msgTooLarge         = "Request too large"
 	msgBusy             = "Server busy"
+	msgTooMany          = "Too many requests of this user"
 	msgInvalid          = "Invalid parameter(s)"
 	msgInvalidContainer = "Invalid container in request"
 )

@@ -50,6 +50,7 @@ type explanationAnswer struct {
 	Status  string         `json:"status"`
 	State   string         `json:"state"`
 	Events  []eventAnswer  `json:"events"`
+	LeftOut int64          `json:"left_out,omitempty"`
 	Waiting *waitingAnswer `json:"waiting,omitempty"`
 }
 
@@ -68,6 +69,7 @@ type blockerAnswer struct {
 func newExplanationAnswer(ex control.Explanation) explanationAnswer {
 	answer := explanationAnswer{
 		Number: ex.Job.Number, Status: statusWord(ex.Job), State: string(ex.Job.State), Events: make([]eventAnswer, len(ex.Records)),
+		LeftOut: ex.LeftOut,
 	}
 	for i, r := range ex.Records {
 		answer.Events[i] = newEventAnswer(r)

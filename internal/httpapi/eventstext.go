@@ -9,6 +9,7 @@ import (
 	"unicode"
 
 	"github.com/berth-hpc/berth"
+	"github.com/berth-hpc/berth/internal/control"
 )
 
 // eventsText answers what happened to a job for people, a line for each event, and then why it waits.
@@ -22,7 +23,10 @@ func (s *server) eventsText(c *call) error {
 		return err
 	}
 	var text strings.Builder
-	for _, r := range ex.Records {
+	for i, r := range ex.Records {
+		if ex.LeftOut > 0 && i == control.FirstRecords {
+			fmt.Fprintf(&text, "… %d more …\n", ex.LeftOut)
+		}
 		fmt.Fprintf(&text, "%s  %s\n", r.Event.At.UTC().Format(time.RFC3339), oneLine(eventSentence(r.Event)))
 	}
 	if ex.Forecast != nil {
@@ -113,25 +117,10 @@ func exitSentence(exit berth.Exit) string {
 func forecastSentences(f berth.Forecast) []string {
 	lines := []string{"waits as number " + strconv.Itoa(f.Position) + " of the queue"}
 	for _, b := range f.Blockers {
-		line := "waits for " + blockerSentence(b)
-		lines = append(lines, withDetail(line, b.Detail))
+		lines = append(lines, withDetail("held back", b.Detail))
 	}
 	if f.Start.IsZero() {
 		return append(lines, "when it starts is not known")
 	}
 	return append(lines, "starts at "+f.Start.UTC().Format(time.RFC3339)+" or before")
-}
-
-func blockerSentence(b berth.Blocker) string {
-	switch b.Kind {
-	case berth.BlockerImpossible:
-		return "what this server does not have"
-	case berth.BlockerQueue:
-		return "job " + strconv.FormatInt(b.Number, 10) + ", which goes first"
-	case berth.BlockerResources:
-		return "resources"
-	case berth.BlockerJob:
-		return "the end of job " + strconv.FormatInt(b.Number, 10)
-	}
-	return string(b.Kind)
 }

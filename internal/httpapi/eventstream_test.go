@@ -16,10 +16,15 @@ import (
 	"github.com/berth-hpc/berth/internal/control"
 )
 
-// openEvents opens an event stream and checks its header.
+// openEvents opens an event stream of ada and checks its header.
 func (a *testAPI) openEvents(ctx context.Context, query string) (lines *bufio.Reader, body io.Closer) {
 	a.t.Helper()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, a.url+"/v1/events?"+asAda+query, nil)
+	return a.openEventsAs(ctx, asAda+query)
+}
+
+func (a *testAPI) openEventsAs(ctx context.Context, query string) (lines *bufio.Reader, body io.Closer) {
+	a.t.Helper()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, a.url+"/v1/events?"+query, nil)
 	if err != nil {
 		a.t.Fatal(err)
 	}

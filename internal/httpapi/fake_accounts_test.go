@@ -12,6 +12,7 @@ type accounts struct {
 	infoOfJob control.JobInfo
 	nodes     []control.NodeMetrics
 	records   []berth.Record
+	leftOut   int64
 	forecast  berth.Forecast
 	audited   []berth.Record
 	events    *scriptedStream

@@ -39,7 +39,7 @@ func newCatalogue() catalogue {
 	app := func(id string, public bool) berth.Application {
 		return berth.Application{
 			ID: id, Owner: testUser, Team: "lab", Public: public, Certified: public, Image: "docker.io/library/debian:12",
-			AppDef: testAppDef, Price: 0.25, Created: submittedAt(), Updated: submittedAt().Add(time.Hour),
+			AppDef: testAppDef, Commands: []string{"Run", "Batch"}, Price: 0.25, Created: submittedAt(), Updated: submittedAt().Add(time.Hour),
 		}
 	}
 	return catalogue{
@@ -92,6 +92,7 @@ func (s *scripted) Applications(
 	var found []berth.Application
 	for _, app := range s.apps {
 		if app.VisibleTo(caller.User) && (filter.Name == "" || filter.Name == app.ID) && filter.Version != 1 {
+			app.AppDef = ""
 			found = append(found, app)
 		}
 	}
@@ -107,8 +108,20 @@ func (s *scripted) Application(_ context.Context, caller berth.Caller, id string
 	return berth.Application{}, errNoApplication
 }
 
-func (s *scripted) AppDef(app berth.Application) (*appdef.AppDef, error) {
-	return appdef.Parse([]byte(app.AppDef))
+func (s *scripted) Definition(ctx context.Context, caller berth.Caller, app berth.Application) (control.Definition, error) {
+	if err := s.fail["Definition of "+app.ID]; err != nil {
+		return control.Definition{}, err
+	}
+	app, err := s.Application(ctx, caller, app.ID)
+	if err != nil {
+		return control.Definition{}, err
+	}
+	definition, err := appdef.Parse([]byte(app.AppDef))
+	if err != nil {
+		return control.Definition{}, err
+	}
+	wire, err := definition.Wire()
+	return control.Definition{AppDef: definition, Wire: wire}, err
 }
 
 func (s *scripted) AddApplication(
@@ -120,6 +133,8 @@ func (s *scripted) AddApplication(
 		return berth.Application{}, errReadOnly
 	case req.Public && !caller.User.Admin:
 		return berth.Application{}, berth.Errorf(berth.Forbidden, "Only an administrator may make an application public or certify it")
+	case req.ID == "one-more":
+		return berth.Application{}, &berth.Error{Kind: berth.LimitReached, Msg: "You have too many applications", Detail: "100"}
 	case req.ID == "openfoam":
 		return berth.Application{}, berth.Errorf(berth.Conflict, "There is an application openfoam already")
 	}

@@ -74,7 +74,7 @@ func (s *scripted) Explain(ctx context.Context, caller berth.Caller, ref control
 	if err != nil {
 		return control.Explanation{}, err
 	}
-	explanation := control.Explanation{Job: job, Records: s.records}
+	explanation := control.Explanation{Job: job, Records: s.records, LeftOut: s.leftOut}
 	if job.State == berth.StateQueued {
 		explanation.Forecast = &s.forecast
 	}

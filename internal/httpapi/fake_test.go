@@ -42,7 +42,7 @@ type scripted struct {
 	imported string
 	importAs control.ImportRequest
 	lines    int
-	// stream replaces the reader of OpenOutput.
+	// stream replaces the reader of outputs.
 	stream func(ctx context.Context) io.ReadCloser
 	// waiting is called by Wait with its context.
 	waiting func(ctx context.Context)
@@ -170,15 +170,15 @@ func (s *scripted) end(ctx context.Context, caller berth.Caller, ref control.Job
 	}
 }
 
-func (s *scripted) Tail(ctx context.Context, caller berth.Caller, ref control.JobRef, lines int) ([]byte, error) {
+func (s *scripted) Tail(ctx context.Context, caller berth.Caller, ref control.JobRef, lines int) (io.ReadCloser, error) {
 	return s.read(ctx, caller, ref, lines, false)
 }
 
-func (s *scripted) Output(ctx context.Context, caller berth.Caller, ref control.JobRef, lines int) ([]byte, error) {
+func (s *scripted) Output(ctx context.Context, caller berth.Caller, ref control.JobRef, lines int) (io.ReadCloser, error) {
 	return s.read(ctx, caller, ref, lines, true)
 }
 
-func (s *scripted) read(ctx context.Context, caller berth.Caller, ref control.JobRef, lines int, ended bool) ([]byte, error) {
+func (s *scripted) read(ctx context.Context, caller berth.Caller, ref control.JobRef, lines int, ended bool) (io.ReadCloser, error) {
 	job, err := s.Job(ctx, caller, ref)
 	switch {
 	case err != nil:
@@ -191,12 +191,15 @@ func (s *scripted) read(ctx context.Context, caller berth.Caller, ref control.Jo
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.lines = lines
+	if s.stream != nil {
+		return s.stream(ctx), nil
+	}
 	text := bytes.SplitAfter(s.outputs[job.Number], []byte("\n"))
 	text = text[:len(text)-1]
 	if lines > 0 && lines < len(text) {
 		text = text[len(text)-lines:]
 	}
-	return bytes.Join(text, nil), nil
+	return io.NopCloser(bytes.NewReader(bytes.Join(text, nil))), nil
 }
 
 func (s *scripted) OpenOutput(ctx context.Context, caller berth.Caller, ref control.JobRef, offset int64, _ bool) (io.ReadCloser, error) {

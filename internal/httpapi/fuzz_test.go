@@ -12,6 +12,8 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"golang.org/x/sync/semaphore"
+
 	"github.com/berth-hpc/berth"
 )
 
@@ -107,7 +109,11 @@ func FuzzParameters(f *testing.F) {
 	f.Fuzz(func(t *testing.T, query, body string) {
 		r := httptest.NewRequest(http.MethodPost, "/jarvice/status", strings.NewReader(body))
 		r.URL.RawQuery = query
-		c := &call{w: &responseWriter{ResponseWriter: httptest.NewRecorder()}, r: r, route: &route{texts: commonTexts}}
+		s := &server{
+			cfg: Config{Patience: time.Second}, ordinary: newGate("requests", 1), bodies: semaphore.NewWeighted(maxParameters),
+		}
+		c := &call{server: s, w: &responseWriter{ResponseWriter: httptest.NewRecorder()}, r: r, route: &route{texts: commonTexts}}
+		defer c.leave()
 		p, err := c.parameters()
 		if err != nil {
 			if kind := berth.KindOf(err); kind != berth.Invalid && kind != berth.TooLarge {

@@ -10,9 +10,11 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/semaphore"
 )
 
 // Limits of requests, in bytes.
@@ -32,6 +34,8 @@ const (
 	// DefaultMaxStreams is how many requests that take as long as they like are there at a time: event streams, outputs, waits
 	// for a job, images that come in.
 	DefaultMaxStreams = 4096
+	// DefaultMaxBodies is how many bytes the bodies of all requests may have together, beyond a little for each.
+	DefaultMaxBodies = 256 << 20
 	// DefaultPatience is how long an ordinary request waits for its turn before it is refused.
 	DefaultPatience = time.Second
 	// DefaultBodyTimeout is how long the body of a request may take to arrive, archives of images left out.
@@ -50,9 +54,14 @@ type Config struct {
 	Version string
 	// MaxBody bounds a submission in bytes; 0 is DefaultMaxBody.
 	MaxBody int64
-	// MaxRequests and MaxStreams bound the load, Patience, BodyTimeout and KeepAlive are times; 0 is the default of each.
+	// MaxBodies bounds what the bodies of all requests have together, in bytes; 0 is DefaultMaxBodies, and it is at least MaxBody.
+	MaxBodies int64
+	// MaxRequests and MaxStreams bound the load, an eighth of it for each user; Patience, BodyTimeout and KeepAlive are times; 0 is
+	// the default of each.
 	MaxRequests, MaxStreams          int
 	Patience, BodyTimeout, KeepAlive time.Duration
+	// TrustedProxies are those whose X-Forwarded-For tells where a request came from; may be empty.
+	TrustedProxies []netip.Prefix
 	// Now returns the time; nil is time.Now.
 	Now func() time.Time
 }
@@ -60,6 +69,7 @@ type Config struct {
 // New returns the handler of every path of the server. It fails when the metrics cannot be registered. It starts nothing.
 func New(cfg Config) (http.Handler, error) {
 	cfg.MaxBody = cmp.Or(cfg.MaxBody, DefaultMaxBody)
+	cfg.MaxBodies = max(cmp.Or(cfg.MaxBodies, DefaultMaxBodies), cfg.MaxBody)
 	cfg.MaxRequests, cfg.MaxStreams = cmp.Or(cfg.MaxRequests, DefaultMaxRequests), cmp.Or(cfg.MaxStreams, DefaultMaxStreams)
 	cfg.Patience = cmp.Or(cfg.Patience, DefaultPatience)
 	cfg.BodyTimeout = cmp.Or(cfg.BodyTimeout, DefaultBodyTimeout)
@@ -70,6 +80,7 @@ func New(cfg Config) (http.Handler, error) {
 	s := &server{
 		cfg: cfg, control: cfg.Control, log: cfg.Log, docs: newDocs(), toJobs: newJobTransport(),
 		ordinary: newGate("requests", cfg.MaxRequests), streams: newGate("streams", cfg.MaxStreams),
+		bodies: semaphore.NewWeighted(cfg.MaxBodies),
 	}
 	table := s.routes()
 	metrics, err := newMetrics(cfg.Metrics, table, s.ordinary, s.streams)
@@ -90,6 +101,8 @@ type server struct {
 	toJobs http.RoundTripper
 	// ordinary has a place for each request that is worked on, streams for each that takes as long as it likes.
 	ordinary, streams *gate
-	metrics           *metrics
-	router            *router
+	// bodies has the bytes that bodies may have in memory.
+	bodies  *semaphore.Weighted
+	metrics *metrics
+	router  *router
 }

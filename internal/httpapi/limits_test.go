@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -34,8 +35,8 @@ func TestOverload(t *testing.T) {
 	a.outputs[runningJob] = nil
 	a.block = func() { entered <- struct{}{}; <-release }
 	var busy sync.WaitGroup
-	for range 2 {
-		busy.Go(func() { a.get("/jarvice/teamusers?" + asAda) })
+	for _, who := range []string{asAda, asRoot} {
+		busy.Go(func() { a.get("/jarvice/teamusers?" + who) })
 		<-entered
 	}
 	for _, path := range []string{"/jarvice/jobs?" + asAda, "/openapi.json", "/docs", "/v1/jobs/8?" + asAda} {
@@ -87,22 +88,33 @@ func TestRequestsWaitForTheirTurn(t *testing.T) {
 // TestStreamsHaveTheirOwnPlaces checks that what takes long keeps nobody else from being answered, and is bounded itself.
 func TestStreamsHaveTheirOwnPlaces(t *testing.T) {
 	a := newTestAPI(t, func(c *Config) { c.MaxRequests, c.MaxStreams, c.Patience = 1, 2, time.Millisecond })
+	a.outputs[runningJob] = []byte(strings.Repeat("x", smallOutput) + "\n")
 	var closers []io.Closer
-	for range 2 {
-		lines, body := a.openEvents(t.Context(), "")
+	for _, who := range []string{asAda, "username=bob&apikey=" + otherKey} {
+		lines, body := a.openEventsAs(t.Context(), who)
 		readEvent(t, lines)
 		closers = append(closers, body)
 	}
 	for _, path := range []string{
-		"/v1/events?", "/v1/jobs/8/output?follow=1&", "/jarvice/tail?lines=0&number=8&", "/v1/jobs/8?wait=1s&",
+		"/v1/events?", "/v1/jobs/8/output?follow=1&", "/jarvice/tail?lines=0&number=8&", "/jarvice/tail?number=8&", "/v1/jobs/8?wait=1s&",
 	} {
-		got := a.get(path + asAda)
+		got := a.get(path + asRoot)
 		if text := got.errorText(t); got.status != 503 || !matches(text, "Server busy: ") {
 			t.Errorf("%s: status %d: %s", path, got.status, text)
+		}
+		got = a.get(path + asAda)
+		if text := got.errorText(t); got.status != 429 || text != "Too many requests of this user: one user may have 1 streams at a time" {
+			t.Errorf("%s once more: status %d: %s", path, got.status, text)
 		}
 	}
 	if got := a.send(http.MethodPost, "/v1/images?"+asRoot, "", strings.Repeat("x", 2<<20)); got.status != 503 {
 		t.Errorf("import: status %d: %s", got.status, got.body)
+	}
+	for method, path := range map[string]string{http.MethodPost: "/v1/apps?", http.MethodPatch: "/v1/apps/my-app_1?"} {
+		body := map[string]string{http.MethodPost: `{"id":"a","image":"x"}`, http.MethodPatch: `{"image":"x"}`}[method]
+		if got := a.send(method, path+asRoot, "", body); got.status != 503 {
+			t.Errorf("%s of an application: status %d: %s", method, got.status, got.body)
+		}
 	}
 	if got := a.get("/jarvice/jobs?" + asAda); got.status != 200 {
 		t.Errorf("an ordinary request: status %d: %s", got.status, got.body)
@@ -114,6 +126,102 @@ func TestStreamsHaveTheirOwnPlaces(t *testing.T) {
 		continue
 	}
 	if got := a.get("/v1/jobs/8?wait=1s&" + asAda); got.status != 200 {
+		t.Errorf("afterwards: status %d: %s", got.status, got.body)
+	}
+}
+
+// TestNobodyTakesEveryPlace: while a user has all of the own part, others are answered.
+func TestNobodyTakesEveryPlace(t *testing.T) {
+	a := newTestAPI(t, func(c *Config) { c.MaxRequests, c.MaxStreams, c.Patience = 16, 16, time.Millisecond })
+	entered, release := make(chan struct{}), make(chan struct{})
+	a.block = func() { entered <- struct{}{}; <-release }
+	var busy sync.WaitGroup
+	for range 2 {
+		busy.Go(func() { a.get("/jarvice/teamusers?" + asAda) })
+		<-entered
+	}
+	for range 20 {
+		got := a.get("/jarvice/jobs?" + asAda)
+		if text := got.errorText(t); got.status != 429 || text != "Too many requests of this user: one user may have 2 requests at a time" {
+			t.Fatalf("one more: status %d: %s", got.status, text)
+		}
+		if got := a.send(http.MethodPost, "/jarvice/batch", "", validBatch); got.status != 429 {
+			t.Fatalf("a submission: status %d: %s", got.status, got.body)
+		}
+	}
+	if got := a.get("/jarvice/jobs?" + asRoot); got.status != 200 {
+		t.Errorf("another user: status %d: %s", got.status, got.body)
+	}
+	close(release)
+	busy.Wait()
+	if got := a.get("/jarvice/jobs?" + asAda); got.status != 200 {
+		t.Errorf("afterwards: status %d: %s", got.status, got.body)
+	}
+	s := a.handler.(*server)
+	if len(s.ordinary.users) != 0 {
+		t.Errorf("%d users are remembered", len(s.ordinary.users))
+	}
+}
+
+// promise opens a connection, says in a header how long the body will be, and sends the beginning of it.
+func (a *testAPI) promise(path string, length int, body string) (conn net.Conn) {
+	a.t.Helper()
+	conn, err := net.Dial("tcp", strings.TrimPrefix(a.url, "http://"))
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	a.t.Cleanup(func() { _ = conn.Close() })
+	if _, err := fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s", path, length, body); err != nil {
+		a.t.Fatal(err)
+	}
+	return conn
+}
+
+// TestSilentClientsHoldNothing: neither a place, nor the memory that their headers speak of. The body of one that is refused is read
+// to its end without a place, too.
+func TestSilentClientsHoldNothing(t *testing.T) {
+	a := newTestAPI(t, func(c *Config) { c.MaxRequests, c.Patience, c.BodyTimeout = 1, time.Millisecond, time.Hour })
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for path, length := range map[string]int{
+		"/jarvice/batch": DefaultMaxBody, "/jarvice/submit": DefaultMaxBody, "/jarvice/status": maxParameters, "/v1/users?" + asRoot: maxParameters,
+		"/v1/images?" + asAda: 1 << 40, "/jarvice/jobs": 1 << 40, "/nowhere": 1 << 40,
+	} {
+		for range 10 {
+			a.promise(path, length, "x")
+		}
+	}
+	for range 100 {
+		if got := a.get("/jarvice/jobs?" + asAda); got.status != 200 {
+			t.Fatalf("status %d: %s", got.status, got.body)
+		}
+	}
+	if runtime.ReadMemStats(&after); after.TotalAlloc-before.TotalAlloc > 64<<20 {
+		t.Errorf("%d bytes were allocated", after.TotalAlloc-before.TotalAlloc)
+	}
+}
+
+// TestBodiesHaveLittleMemoryTogether: what they have is counted as it comes, and comes back. Small ones are always read.
+func TestBodiesHaveLittleMemoryTogether(t *testing.T) {
+	a := newTestAPI(t, func(c *Config) { c.MaxBody, c.MaxBodies, c.Patience = 1<<20, 1<<20, 100*time.Millisecond })
+	s, large := a.handler.(*server), batchWith(t, "container.jobscript", strings.Repeat("x", 256<<10))
+	conn := a.promise("/jarvice/batch", 1<<20, strings.Repeat("x", 900<<10))
+	for s.bodies.TryAcquire(256 << 10) { // until the server has read that
+		s.bodies.Release(256 << 10)
+	}
+	got := a.send(http.MethodPost, "/jarvice/batch", "", large)
+	if text := got.errorText(t); got.status != 503 || text != "Server busy: too many large requests at a time, try again" {
+		t.Errorf("another large one: status %d: %s", got.status, text)
+	}
+	if got := a.send(http.MethodPost, "/jarvice/batch", "", validBatch); got.status != 200 {
+		t.Errorf("a small one: status %d: %s", got.status, got.body)
+	}
+	_ = conn.Close()
+	for !s.bodies.TryAcquire(1 << 20) { // all of it comes back soon
+		continue
+	}
+	s.bodies.Release(1 << 20)
+	if got := a.send(http.MethodPost, "/jarvice/batch", "", large); got.status != 200 {
 		t.Errorf("afterwards: status %d: %s", got.status, got.body)
 	}
 }

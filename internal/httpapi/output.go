@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"bytes"
 	"context"
 	"io"
 	"net/http"
@@ -20,8 +21,11 @@ const defaultLines = 100
 func (s *server) tail(c *call) error   { return s.lines(c, s.control.Tail) }
 func (s *server) output(c *call) error { return s.lines(c, s.control.Output) }
 
-// lines answers the last lines of an output. All of it is streamed: it may be larger than memory.
-func (s *server) lines(c *call, read func(context.Context, berth.Caller, control.JobRef, int) ([]byte, error)) error {
+// smallOutput is how much of an output is answered as a whole, in bytes. More is streamed: it may be larger than memory.
+const smallOutput = 64 << 10
+
+// lines answers the last lines of an output.
+func (s *server) lines(c *call, read func(context.Context, berth.Caller, control.JobRef, int) (io.ReadCloser, error)) error {
 	p, err := c.parameters()
 	if err != nil {
 		return err
@@ -34,26 +38,21 @@ func (s *server) lines(c *call, read func(context.Context, berth.Caller, control
 	if err != nil {
 		return err
 	}
-	ctx := c.r.Context()
-	if lines == 0 {
-		// One line, for its checks: the operation is only for running or only for ended jobs, which control decides.
-		if _, err := read(ctx, caller, ref, 1); err != nil {
-			return err
-		}
-		if err := s.linger(c); err != nil {
-			return err
-		}
-		stream, err := s.control.OpenOutput(ctx, caller, ref, 0, false)
-		if err != nil {
-			return err
-		}
-		return c.stream(stream, false)
-	}
-	text, err := read(ctx, caller, ref, int(lines))
+	output, err := read(c.r.Context(), caller, ref, int(lines))
 	if err != nil {
 		return err
 	}
-	if !utf8.Valid(text) {
+	defer func() { _ = output.Close() }() // what was read is right whatever Close says
+	text, err := io.ReadAll(io.LimitReader(output, smallOutput))
+	switch {
+	case err != nil:
+		return err
+	case len(text) == smallOutput:
+		if err := s.linger(c); err != nil {
+			return err
+		}
+		return c.stream(io.MultiReader(bytes.NewReader(text), output), false)
+	case !utf8.Valid(text):
 		text = runes.ReplaceIllFormed().Bytes(text)
 	}
 	c.write(http.StatusOK, contentText, text)
@@ -77,18 +76,17 @@ func (s *server) jobOutput(c *call) error {
 	if err != nil {
 		return err
 	}
+	defer func() { _ = stream.Close() }() // what was read is right whatever Close says
 	c.w.Header().Set("Berth-Offset", strconv.FormatInt(offset, 10))
 	return c.stream(stream, p.flag("raw"))
 }
 
-// stream sends what it reads as it comes, and closes it. The status is sent before the first byte is there.
-func (c *call) stream(stream io.ReadCloser, raw bool) error {
-	defer func() { _ = stream.Close() }() // what was read is right whatever Close says
-	var source io.Reader = stream
+// stream sends what it reads as it comes. The status is sent before the first byte is there.
+func (c *call) stream(source io.Reader, raw bool) error {
 	contentType := contentBytes
 	if !raw {
 		contentType = contentText
-		source = transform.NewReader(stream, runes.ReplaceIllFormed())
+		source = transform.NewReader(source, runes.ReplaceIllFormed())
 	}
 	c.w.Header().Set("Content-Type", contentType)
 	c.w.Header().Set("X-Content-Type-Options", "nosniff")

@@ -2,6 +2,8 @@ package httpapi
 
 import (
 	"net/http"
+	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -89,10 +91,9 @@ func TestEventsText(t *testing.T) {
 	a.forecast = berth.Forecast{
 		Position: 2, Start: submittedAt().Add(time.Hour),
 		Blockers: []berth.Blocker{
-			{Kind: berth.BlockerQueue, Number: 5},
+			{Kind: berth.BlockerQueue, Number: 5, Detail: "job 5 goes first"},
 			{Kind: berth.BlockerResources, Detail: "2 of 4 cores are free"},
-			{Kind: berth.BlockerJob, Number: 3},
-			{Kind: berth.BlockerImpossible, Detail: "900 cores"},
+			{Kind: berth.BlockerJob, Detail: "another job runs"},
 		},
 	}
 	const events = "2023-09-06T10:42:00Z  submitted by ada\n" +
@@ -112,10 +113,9 @@ func TestEventsText(t *testing.T) {
 		"2023-09-06T10:42:09Z  ended with exit code 3\n" +
 		"2023-09-06T10:42:09Z  refused: no such image\n"
 	const waiting = "waits as number 2 of the queue\n" +
-		"waits for job 5, which goes first\n" +
-		"waits for resources: 2 of 4 cores are free\n" +
-		"waits for the end of job 3\n" +
-		"waits for what this server does not have: 900 cores\n"
+		"held back: job 5 goes first\n" +
+		"held back: 2 of 4 cores are free\n" +
+		"held back: another job runs\n"
 	for n, want := range map[int]string{runningJob: events, queuedJob: events + waiting + "starts at 2023-09-06T11:42:00Z or before\n"} {
 		for way, send := range ways() {
 			got := send(a, "/jarvice/events", with("number", number(n)))
@@ -128,6 +128,22 @@ func TestEventsText(t *testing.T) {
 	got := a.get("/jarvice/events?number=7&" + asAda)
 	if want := "waits as number 1 of the queue\nwhen it starts is not known\n"; got.body != want {
 		t.Errorf("without a start: %s", got.body)
+	}
+}
+
+// TestLeftOutEvents says how many are missing, and where.
+func TestLeftOutEvents(t *testing.T) {
+	a := newTestAPI(t)
+	a.leftOut = 7
+	for range control.FirstRecords + 1 {
+		a.records = append(a.records, lifeOfAJob()[0])
+	}
+	lines := strings.Split(a.get("/jarvice/events?number=9&"+asAda).body, "\n")
+	if len(lines) < control.FirstRecords || lines[control.FirstRecords] != "… 7 more …" {
+		t.Errorf("the text is\n%s", strings.Join(lines, "\n"))
+	}
+	if got := a.get("/v1/jobs/9/events?" + asAda); !strings.HasSuffix(got.body, `,"left_out":7}`) {
+		t.Errorf("the document is %s", got.body)
 	}
 }
 
@@ -185,6 +201,37 @@ func TestTeamJobs(t *testing.T) {
 	a := newTestAPI(t)
 	if got := a.get("/jarvice/teamjobs?all=1&" + asAda); got.status != http.StatusOK || !a.filter.Team || !a.filter.All {
 		t.Errorf("status %d, control got %+v", got.status, a.filter)
+	}
+}
+
+// TestCallerComesFromTheLastUntrustedHop checks what trusted proxies tell.
+func TestCallerComesFromTheLastUntrustedHop(t *testing.T) {
+	local, inner := netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("10.0.0.0/8")
+	for name, tt := range map[string]struct {
+		trusted []netip.Prefix
+		header  []string
+		want    string
+	}{
+		"one proxy":         {[]netip.Prefix{local}, []string{"6.6.6.6, 192.0.2.9"}, "192.0.2.9"},
+		"two proxies":       {[]netip.Prefix{local, inner}, []string{"6.6.6.6, 192.0.2.9,10.1.1.1"}, "192.0.2.9"},
+		"two headers":       {[]netip.Prefix{local, inner}, []string{"6.6.6.6, 192.0.2.9", "10.1.1.1"}, "192.0.2.9"},
+		"IPv6":              {[]netip.Prefix{local}, []string{"2001:DB8:0::1"}, "2001:db8::1"},
+		"IPv4 as IPv6":      {[]netip.Prefix{local}, []string{"::ffff:192.0.2.9"}, "192.0.2.9"},
+		"another proxy":     {[]netip.Prefix{inner}, []string{"192.0.2.9"}, "127.0.0.1"},
+		"proxies only":      {[]netip.Prefix{local, inner}, []string{"10.1.1.1"}, "10.1.1.1"},
+		"no header":         {[]netip.Prefix{local}, nil, "127.0.0.1"},
+		"no address":        {[]netip.Prefix{local}, []string{"192.0.2.9, unknown"}, "127.0.0.1"},
+		"nobody is trusted": {nil, []string{"192.0.2.9"}, "127.0.0.1"},
+	} {
+		a := newTestAPI(t, func(c *Config) { c.TrustedProxies = tt.trusted })
+		req := a.request(http.MethodGet, "/jarvice/jobs?"+asAda, nil)
+		for _, value := range tt.header {
+			req.Header.Add("X-Forwarded-For", value)
+		}
+		a.do(req)
+		if a.from != tt.want {
+			t.Errorf("%s: control was told that it comes from %q; want %q", name, a.from, tt.want)
+		}
 	}
 }
 

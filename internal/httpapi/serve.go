@@ -28,12 +28,17 @@ const (
 
 // call is one request under way.
 type call struct {
-	w     *responseWriter
-	r     *http.Request
-	route *route
-	// place is the gate in which the request has a place, nil for none.
-	place       *gate
-	bodyTimeout time.Duration
+	server *server
+	w      *responseWriter
+	r      *http.Request
+	route  *route
+	// place is the gate in which the request has a place, nil for none. It is one of those of user, once that is known; share gives
+	// it back to the user's others.
+	place *gate
+	user  string
+	share func()
+	// held is how many bytes of server.bodies the body has.
+	held int64
 }
 
 // noRoute stands for the route of a request that has none.
@@ -42,7 +47,7 @@ var noRoute = &route{pattern: "none", texts: commonTexts}
 // ServeHTTP answers every request; it never redirects, and it answers a panic of a handler with an error.
 func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	began := time.Now()
-	ctx, c := r.Context(), &call{w: &responseWriter{ResponseWriter: w}, r: r, route: noRoute, bodyTimeout: s.cfg.BodyTimeout}
+	ctx, c := r.Context(), &call{server: s, w: &responseWriter{ResponseWriter: w}, r: r, route: noRoute}
 	defer s.finish(ctx, c, began)
 	if c.hasBody() {
 		c.readDeadline(s.cfg.BodyTimeout) // also for bodies that nobody reads: net/http does it after the answer

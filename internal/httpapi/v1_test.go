@@ -131,9 +131,14 @@ func TestFollowedOutputComesAtOnce(t *testing.T) {
 // TestBrokenOutputLooksBroken checks that a client cannot take a part of an output for all of it.
 func TestBrokenOutputLooksBroken(t *testing.T) {
 	a := newTestAPI(t)
+	text := "some\n"
 	a.stream = func(context.Context) io.ReadCloser {
-		return io.NopCloser(io.MultiReader(strings.NewReader("some\n"), iotest.ErrReader(errors.New("disk on fire"))))
+		return io.NopCloser(io.MultiReader(strings.NewReader(text), iotest.ErrReader(errors.New("disk on fire"))))
 	}
+	if got := a.get("/jarvice/output?lines=0&number=9&" + asAda); got.status != 500 || got.errorText(t) != "Internal error" {
+		t.Errorf("one that breaks before the answer begins: status %d: %s", got.status, got.body)
+	}
+	text = strings.Repeat(text, smallOutput)
 	resp, err := http.DefaultClient.Do(a.request(http.MethodGet, "/jarvice/output?lines=0&number=9&"+asAda, nil))
 	if err != nil {
 		t.Fatal(err)

@@ -28,26 +28,22 @@ type changedApp struct {
 	Warnings []string  `json:"warnings"`
 }
 
-// newAppAnswer returns an application for an answer, and what is doubtful in its AppDef.
-func (s *server) newAppAnswer(c *call, app berth.Application) (answer appAnswer, warnings []string) {
-	answer = appAnswer{
+func newAppAnswer(app berth.Application) appAnswer {
+	return appAnswer{
 		ID: app.ID, Owner: app.Owner, Team: app.Team, Public: app.Public, Certified: app.Certified, Image: app.Image,
-		Price: app.Price, Created: app.Created, Updated: app.Updated, Commands: []string{},
+		Price: app.Price, Created: app.Created, Updated: app.Updated, Commands: append([]string{}, app.Commands...),
 	}
-	def, err := s.control.AppDef(app)
-	if err != nil {
-		s.logUnreadable(c, app, err)
-		return answer, []string{}
-	}
-	for _, command := range def.Commands {
-		answer.Commands = append(answer.Commands, command.Key)
-	}
-	return answer, append([]string{}, def.Warnings...)
 }
 
-func (s *server) writeChangedApp(c *call, app berth.Application) error {
-	answer, warnings := s.newAppAnswer(c, app)
-	return c.writeJSON(changedApp{answer, warnings})
+func (s *server) writeChangedApp(c *call, caller berth.Caller, app berth.Application) error {
+	answer := changedApp{newAppAnswer(app), []string{}}
+	def, err := s.control.Definition(c.r.Context(), caller, app)
+	if err != nil { // the change is done all the same
+		s.logUnreadable(c, app, err)
+	} else {
+		answer.Warnings = append(answer.Warnings, def.Warnings...)
+	}
+	return c.writeJSON(answer)
 }
 
 func (s *server) applications(c *call) error {
@@ -63,7 +59,7 @@ func (s *server) applications(c *call) error {
 		Apps []appAnswer `json:"apps"`
 	}{make([]appAnswer, len(found))}
 	for i, app := range found {
-		answer.Apps[i], _ = s.newAppAnswer(c, app)
+		answer.Apps[i] = newAppAnswer(app)
 	}
 	return c.writeJSON(answer)
 }
@@ -78,14 +74,14 @@ func (s *server) application(c *call) error {
 	if err != nil {
 		return err
 	}
-	answer, _ := s.newAppAnswer(c, app)
 	return c.writeJSON(struct {
 		App    appAnswer       `json:"app"`
 		AppDef json.RawMessage `json:"appdef"`
-	}{answer, json.RawMessage(app.AppDef)})
+	}{newAppAnswer(app), json.RawMessage(app.AppDef)})
 }
 
-// addApplication makes an application. Without an AppDef in the body it may take long: the image has it, and is pulled first.
+// addApplication makes an application. It may take long: without an AppDef in the body, or with a
+// pull secret, the image is pulled first.
 func (s *server) addApplication(c *call) error {
 	caller, _, err := s.queryCaller(c)
 	if err != nil {
@@ -113,11 +109,12 @@ func (s *server) addApplication(c *call) error {
 	if err != nil {
 		return err
 	}
-	return s.writeChangedApp(c, app)
+	return s.writeChangedApp(c, caller, app)
 }
 
 func (d *decoder) image(path string, raw json.RawMessage) string { return d.line(path, raw, maxImage) }
 
+// changeApplication changes an application. It may take long: a new image is pulled with the pull secret.
 func (s *server) changeApplication(c *call) error {
 	caller, _, err := s.queryCaller(c)
 	if err != nil {
@@ -141,11 +138,14 @@ func (s *server) changeApplication(c *call) error {
 	if err := d.err(); err != nil {
 		return err
 	}
+	if err := s.linger(c); err != nil {
+		return err
+	}
 	app, err := s.control.ChangeApplication(c.r.Context(), caller, c.r.PathValue("id"), change)
 	if err != nil {
 		return err
 	}
-	return s.writeChangedApp(c, app)
+	return s.writeChangedApp(c, caller, app)
 }
 
 func (s *server) removeApplication(c *call) error {

@@ -98,7 +98,7 @@ func TestJobEntries(t *testing.T) {
 	a := newTestAPI(t)
 	a.jobs[1].Submission.Walltime, a.jobs[1].Submission.Geometry = 26*time.Hour, "1280x720"
 	a.jobs[1].Submission.Identity = &berth.Identity{Username: "flo", Group: "lab", UID: 1000, GID: 1001}
-	a.jobs[1].Payer = "bob"
+	a.jobs[1].Payer, a.jobs[1].Submission.AppPrice = "bob", 1.5
 	a.jobs[2].State, a.jobs[2].End = berth.StateFailed, berth.End{Reason: berth.EndLost, ExitCode: -1}
 	var entries map[string]map[string]any
 	got := a.get("/jarvice/jobs?all=1&username=ada&apikey=adaskey1")
@@ -114,7 +114,7 @@ func TestJobEntries(t *testing.T) {
 		"7": {"job_status": "SUBMITTED", "job_payer": "ada", "job_exitcode": nil, "job_walltime": "absent", "job_nodes": "", "job_stats": stats(60, 0)},
 		"8": {
 			"job_status": "PROCESSING STARTING", "job_exitcode": nil, "job_walltime": "absent", "job_nodes": "node1",
-			"job_payer": "bob", "job_stats": stats(3, 57), "job_sched_job_id": "berth-8-abc",
+			"job_payer": "bob", "job_app_price": 1.5, "job_stats": stats(3, 57), "job_sched_job_id": "berth-8-abc",
 		},
 		"9": {"job_status": "COMPLETED WITH ERROR", "job_exitcode": -1., "job_walltime": "00:00:17", "job_stats": stats(3, 17)},
 	} {

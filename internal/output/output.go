@@ -24,8 +24,12 @@ import (
 // jobsPerFolder keeps the folders small enough to list: job 1234567 lives in 1234/1234567.
 const jobsPerFolder = 1000
 
-// slowTick is how often a follower looks without being told, should a notification be lost.
-const slowTick = time.Second
+const (
+	// slowTick is how often a follower looks without being told, should a notification be lost.
+	slowTick = time.Second
+	// firstTick is how soon it looks again for a file that is not there yet, twice as late each time.
+	firstTick = 10 * time.Millisecond
+)
 
 // Files are the output files below one directory. Make it with New, and call Run to have followers woken by the kernel. Safe for
 // concurrent use.
@@ -133,34 +137,42 @@ func (f *Files) unwatch(path string, ch chan struct{}) {
 	}
 }
 
-// Tail returns the last lines of a job's output, all of it for 0. A last line without its end counts as one. A job that has
-// written nothing yet has an empty output.
-func (f *Files) Tail(number int64, lines int) ([]byte, error) {
+// Tail returns the last lines of a job's output as it is now, all of it for 0. A last line without its end counts as one. A job
+// that has written nothing yet has an empty output. The caller closes it.
+func (f *Files) Tail(number int64, lines int) (io.ReadCloser, error) {
 	file, err := os.Open(f.path(number))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+		return io.NopCloser(bytes.NewReader(nil)), nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("output of job %d: %w", number, err)
 	}
-	defer func() { _ = file.Close() }()
-	start, err := lastLines(file, lines)
+	section, err := lastLines(file, lines)
 	if err != nil {
+		_ = file.Close()
 		return nil, fmt.Errorf("output of job %d: %w", number, err)
 	}
-	if _, err := file.Seek(start, io.SeekStart); err != nil {
-		return nil, fmt.Errorf("output of job %d: %w", number, err)
-	}
-	return io.ReadAll(file)
+	return struct {
+		io.Reader
+		io.Closer
+	}{section, file}, nil
 }
 
-// lastLines returns the offset at which the last lines begin, reading backwards so that its cost does not grow with the file.
-func lastLines(file *os.File, lines int) (int64, error) {
+// lastLines returns the part of a file with its last lines. It is found backwards, so that its cost does not grow with the file.
+func lastLines(file *os.File, lines int) (*io.SectionReader, error) {
 	info, err := file.Stat()
-	if err != nil || lines <= 0 {
-		return 0, err
+	if err != nil {
+		return nil, err
 	}
-	end := info.Size()
+	start := int64(0)
+	if lines > 0 {
+		start, err = startOfLines(file, info.Size(), lines)
+	}
+	return io.NewSectionReader(file, start, info.Size()-start), err
+}
+
+// startOfLines returns the offset at which the last lines before end begin.
+func startOfLines(file io.ReaderAt, end int64, lines int) (int64, error) {
 	block := make([]byte, 32<<10)
 	for pos := end; pos > 0; {
 		n := min(pos, int64(len(block)))
@@ -186,12 +198,29 @@ func lastLines(file *os.File, lines int) (int64, error) {
 }
 
 // Open returns the output from the offset on; an offset behind the end is the end. With done not nil it goes on until done is
-// closed and everything was read. The reader is for one goroutine; it ends with ctx, with its error.
+// closed and everything was read, also when there is no output yet. The reader is for one goroutine; it ends with ctx, with its
+// cause.
 func (f *Files) Open(ctx context.Context, number, offset int64, done <-chan struct{}) (io.ReadCloser, error) {
-	file, err := os.Open(f.path(number))
-	if errors.Is(err, fs.ErrNotExist) {
+	file, err := f.openAt(number, offset)
+	switch {
+	case err == nil && done == nil:
+		return file, nil
+	case err == nil:
+		r := &follower{ctx: ctx, files: f, number: number, offset: offset, done: done}
+		r.begin(file)
+		return r, nil
+	case !errors.Is(err, fs.ErrNotExist):
+		return nil, err
+	case done == nil:
 		return io.NopCloser(bytes.NewReader(nil)), nil
+	default:
+		return &follower{ctx: ctx, files: f, number: number, offset: offset, done: done}, nil
 	}
+}
+
+// openAt opens the output of a job at an offset. The error wraps fs.ErrNotExist when there is none.
+func (f *Files) openAt(number, offset int64) (*os.File, error) {
+	file, err := os.Open(f.path(number))
 	if err != nil {
 		return nil, fmt.Errorf("output of job %d: %w", number, err)
 	}
@@ -199,44 +228,77 @@ func (f *Files) Open(ctx context.Context, number, offset int64, done <-chan stru
 		_ = file.Close()
 		return nil, fmt.Errorf("output of job %d: %w", number, err)
 	}
-	if done == nil {
-		return file, nil
-	}
-	changed, stop := f.watch(file.Name())
-	return &follower{ctx: ctx, file: file, changed: changed, stop: stop, done: done}, nil
+	return file, nil
 }
 
-// follower reads a file that grows.
+// follower reads a file that grows, and that may not be there yet.
 type follower struct {
-	ctx     context.Context
+	ctx            context.Context
+	files          *Files
+	number, offset int64
+	done           <-chan struct{}
+	// file is nil until it is there; then changed tells that it grew, until stop.
 	file    *os.File
 	changed <-chan struct{}
 	stop    func()
-	done    <-chan struct{}
 	// last says that done was seen: the next end of the file is the end of the output.
 	last bool
 }
 
+func (r *follower) begin(file *os.File) {
+	r.file = file
+	r.changed, r.stop = r.files.watch(file.Name())
+}
+
 func (r *follower) Read(p []byte) (int, error) {
-	tick := time.NewTicker(slowTick)
-	defer tick.Stop()
-	for {
-		n, err := r.file.Read(p)
+	for pause := firstTick; ; pause = min(2*pause, slowTick) {
+		n, err := r.look(p)
 		if n > 0 || !errors.Is(err, io.EOF) || r.last {
 			return n, err
 		}
-		select {
-		case <-r.changed:
-		case <-tick.C:
-		case <-r.done:
-			r.last = true
-		case <-r.ctx.Done():
-			return 0, context.Cause(r.ctx)
+		if r.file != nil {
+			pause = slowTick // the file itself tells
+		}
+		if err := r.wait(pause); err != nil {
+			return 0, err
 		}
 	}
 }
 
+// look reads what is there. Without a file that is nothing.
+func (r *follower) look(p []byte) (int, error) {
+	if r.file == nil {
+		file, err := r.files.openAt(r.number, r.offset)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return 0, io.EOF
+		case err != nil:
+			return 0, err
+		}
+		r.begin(file)
+	}
+	return r.file.Read(p)
+}
+
+// wait waits until it is worth looking again.
+func (r *follower) wait(atMost time.Duration) error {
+	tick := time.NewTimer(atMost)
+	defer tick.Stop()
+	select {
+	case <-r.changed:
+	case <-tick.C:
+	case <-r.done:
+		r.last = true
+	case <-r.ctx.Done():
+		return context.Cause(r.ctx)
+	}
+	return nil
+}
+
 func (r *follower) Close() error {
+	if r.file == nil {
+		return nil
+	}
 	r.stop()
 	return r.file.Close()
 }

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 )
@@ -62,17 +63,51 @@ func TestTail(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			f := newFiles(t)
 			write(t, f, 7, test.text)
-			got, err := f.Tail(7, test.lines)
-			if err != nil || string(got) != test.want {
+			got, err := readAll(f.Tail(7, test.lines))
+			if err != nil || got != test.want {
 				t.Errorf("Tail = %d bytes, %v; want %d bytes", len(got), err, len(test.want))
 			}
 		})
 	}
 }
 
+// readAll reads and closes what was opened.
+func readAll(r io.ReadCloser, err error) (string, error) {
+	if err != nil {
+		return "", err
+	}
+	text, err := io.ReadAll(r)
+	return string(text), errors.Join(err, r.Close())
+}
+
 func TestTailOfAJobThatWroteNothing(t *testing.T) {
-	if got, err := newFiles(t).Tail(1, 0); err != nil || len(got) != 0 {
+	if got, err := readAll(newFiles(t).Tail(1, 0)); err != nil || got != "" {
 		t.Errorf("Tail = %q, %v; want nothing", got, err)
+	}
+}
+
+// TestTailDoesNotGrow: what is written after it was asked for does not belong to it, and none of it is held in memory.
+func TestTailDoesNotGrow(t *testing.T) {
+	f := newFiles(t)
+	const size = 64 << 20
+	write(t, f, 1, strings.Repeat("x", 1000))
+	if err := os.Truncate(f.path(1), size); err != nil { // the rest is a hole
+		t.Fatal(err)
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	r, err := f.Tail(1, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	write(t, f, 1, "later\n")
+	n, err := io.CopyBuffer(struct{ io.Writer }{io.Discard}, r, make([]byte, 32<<10))
+	if n != size || err != nil {
+		t.Errorf("read %d bytes, %v; want the %d that were there", n, err, size)
+	}
+	if runtime.ReadMemStats(&after); after.TotalAlloc-before.TotalAlloc > size/8 {
+		t.Errorf("reading it allocated %d bytes", after.TotalAlloc-before.TotalAlloc)
 	}
 }
 
@@ -146,6 +181,46 @@ func follow(t *testing.T, notified bool) {
 	}
 	if len(f.watchers) != 0 {
 		t.Errorf("%d files are still watched", len(f.watchers))
+	}
+}
+
+// TestFollowFromBeforeTheFile: the reader waits for the file, or for the end.
+func TestFollowFromBeforeTheFile(t *testing.T) {
+	for name, test := range map[string]struct{ text, want string }{"it comes": {"0123456789", "456789"}, "it never comes": {}} {
+		t.Run(name, func(t *testing.T) {
+			f := newFiles(t)
+			done := make(chan struct{})
+			r, err := f.Open(t.Context(), 1, 4, done)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer r.Close()
+			got := make(chan string, 1)
+			go func() {
+				first := make([]byte, 1)
+				n, _ := io.ReadFull(r, first)
+				got <- string(first[:n])
+				rest, err := io.ReadAll(r)
+				if err != nil {
+					t.Error(err)
+				}
+				got <- string(rest)
+			}()
+			if test.text != "" {
+				write(t, f, 1, test.text)
+				if first := <-got; first != test.want[:1] {
+					t.Errorf("first byte %q", first)
+				}
+				test.want = test.want[1:]
+				close(done)
+			} else {
+				close(done)
+				<-got
+			}
+			if rest := <-got; rest != test.want {
+				t.Errorf("then %q, want %q", rest, test.want)
+			}
+		})
 	}
 }
 

@@ -3,7 +3,6 @@ package reconcile
 import (
 	"context"
 	"fmt"
-	"maps"
 	"strconv"
 	"strings"
 
@@ -62,19 +61,21 @@ func (r *Reconciler) addRun(spec *agentapi.Spec, run berth.Run, geometry string)
 	for _, file := range run.Files {
 		spec.Files = append(spec.Files, agentapi.File(file))
 	}
-	spec.Env, spec.Password, spec.Random = maps.Clone(run.Env), run.Password, run.Random
+	spec.Env, spec.Random = run.Env, run.Random
 	if run.BasePath != "" {
-		if spec.Env == nil {
-			spec.Env = make(map[string]string)
-		}
-		spec.Env["JARVICE_INGRESSPATH"] = run.BasePath
+		spec.Variables = append(spec.Variables, agentapi.Setting{Key: "JARVICE_INGRESSPATH", Value: run.BasePath})
 	}
 	if run.Token != "" {
 		spec.Secrets = []string{run.Token}
 	}
 	if !run.Interactive {
+		// No files of the password where nobody connects; but the command may have been given it.
+		if run.Password != "" {
+			spec.Secrets = append(spec.Secrets, run.Password)
+		}
 		return nil
 	}
+	spec.Password = run.Password
 	spec.Geometry = desktopSize(geometry)
 	var err error
 	spec.Certificate, err = newCertificate(spec.Hostname, r.cfg.Now())

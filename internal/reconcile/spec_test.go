@@ -42,7 +42,7 @@ func TestSpecOfAnApplication(t *testing.T) {
 		Init: true, VerboseInit: true, Password: "secret", Random: "random", Token: "token",
 	}
 	want := agentapi.Spec{
-		Argv: run.Argv, Init: true, VerboseInit: true, Password: "secret", Random: "random", Secrets: []string{"token"}, Env: run.Env,
+		Argv: run.Argv, Init: true, VerboseInit: true, Random: "random", Secrets: []string{"token", "secret"}, Env: run.Env,
 		Variables: []agentapi.Setting{{Key: "JARVICE_VAULT_NAME", Value: "ephemeral"}, {Key: "LATE", Value: "1"}, {Key: "EARLY", Value: "2"}},
 		Files:     []agentapi.File{{Path: "/opt/x", Data: []byte{0, 1}, Executable: true}},
 		User:      agentapi.User{Name: "eve", Group: "staff", UID: 1001, GID: 1002},
@@ -54,13 +54,14 @@ func TestSpecOfAnApplication(t *testing.T) {
 		},
 		"interactive": func(run *berth.Run, want *agentapi.Spec) {
 			run.Interactive, want.Geometry = true, "1920x1080"
+			want.Password, want.Secrets = "secret", []string{"token"}
 		},
 		"its path": func(run *berth.Run, want *agentapi.Spec) {
 			run.Argv, run.BasePath, run.NumberMark = []string{"/bin/app", "/jobs/MARK/8888"}, "jobs/MARK/8888", "MARK"
 			want.Argv = []string{"/bin/app", "/jobs/1/8888"}
-			want.Env = map[string]string{"E": "3", "JARVICE_INGRESSPATH": "jobs/1/8888"}
+			want.Variables = append(want.Variables, agentapi.Setting{Key: "JARVICE_INGRESSPATH", Value: "jobs/1/8888"})
 		},
-		"no token": func(run *berth.Run, want *agentapi.Spec) { run.Token, want.Secrets = "", nil },
+		"no token": func(run *berth.Run, want *agentapi.Spec) { run.Token, want.Secrets = "", []string{"secret"} },
 	}
 	for name, change := range tests {
 		t.Run(name, func(t *testing.T) {

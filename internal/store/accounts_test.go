@@ -46,6 +46,13 @@ func TestUsers(t *testing.T) {
 		if diff := cmp.Diff(bob, byKey) + cmp.Diff(keyOf("bob", "bob"), key); diff != "" || err != nil {
 			t.Errorf("user by key: %v\n%s", err, diff)
 		}
+		byID, key, err := s.UserByKeyID(t.Context(), "bob")
+		if diff := cmp.Diff(bob, byID) + cmp.Diff(keyOf("bob", "bob"), key); diff != "" || err != nil {
+			t.Errorf("user by the ID of a key: %v\n%s", err, diff)
+		}
+		if _, _, err := s.UserByKeyID(t.Context(), "hash-bob"); berth.KindOf(err) != berth.NotFound {
+			t.Errorf("the ID of no key: %v", err)
+		}
 		users, err := s.Users(t.Context(), "")
 		if diff := cmp.Diff([]berth.User{alice, bob}, users); diff != "" || err != nil {
 			t.Errorf("users: %v\n%s", err, diff)
@@ -102,6 +109,7 @@ func TestChangeUser(t *testing.T) {
 		for _, name := range []string{"alice", "bob"} {
 			createUser(t, s, berth.User{Name: name, Billing: true})
 		}
+		createUser(t, s, berth.User{Name: "root", Admin: true}) // so that bob is not the last one
 		createTeam(t, s, "red", "alice")
 		mail, yes, no, red, none := "b@example.org", true, false, "red", ""
 		steps := []struct {
@@ -180,6 +188,54 @@ func TestChangeUserRefuses(t *testing.T) {
 		if after := lastRecord(t, s); after != before {
 			t.Errorf("the log went from %d to %d by what was refused", before, after)
 		}
+	})
+}
+
+// TestAnAdministratorStays: whoever is the last one that can log in and act cannot be shut out.
+func TestAnAdministratorStays(t *testing.T) {
+	t.Parallel()
+	eachDatabase(t, func(t *testing.T, dsn string) {
+		s := open(t, store.Config{DSN: dsn})
+		for _, user := range []berth.User{{Name: "root", Admin: true}, {Name: "off", Admin: true, Disabled: true}, {Name: "bob"}} {
+			createUser(t, s, user)
+		}
+		keyless := store.NewUser{User: berth.User{Name: "keyless", Admin: true}}
+		if err := s.CreateUser(t.Context(), keyless, acted(berth.ActUserAdded, "keyless")); err != nil {
+			t.Fatal(err)
+		}
+		reads, expired := keyOf("root", "reads"), keyOf("root", "expired")
+		reads.ReadOnly, expired.Expires = true, submitted
+		for _, key := range []berth.Key{reads, expired} {
+			if err := s.AddKey(t.Context(), key, "hash-"+key.ID, acted(berth.ActKeyAdded, "root")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		yes, no := true, false
+		change := func(name string, change berth.UserChange) error {
+			return second(s.ChangeUser(t.Context(), name, change, acted(berth.ActUserChanged, name)))
+		}
+		revoke := func(user, id string) error {
+			return s.RevokeKey(t.Context(), user, id, acted(berth.ActKeyRevoked, user))
+		}
+		check := func(what string, err error, want berth.Kind) {
+			t.Helper()
+			if berth.KindOf(err) != want {
+				t.Errorf("%s: %v, want %q", what, err, want)
+			}
+		}
+		before := lastRecord(t, s)
+		check("the last key is revoked", revoke("root", "root"), berth.Conflict)
+		check("the last one is disabled", change("root", berth.UserChange{Disabled: &yes}), berth.Conflict)
+		check("the last one is demoted", change("root", berth.UserChange{Admin: &no}), berth.Conflict)
+		if after := lastRecord(t, s); after != before {
+			t.Errorf("the log went from %d to %d by what was refused", before, after)
+		}
+		check("one without a key is demoted", change("keyless", berth.UserChange{Admin: &no}), "")
+		check("a key for reading is revoked", revoke("root", "reads"), "")
+		check("a user's only key is revoked", revoke("bob", "bob"), "")
+		check("another can log in", change("off", berth.UserChange{Disabled: &no}), "")
+		check("a key of one of two", revoke("root", "root"), "")
+		check("the last key of the other", revoke("off", "off"), berth.Conflict)
 	})
 }
 

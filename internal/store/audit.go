@@ -1,95 +1,51 @@
 package store
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"math"
-	"slices"
+	"strings"
 	"time"
 
 	"github.com/berth-hpc/berth"
 )
 
-const (
-	selectMembers = `SELECT name FROM users WHERE team <> '' AND team = $1 ORDER BY name`
-	// membersAtOnce bounds the parts of a statement; SQLite takes 500.
-	membersAtOnce = 100
-)
-
 // AuditFilter selects what somebody did. The zero value selects all of it, the newest first.
 type AuditFilter struct {
-	// By selects what one user did, Team what users did that are in the team now; empty is everybody. With both, the user must be in
-	// the team.
-	By, Team string
+	// By selects what one user did; empty is everybody.
+	By string
+	// Team selects what was done to the jobs of a team, to the team, and to who is in it now; empty is everything.
+	Team string
 	// Number selects what was done to one job; 0 is everything.
 	Number int64
 	// Subject selects what was done to a user, a team, a machine type or an image; empty is everything. Jobs have no subject.
 	Subject string
 	// Since leaves out what was done before; the zero time leaves out nothing.
 	Since time.Time
-	// Before continues a reading: only smaller IDs; 0 begins at the newest.
-	Before int64
+	// Before continues a reading: only smaller IDs; 0 begins at the newest. After is where it ends: only greater IDs.
+	Before, After int64
 	// Limit bounds the reading; 0 is no limit.
 	Limit int
 }
 
-// Audit reads the records of the log that somebody is behind, acts and events of jobs, newest first.
+// Audit reads the records of the log that somebody is behind, acts and events of jobs, newest first. With Team, what it costs grows
+// with all that lies between After and Before, for whomever: read that in pieces.
 func (s *Store) Audit(ctx context.Context, filter AuditFilter) ([]berth.Record, error) {
 	for _, text := range []*string{&filter.By, &filter.Team, &filter.Subject} {
 		clean(text)
 	}
-	actors, err := s.actors(ctx, filter)
-	if err != nil {
-		return nil, wrap(ctx, "read the members of a team", err)
-	}
-	var records []berth.Record
-	for some := range slices.Chunk(actors, membersAtOnce) {
-		part, err := s.auditOf(ctx, some, filter)
-		if err != nil {
-			return nil, wrap(ctx, "read the audit log", err)
-		}
-		records = append(records, part...)
-	}
-	if len(actors) > membersAtOnce {
-		slices.SortFunc(records, func(a, b berth.Record) int { return cmp.Compare(b.ID, a.ID) })
-		if filter.Limit > 0 && len(records) > filter.Limit {
-			records = records[:filter.Limit]
-		}
-	}
-	return records, nil
-}
-
-// actors returns whose acts the filter selects; an empty name is everybody.
-func (s *Store) actors(ctx context.Context, filter AuditFilter) ([]string, error) {
-	if filter.Team == "" {
-		return []string{filter.By}, nil
-	}
-	rows, err := s.reads.query(ctx, selectMembers, filter.Team)
-	members, err := scanAll(rows, err, func(row scanner) (name string, err error) {
-		err = row.Scan(&name)
-		return name, err
-	})
-	if filter.By != "" {
-		members = slices.DeleteFunc(members, func(name string) bool { return name != filter.By })
-	}
-	return members, err
-}
-
-// auditOf reads for some actors, in one statement.
-func (s *Store) auditOf(ctx context.Context, actors []string, filter AuditFilter) ([]berth.Record, error) {
-	text, args, err := filter.sql(actors)
+	text, args, err := filter.sql()
 	if err != nil {
 		return nil, err
 	}
 	rows, err := s.reads.query(ctx, text, args...)
-	return scanAll(rows, err, scanRecord)
+	records, err := scanAll(rows, err, scanRecord)
+	return records, wrap(ctx, "read the audit log", err)
 }
 
-// sql returns the statement for some actors; an empty name is everybody. Like that of Filter it has a part for each, which comes
-// from an index in the order of IDs.
-func (f AuditFilter) sql(actors []string) (text string, args []any, err error) {
+// sql returns the statement, which walks an index in the order of IDs.
+func (f AuditFilter) sql() (text string, args []any, err error) {
 	q := &query{}
 	conditions, err := f.conditions(q)
 	if err != nil {
@@ -100,41 +56,77 @@ func (f AuditFilter) sql(actors []string) (text string, args []any, err error) {
 		// By number there is less to read than by actor: an expression keeps SQLite from that index. seq is the same order as id.
 		actor, order = "actor || ''", "seq"
 	}
-	for i, name := range actors {
-		if i > 0 {
-			q.text.WriteString(" UNION ALL ")
-		}
-		q.text.WriteString("SELECT " + recordColumns + " FROM events WHERE actor <> ''" + conditions)
-		if name != "" {
-			q.text.WriteString(" AND " + actor + " = " + q.arg(name))
-		}
+	q.text.WriteString("SELECT " + recordColumns + " FROM events WHERE actor <> ''" + conditions)
+	if f.By != "" {
+		q.text.WriteString(" AND " + actor + " = " + q.arg(f.By))
 	}
 	q.text.WriteString(" ORDER BY " + order + " DESC")
 	q.limit(f.Limit)
 	return q.text.String(), q.args, nil
 }
 
-// conditions are the same for every actor.
 func (f AuditFilter) conditions(q *query) (string, error) {
 	before := f.Before
 	if before == 0 {
 		before = math.MaxInt64
 	}
 	where := " AND id < " + q.arg(before)
+	if f.After > 0 {
+		where += " AND id > " + q.arg(f.After)
+	}
 	if f.Number > 0 {
 		where += " AND number = " + q.arg(f.Number)
 	}
 	if f.Subject != "" {
-		subject, err := json.Marshal(f.Subject)
+		about, err := about(q, f.Subject)
 		if err != nil {
-			return "", fmt.Errorf("subject: %w", err)
+			return "", err
 		}
-		// In the JSON of a record this is the field and never a part of another one's text: there its quotes would be escaped.
-		field := q.arg(`"Subject":` + string(subject))
-		where += " AND number = 0 AND replace(data, " + field + ", '') <> data"
+		where += " AND number = 0 AND " + about
+	}
+	if f.Team != "" {
+		ofTeam, err := f.ofTeam(q)
+		if err != nil {
+			return "", err
+		}
+		where += " AND " + ofTeam
 	}
 	if !f.Since.IsZero() {
 		where += " AND at >= " + q.arg(micro(f.Since))
 	}
 	return where, nil
+}
+
+// about is the condition that an act has this subject. In the JSON of a record it is the field and never a part of another one's
+// text: there its quotes would be escaped.
+func about(q *query, subject string) (string, error) {
+	text, err := json.Marshal(subject)
+	if err != nil {
+		return "", fmt.Errorf("subject: %w", err)
+	}
+	return "replace(data, " + q.arg(`"Subject":`+string(text)) + ", '') <> data", nil
+}
+
+// ofTeam is the condition that Team sets. What else has the name of a user or of the team, a machine type, is told apart by the
+// kind. An OR could be planned as one search for each side: the history, sorted. A CASE cannot.
+func (f AuditFilter) ofTeam(q *query) (string, error) {
+	theTeam, err := about(q, f.Team)
+	if err != nil {
+		return "", err
+	}
+	team := q.arg(f.Team)
+	kinds := func(kinds ...berth.ActKind) string {
+		placeholders := make([]string, len(kinds))
+		for i, kind := range kinds {
+			placeholders[i] = q.arg(string(kind))
+		}
+		return "kind IN (" + strings.Join(placeholders, ", ") + ")"
+	}
+	return "CASE WHEN number > 0 THEN (SELECT j.team = " + team + " FROM jobs j WHERE j.number = events.number)" +
+		" WHEN " + kinds(berth.ActTeamAdded, berth.ActTeamChanged, berth.ActTeamRemoved) + " THEN " + theTeam +
+		" WHEN " + kinds(berth.ActUserAdded, berth.ActUserChanged, berth.ActKeyAdded, berth.ActKeyRevoked) +
+		" THEN EXISTS (SELECT 1 FROM users u WHERE u.team <> '' AND u.team = " + team +
+		// The name of a user needs no escapes.
+		` AND replace(data, '"Subject":"' || u.name || '"', '') <> data)` +
+		" ELSE FALSE END", nil
 }

@@ -94,7 +94,7 @@ func (w *witness) compare(t *testing.T, s *store.Store) {
 		if diff := cmp.Diff(job, stored); diff != "" || err != nil {
 			t.Errorf("job %d: %v (-last told +stored):\n%s", number, err, diff)
 		}
-		events, err := s.Events(t.Context(), number)
+		events, err := s.Events(t.Context(), number, 0, 1000)
 		if diff := cmp.Diff(w.events[number], events); diff != "" || err != nil {
 			t.Errorf("events of job %d: %v (-told +stored):\n%s", number, err, diff)
 		}
@@ -141,7 +141,7 @@ func TestTwoServers(t *testing.T) {
 		if err != nil || counts[berth.StateQueued] != len(jobs) {
 			t.Errorf("counted %v, %v", counts, err)
 		}
-		events, err := stores[1].Events(t.Context(), 1)
+		events, err := stores[1].Events(t.Context(), 1, 0, 1000)
 		if err != nil || len(events) != 1+callers*each || jobs[0].Version != int64(len(events)) {
 			t.Errorf("%d events, version %d, %v", len(events), jobs[0].Version, err)
 		}

@@ -62,7 +62,7 @@ func TestCreateJob(t *testing.T) {
 		if diff := cmp.Diff(want, byName); diff != "" || err != nil {
 			t.Errorf("job by name: %v (-want +got):\n%s", err, diff)
 		}
-		events, err := s.Events(t.Context(), 1)
+		events, err := s.Events(t.Context(), 1, 0, 1000)
 		wantEvents := []berth.Record{{
 			ID: 1, Number: 1, Version: 1, State: berth.StateQueued,
 			Event: berth.Event{Kind: berth.EventSubmitted, At: want.Submitted, By: "alice", From: "192.0.2.1"},
@@ -304,7 +304,7 @@ func TestApplyLife(t *testing.T) {
 			}
 			want = append(want, berth.Record{ID: job.Version, Number: 1, Version: job.Version, State: job.State, Event: truncated})
 		}
-		events, err := s.Events(t.Context(), 1)
+		events, err := s.Events(t.Context(), 1, 0, 1000)
 		if diff := cmp.Diff(want, events); diff != "" || err != nil {
 			t.Errorf("events: %v (-want +got):\n%s", err, diff)
 		}

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/berth-hpc/berth"
 )
@@ -14,6 +15,10 @@ const (
 	selectAPIKeys = `SELECT ` + keyColumns + ` FROM api_keys k WHERE k.user_name = $1 AND k.job = 0 ORDER BY k.created_at, k.id`
 	deleteAPIKey  = `DELETE FROM api_keys WHERE id = $1 AND user_name = $2 AND job = 0`
 	deleteToken   = `DELETE FROM api_keys WHERE job > 0 AND job = $1`
+	// countAdminKeys counts the keys with which an administrator can act, and those of them that are a user's: one, or all.
+	countAdminKeys = `SELECT count(*), COALESCE(sum(CASE WHEN u.name = $2 AND ($3 = '' OR k.id = $3) THEN 1 ELSE 0 END), 0)
+	FROM users u JOIN api_keys k ON k.user_name = u.name
+	WHERE u.admin AND NOT u.disabled AND NOT k.read_only AND k.job = 0 AND (k.expires_at = 0 OR k.expires_at > $1)`
 )
 
 // scanKeyAfter reads the columns of keyColumns, which come after others.
@@ -56,11 +61,36 @@ func (s *Store) Keys(ctx context.Context, user string) ([]berth.Key, error) {
 	return keys, wrap(ctx, "list keys", err)
 }
 
-// RevokeKey deletes an API key of a user, or NotFound. The token of a job ends with the job only.
+// RevokeKey deletes an API key of a user. NotFound when there is none; Conflict when no administrator could log in without it. The
+// token of a job ends with the job only.
 func (s *Store) RevokeKey(ctx context.Context, user, id string, act berth.Act) error {
 	clean(&user)
 	clean(&id)
-	return s.act(ctx, "revoke a key", act, func(b *batch) error { return remove(b, deleteAPIKey, id, user) })
+	return s.act(ctx, "revoke a key", act, func(b *batch) error {
+		if err := keepAdministrator(b, user, id, act.At); err != nil {
+			return err
+		}
+		return remove(b, deleteAPIKey, id, user)
+	})
+}
+
+// administrates says whether a user may administrate, given a key.
+func administrates(u berth.User) bool { return u.Admin && !u.Disabled }
+
+// keepAdministrator refuses when no administrator could log in and act without one key of a user, or without the user for an empty
+// id. Where nobody can before, there is nothing to keep.
+func keepAdministrator(b *batch, user, id string, now time.Time) error {
+	var all, gone int64
+	if err := b.queryRow(countAdminKeys, micro(now), user, id).Scan(&all, &gone); err != nil {
+		return fmt.Errorf("keys of administrators: %w", err)
+	}
+	if gone == 0 || gone < all {
+		return nil
+	}
+	return refuse(&berth.Error{
+		Kind: berth.Conflict, Msg: "No administrator could log in any more",
+		Detail: "make another administrator, or another key that may do more than read, first",
+	})
 }
 
 // remove deletes a row, or refuses when there is none.

@@ -11,7 +11,7 @@ import (
 const (
 	recordColumns = `id, number, seq, kind, at, actor, state, data`
 	insertRecord  = `INSERT INTO events (` + recordColumns + `) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`
-	selectEvents  = `SELECT ` + recordColumns + ` FROM events WHERE number = $1 ORDER BY seq`
+	selectEvents  = `SELECT ` + recordColumns + ` FROM events WHERE number = $1 AND seq > $2 ORDER BY seq LIMIT $3`
 	selectLastID  = `SELECT event FROM totals`
 )
 
@@ -109,10 +109,10 @@ func scanRecord(row scanner) (berth.Record, error) {
 	return r, nil
 }
 
-// Events returns what happened to a job, in the order in which it was stored, beginning with its submission; nothing for a job
-// that does not exist.
-func (s *Store) Events(ctx context.Context, number int64) ([]berth.Record, error) {
-	rows, err := s.reads.query(ctx, selectEvents, number)
+// Events returns what happened to a job after it had this version, at most so many records, in the order in which they were stored;
+// nothing for a job that does not exist. Versions count the records: that of the submission is 1.
+func (s *Store) Events(ctx context.Context, number, after int64, limit int) ([]berth.Record, error) {
+	rows, err := s.reads.query(ctx, selectEvents, number, after, limit)
 	records, err := scanAll(rows, err, scanRecord)
 	return records, wrap(ctx, "read the events of a job", err)
 }
@@ -126,8 +126,8 @@ func (s *Store) LastRecord(ctx context.Context) (int64, error) {
 
 // RecordFilter selects what happened to jobs. The zero value selects all of it, from the beginning.
 type RecordFilter struct {
-	// After continues a reading: only greater IDs.
-	After int64
+	// After continues a reading: only greater IDs. Until is the last ID that is read; 0 is no bound.
+	After, Until int64
 	// Number selects one job, and Owner and Team mean nothing then; 0 is every job.
 	Number int64
 	// Owner selects the jobs of one user, Team the jobs of a team; with both, jobs of either. Empty is every job.
@@ -137,8 +137,8 @@ type RecordFilter struct {
 }
 
 // Records reads the log: what happened to jobs, in the order of IDs. Who continues after the last ID misses nothing and sees
-// nothing twice, also while others write. What it costs grows with what was stored after After, for whomever, and not with what
-// lies before it: who follows few jobs asks LastRecord first, and continues there once it has read up to it.
+// nothing twice, also while others write. What it costs grows with what was stored from After to Until, for whomever, and not with
+// what lies before and behind: who follows few jobs asks LastRecord first, and reads up to it in pieces.
 func (s *Store) Records(ctx context.Context, filter RecordFilter) ([]berth.Record, error) {
 	text, args := filter.sql()
 	rows, err := s.reads.query(ctx, text, args...)
@@ -149,6 +149,9 @@ func (s *Store) Records(ctx context.Context, filter RecordFilter) ([]berth.Recor
 func (f RecordFilter) sql() (text string, args []any) {
 	q := &query{}
 	q.text.WriteString("SELECT " + recordColumns + " FROM events WHERE id > " + q.arg(f.After))
+	if f.Until > 0 {
+		q.text.WriteString(" AND id <= " + q.arg(f.Until))
+	}
 	order := "id"
 	if f.Number > 0 {
 		q.text.WriteString(" AND number = " + q.arg(f.Number))

@@ -167,40 +167,46 @@ func TestRecordsOfTeam(t *testing.T) {
 	})
 }
 
-// TestAuditOfManyMembers has more members than one statement takes.
-func TestAuditOfManyMembers(t *testing.T) {
+// TestAuditOfATeam has what was done to its jobs, to itself and to its members, by whomever, and nothing that they did elsewhere.
+func TestAuditOfATeam(t *testing.T) {
 	t.Parallel()
 	eachDatabase(t, func(t *testing.T, dsn string) {
 		s := open(t, store.Config{DSN: dsn})
-		const members = 230
 		createUser(t, s, berth.User{Name: "alice"})
+		createUser(t, s, berth.User{Name: "bob"})
 		createTeam(t, s, "red", "alice")
-		names := make([]string, members)
-		err := concurrently(members, func(i int) error {
-			names[i] = fmt.Sprintf("m%d", i)
-			user := store.NewUser{User: berth.User{Name: names[i], Team: "red"}}
-			return s.CreateUser(t.Context(), user, acted(berth.ActUserAdded, names[i]))
-		})
-		if err != nil {
-			t.Fatal(err)
+		createTeam(t, s, "blue", "bob")
+		for i, team := range []string{"red", "blue", ""} {
+			job := newJob("alice", fmt.Sprintf("A%04d", i))
+			job.Job.Team = team
+			number := create(t, s, job).Number
+			apply(t, s, number, berth.Event{Kind: berth.EventTerminateRequested, At: submitted, By: "bob"})
 		}
-		for i := range 2 * members {
-			act := acted(berth.ActImagePulled, "image")
-			act.By = names[i*7%members]
+		for _, act := range []berth.Act{
+			acted(berth.ActMachineSet, "alice"), acted(berth.ActUserChanged, "red"), acted(berth.ActTeamChanged, "red"),
+			{Kind: berth.ActImagePulled, At: submitted, By: "alice", Subject: "image", Detail: `"Subject":"alice"`},
+		} {
 			if err := s.Record(t.Context(), act); err != nil {
 				t.Fatal(err)
 			}
 		}
-		last := lastRecord(t, s)
-		for limit, want := range map[int]int{0: 2 * members, 10: 10} {
-			records, err := s.Audit(t.Context(), store.AuditFilter{Team: "red", Limit: limit})
-			if err != nil || len(records) != want {
-				t.Fatalf("%d records, %v; want %d", len(records), err, want)
-			}
-			for i, record := range records {
-				if record.ID != last-int64(i) {
-					t.Fatalf("record %d is at %d of %d", record.ID, i, last)
-				}
+		for what, test := range map[string]struct {
+			filter store.AuditFilter
+			want   []int64
+		}{
+			"all":                   {store.AuditFilter{Team: "red"}, []int64{13, 6, 5, 3, 1}},
+			"piece":                 {store.AuditFilter{Team: "red", Before: 13, After: 3}, []int64{6, 5}},
+			"page":                  {store.AuditFilter{Team: "red", Limit: 2}, []int64{13, 6}},
+			"by a stranger":         {store.AuditFilter{Team: "red", By: "bob"}, []int64{6}},
+			"by the payer":          {store.AuditFilter{Team: "red", By: "alice"}, []int64{5}},
+			"of a member":           {store.AuditFilter{Team: "red", Subject: "alice"}, []int64{1}},
+			"of a stranger":         {store.AuditFilter{Team: "red", Subject: "bob"}, []int64{}},
+			"of the team":           {store.AuditFilter{Team: "red", Subject: "red"}, []int64{13, 3}},
+			"of a team that is not": {store.AuditFilter{Team: "green"}, []int64{}},
+		} {
+			records, err := s.Audit(t.Context(), test.filter)
+			if got := idsOf(records); err != nil || !slices.Equal(got, test.want) {
+				t.Errorf("%s: %v, %v; want %v", what, got, err, test.want)
 			}
 		}
 	})

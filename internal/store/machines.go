@@ -14,6 +14,7 @@ const (
 	ON CONFLICT (name) DO UPDATE SET description = excluded.description, cores = excluded.cores, ram = excluded.ram,
 	gpus = excluded.gpus, scale_min = excluded.scale_min, scale_max = excluded.scale_max, grace = excluded.grace,
 	personal = excluded.personal, price = excluded.price, position = excluded.position`
+	countMachines = `SELECT count(*) FROM machines WHERE name = $1`
 	deleteMachine = `DELETE FROM machines WHERE name = $1`
 )
 
@@ -68,8 +69,31 @@ func upsert(b *batch, m berth.Machine) error {
 	return nil
 }
 
-// RemoveMachine deletes a machine type, or NotFound. Jobs that were submitted before run all the same.
+// checkMachine refuses a machine type that is not there.
+func checkMachine(b *batch, name string) error {
+	var found int
+	if err := b.queryRow(countMachines, name).Scan(&found); err != nil {
+		return fmt.Errorf("count machine types: %w", err)
+	}
+	if found == 0 {
+		return refuse(&berth.Error{Kind: berth.Invalid, Msg: "There is no machine of that name", Detail: name})
+	}
+	return nil
+}
+
+// RemoveMachine deletes a machine type, or NotFound; Conflict while a queue has it. Jobs that were submitted before run all the same.
 func (s *Store) RemoveMachine(ctx context.Context, name string, act berth.Act) error {
 	clean(&name)
-	return s.act(ctx, "remove a machine type", act, func(b *batch) error { return remove(b, deleteMachine, name) })
+	return s.act(ctx, "remove a machine type", act, func(b *batch) error {
+		var queues int
+		if err := b.queryRow(countQueuesOn, name).Scan(&queues); err != nil {
+			return fmt.Errorf("count queues: %w", err)
+		}
+		if queues > 0 {
+			return refuse(&berth.Error{
+				Kind: berth.Conflict, Msg: "The machine type belongs to a queue", Detail: "give the queue another one first",
+			})
+		}
+		return remove(b, deleteMachine, name)
+	})
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"pgregory.net/rapid"
 
 	"github.com/berth-hpc/berth"
@@ -96,12 +97,12 @@ func (m *model) append(job berth.Job, ev berth.Event) {
 
 func (m *model) act(t *testing.T, r *rapid.T, s *store.Store) {
 	act := berth.Act{
-		Kind:    rapid.SampledFrom([]berth.ActKind{berth.ActImagePulled, berth.ActImageRemoved}).Draw(r, "act"),
+		Kind:    rapid.SampledFrom([]berth.ActKind{berth.ActImagePulled, berth.ActKeyAdded, berth.ActTeamAdded}).Draw(r, "act"),
 		At:      time.UnixMicro(rapid.Int64Range(1, 4e15).Draw(r, "act at")).UTC(),
 		By:      rapid.SampledFrom([]string{"alice", "bob", berth.ByServer}).Draw(r, "actor"),
 		From:    rapid.SampledFrom([]string{"", "192.0.2.1"}).Draw(r, "from"),
-		Subject: rapid.SampledFrom([]string{"", "a", `a"`, `"Subject":"a"`}).Draw(r, "subject"),
-		Detail:  rapid.SampledFrom([]string{"", "a", `{"Subject":"a"}`}).Draw(r, "detail of the act"),
+		Subject: rapid.SampledFrom([]string{"", "a", `a"`, `"Subject":"a"`, "alice", "red"}).Draw(r, "subject"),
+		Detail:  rapid.SampledFrom([]string{"", "a", `{"Subject":"a"}`, `"Subject":"alice"`}).Draw(r, "detail of the act"),
 	}
 	if err := s.Record(t.Context(), act); err != nil {
 		r.Fatal(err)
@@ -193,12 +194,16 @@ func (m *model) compareLog(t *testing.T, r *rapid.T, s *store.Store) {
 		r.Fatalf("last record %d, %v; want %d", last, err, len(m.log))
 	}
 	number := int64(rapid.IntRange(1, len(m.jobs)).Draw(r, "job"))
-	events, err := s.Events(t.Context(), number)
-	if diff := cmp.Diff(m.records(store.RecordFilter{Number: number}), events); diff != "" || err != nil {
+	history := m.records(store.RecordFilter{Number: number})
+	version := rapid.IntRange(0, len(history)).Draw(r, "after version")
+	limit := rapid.IntRange(1, 20).Draw(r, "limit of events")
+	events, err := s.Events(t.Context(), number, int64(version), limit)
+	if diff := cmp.Diff(limited(history[version:], limit), events, cmpopts.EquateEmpty()); diff != "" || err != nil {
 		r.Fatalf("events of job %d: %v (-want +got):\n%s", number, err, diff)
 	}
 	filter := store.RecordFilter{
 		After:  rapid.Int64Range(0, int64(len(m.log))).Draw(r, "after record"),
+		Until:  rapid.Int64Range(0, int64(len(m.log))).Draw(r, "until record"),
 		Number: rapid.SampledFrom([]int64{0, 0, 0, number}).Draw(r, "records of"),
 		Owner:  rapid.SampledFrom([]string{"", "bob"}).Draw(r, "records of owner"),
 		Team:   rapid.SampledFrom([]string{"", "red"}).Draw(r, "records of team"),
@@ -215,6 +220,7 @@ func (m *model) compareLog(t *testing.T, r *rapid.T, s *store.Store) {
 		Subject: rapid.SampledFrom([]string{"", "a", `a"`}).Draw(r, "audit of subject"),
 		Since:   time.UnixMicro(rapid.SampledFrom([]int64{0, 2e15}).Draw(r, "since")).UTC(),
 		Before:  rapid.Int64Range(0, int64(len(m.log))).Draw(r, "before record"),
+		After:   rapid.Int64Range(0, int64(len(m.log))).Draw(r, "ends after record"),
 		Limit:   rapid.IntRange(0, 20).Draw(r, "audit limit"),
 	}
 	records, err = s.Audit(t.Context(), audit)
@@ -227,7 +233,7 @@ func (m *model) compareLog(t *testing.T, r *rapid.T, s *store.Store) {
 func (m *model) records(f store.RecordFilter) []berth.Record {
 	var all []berth.Record
 	for _, record := range m.log {
-		if record.ID <= f.After || record.Number == 0 {
+		if record.ID <= f.After || f.Until > 0 && record.ID > f.Until || record.Number == 0 {
 			continue
 		}
 		job := m.jobs[record.Number-1]
@@ -240,19 +246,33 @@ func (m *model) records(f store.RecordFilter) []berth.Record {
 	return limited(all, f.Limit)
 }
 
-// audit is what an AuditFilter means. Alice is the only one in team red.
+// audit is what an AuditFilter means.
 func (m *model) audit(f store.AuditFilter) []berth.Record {
 	var all []berth.Record
 	for _, record := range slices.Backward(m.log) {
 		by := record.Event.By
-		whose := by != "" && (f.By == "" || by == f.By) && (f.Team == "" || by == "alice")
+		whose := by != "" && (f.By == "" || by == f.By) && (f.Team == "" || m.ofTeam(record, f.Team))
 		what := (f.Number == 0 || record.Number == f.Number) && (f.Subject == "" || record.Act.Subject == f.Subject)
-		when := !record.Event.At.Before(f.Since) && (f.Before == 0 || record.ID < f.Before)
+		when := !record.Event.At.Before(f.Since) && (f.Before == 0 || record.ID < f.Before) && record.ID > f.After
 		if whose && what && when {
 			all = append(all, record)
 		}
 	}
 	return limited(all, f.Limit)
+}
+
+// ofTeam says whether a record concerns a team. Alice is the only one in team red.
+func (m *model) ofTeam(record berth.Record, team string) bool {
+	switch record.Act.Kind {
+	case "":
+		return m.jobs[record.Number-1].Team == team
+	case berth.ActTeamAdded:
+		return record.Act.Subject == team
+	case berth.ActKeyAdded, berth.ActUserAdded, berth.ActUserChanged:
+		return record.Act.Subject == "alice"
+	default:
+		return false
+	}
 }
 
 func limited(records []berth.Record, limit int) []berth.Record {

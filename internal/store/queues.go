@@ -17,6 +17,7 @@ const (
 	ON CONFLICT (name) DO UPDATE SET application = excluded.application, machine = excluded.machine, size = excluded.size`
 	deleteQueue   = `DELETE FROM queues WHERE name = $1`
 	countQueuesOf = `SELECT count(*) FROM queues WHERE application = $1`
+	countQueuesOn = `SELECT count(*) FROM queues WHERE machine = $1`
 )
 
 func scanQueue(row scanner) (q berth.Queue, err error) {
@@ -24,13 +25,16 @@ func scanQueue(row scanner) (q berth.Queue, err error) {
 	return q, err
 }
 
-// SetQueue stores a queue: a new name is added, a known one replaced. Invalid when its application is not there.
+// SetQueue stores a queue: a new name is added, a known one replaced. Invalid when its application or its machine type is not there.
 func (s *Store) SetQueue(ctx context.Context, q berth.Queue, act berth.Act) error {
 	for _, text := range []*string{&q.Name, &q.Application, &q.Machine} {
 		clean(text)
 	}
 	return s.act(ctx, "store a queue", act, func(b *batch) error {
 		if err := checkApplication(b, q.Application); err != nil {
+			return err
+		}
+		if err := checkMachine(b, q.Machine); err != nil {
 			return err
 		}
 		if _, err := b.exec(upsertQueue, q.Name, q.Application, q.Machine, q.Size); err != nil {
@@ -45,7 +49,7 @@ func checkApplication(b *batch, id string) error {
 	if id == "" {
 		return nil
 	}
-	_, err := scanApplication(b.queryRow(selectApplication, id))
+	_, err := scanHead(b.queryRow(selectHead, id))
 	if errors.Is(err, sql.ErrNoRows) {
 		return refuse(&berth.Error{Kind: berth.Invalid, Msg: "There is no application of that name", Detail: id, Err: err})
 	}

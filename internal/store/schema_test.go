@@ -235,6 +235,7 @@ func TestSubmissionFormat(t *testing.T) {
 			Queue: "default", EnvConfig: "join () { :; }", Shell: "cd && /bin/bash", Script: "ZWNobyA8w6k+Cg==",
 			Envs: map[string]string{"SLURM_JOB_NAME": "n"}, Umask: 18, Resources: map[string]string{"mc_name": "n3"},
 		},
+		AppPrice:  1.5,
 		Container: berth.Container{Image: "alpine", JobScript: "#!/bin/sh\necho <\u00e9>", Interactive: true},
 		Machine:   berth.MachineRequest{Type: "n0", Nodes: 2},
 		Vault:     berth.VaultRequest{Name: "home", ReadOnly: true, Force: true},

@@ -51,7 +51,7 @@ func writeStatements() []string {
 
 func readStatements() []string {
 	return []string{
-		selectJobByNumber, selectJobByName, selectUserByKey, selectMachines, selectVault, selectKey, selectSecret, selectEvents,
-		countAhead, selectRun, selectApplication, selectVariables,
+		selectJobByNumber, selectJobByName, selectUserByKey, selectUserByKeyID, selectMachines, selectVault, selectKey, selectSecret,
+		selectEvents, countAhead, selectRun, selectApplication, selectVariables,
 	}
 }

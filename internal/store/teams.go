@@ -15,6 +15,7 @@ const (
 	deleteTeam  = `DELETE FROM teams WHERE name = $1`
 	selectTeam  = `SELECT name, payer FROM teams WHERE name = $1`
 	selectTeams = `SELECT name, payer FROM teams ORDER BY name`
+	selectAnyOf = `SELECT number FROM jobs WHERE team <> '' AND team = $1 LIMIT 1`
 	countOthers = `SELECT count(*) FROM users WHERE team <> '' AND team = $1 AND name <> $2`
 )
 
@@ -24,16 +25,12 @@ func scanTeam(row scanner) (t berth.Team, err error) {
 }
 
 // CreateTeam stores a team, and its payer goes to it. Invalid when there is no such user; Conflict when there is a team of that
-// name or the payer is in another one.
+// name, when there was one that has left jobs, and when the payer is in another one.
 func (s *Store) CreateTeam(ctx context.Context, t berth.Team, act berth.Act) error {
 	clean(&t.Name)
 	clean(&t.Payer)
 	return s.act(ctx, "create a team", act, func(b *batch) error {
-		_, err := readTeam(b, t.Name)
-		switch {
-		case err == nil:
-			return refuse(&berth.Error{Kind: berth.Conflict, Msg: "There is a team of that name", Detail: t.Name})
-		case berth.KindOf(err) != berth.NotFound:
+		if err := checkFree(b, t.Name); err != nil {
 			return err
 		}
 		payer, err := readPayer(b, t)
@@ -50,6 +47,28 @@ func (s *Store) CreateTeam(ctx context.Context, t berth.Team, act berth.Act) err
 		}
 		payer.Team = t.Name
 		return writeUser(b, payer)
+	})
+}
+
+// checkFree refuses the name of a team that is there, and of one that was and has left jobs: who leads the new one would get them.
+func checkFree(b *batch, name string) error {
+	_, err := readTeam(b, name)
+	switch {
+	case err == nil:
+		return refuse(&berth.Error{Kind: berth.Conflict, Msg: "There is a team of that name", Detail: name})
+	case berth.KindOf(err) != berth.NotFound:
+		return err
+	}
+	var number int64
+	err = b.queryRow(selectAnyOf, name).Scan(&number)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return nil
+	case err != nil:
+		return fmt.Errorf("jobs of a team: %w", err)
+	}
+	return refuse(&berth.Error{
+		Kind: berth.Conflict, Msg: "There was a team of that name and its jobs are still known", Detail: "take another name than " + name,
 	})
 }
 
@@ -76,7 +95,7 @@ func (s *Store) ChangeTeam(ctx context.Context, t berth.Team, act berth.Act) err
 }
 
 // RemoveTeam deletes a team, and its payer leaves it. NotFound when there is no such team; Conflict while others are in it. Its
-// jobs stay, and say the name of the team.
+// jobs stay, and say the name of the team; its applications belong to their owners alone, whoever makes a team of that name later.
 func (s *Store) RemoveTeam(ctx context.Context, name string, act berth.Act) error {
 	clean(&name)
 	return s.act(ctx, "remove a team", act, func(b *batch) error {
@@ -99,6 +118,9 @@ func (s *Store) RemoveTeam(ctx context.Context, name string, act berth.Act) erro
 		}
 		if err := remove(b, deleteTeam, name); err != nil {
 			return err
+		}
+		if _, err := b.exec(clearTeamOfApplications, name); err != nil {
+			return fmt.Errorf("applications: %w", err)
 		}
 		payer.Team, payer.TeamAdmin = "", false
 		return writeUser(b, payer)

@@ -77,6 +77,18 @@ func TestTeamEnds(t *testing.T) {
 			t.Errorf("a removed team: %v, want NotFound", err)
 		}
 		createTeam(t, s, "red", "bob")
+		if err := s.RemoveTeam(t.Context(), "red", acted(berth.ActTeamRemoved, "red")); err != nil {
+			t.Fatal(err)
+		}
+		// Who leads a new team of that name would get the job.
+		job := newJob("alice", "AAAAA")
+		job.Job.Team = "red"
+		create(t, s, job)
+		before := lastRecord(t, s)
+		err := s.CreateTeam(t.Context(), berth.Team{Name: "red", Payer: "bob"}, acted(berth.ActTeamAdded, "red"))
+		if berth.KindOf(err) != berth.Conflict || lastRecord(t, s) != before {
+			t.Errorf("a team that inherits a job: %v, want Conflict", err)
+		}
 	})
 }
 

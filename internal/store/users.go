@@ -21,6 +21,8 @@ const (
 	// selectUserByKey is on the way of every request.
 	selectUserByKey = `SELECT ` + userColumns + `, ` + keyColumns + ` FROM api_keys k JOIN users u ON u.name = k.user_name` + userTeam + `
 	WHERE k.hash = $1`
+	selectUserByKeyID = `SELECT ` + userColumns + `, ` + keyColumns + ` FROM api_keys k JOIN users u ON u.name = k.user_name` + userTeam + `
+	WHERE k.id = $1`
 	selectUsers       = `SELECT ` + userColumns + ` FROM users u` + userTeam + ` ORDER BY u.name`
 	selectUsersOfTeam = `SELECT ` + userColumns + ` FROM users u` + userTeam + ` WHERE u.team <> '' AND u.team = $1 ORDER BY u.name`
 )
@@ -70,7 +72,8 @@ func (s *Store) CreateUser(ctx context.Context, n NewUser, act berth.Act) error 
 }
 
 // ChangeUser changes a user and returns it. NotFound when there is no such user; Invalid when there is no such team, or an
-// administrator of none; Conflict when the user pays for the team that the change takes it out of.
+// administrator of none; Conflict when the user pays for the team that the change takes it out of, or is the last administrator who
+// can log in.
 func (s *Store) ChangeUser(ctx context.Context, name string, change berth.UserChange, act berth.Act) (berth.User, error) {
 	clean(&name)
 	var changed berth.User
@@ -91,6 +94,11 @@ func (s *Store) ChangeUser(ctx context.Context, name string, change berth.UserCh
 		if err := checkTeam(b, after); err != nil {
 			return err
 		}
+		if administrates(before) && !administrates(after) {
+			if err := keepAdministrator(b, name, "", act.At); err != nil {
+				return err
+			}
+		}
 		if err := writeUser(b, after); err != nil {
 			return err
 		}
@@ -108,12 +116,17 @@ func checkTeam(b *batch, u berth.User) error {
 	if u.Team == "" && u.TeamAdmin {
 		return refuse(&berth.Error{Kind: berth.Invalid, Msg: "The user is in no team to administer", Detail: u.Name})
 	}
-	if u.Team == "" {
+	return checkTeamName(b, u.Team)
+}
+
+// checkTeamName refuses a team that is not there; none is fine.
+func checkTeamName(b *batch, team string) error {
+	if team == "" {
 		return nil
 	}
-	_, err := scanTeam(b.queryRow(selectTeam, u.Team))
+	_, err := scanTeam(b.queryRow(selectTeam, team))
 	if errors.Is(err, sql.ErrNoRows) {
-		return refuse(&berth.Error{Kind: berth.Invalid, Msg: "There is no team of that name", Detail: u.Team, Err: err})
+		return refuse(&berth.Error{Kind: berth.Invalid, Msg: "There is no team of that name", Detail: team, Err: err})
 	}
 	return err
 }
@@ -159,6 +172,13 @@ func (s *Store) UserByKey(ctx context.Context, keyHash string) (berth.User, bert
 	var u berth.User
 	k, err := scanKeyAfter(s.reads.queryRow(ctx, selectUserByKey, keyHash), userFields(&u)...)
 	return u, k, wrap(ctx, "read a user by key", err)
+}
+
+// UserByKeyID is UserByKey for the ID of a key.
+func (s *Store) UserByKeyID(ctx context.Context, id string) (berth.User, berth.Key, error) {
+	var u berth.User
+	k, err := scanKeyAfter(s.reads.queryRow(ctx, selectUserByKeyID, id), userFields(&u)...)
+	return u, k, wrap(ctx, "read a user by the ID of a key", err)
 }
 
 // Users returns the users of a team by name, or every user when team is empty.

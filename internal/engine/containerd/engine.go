@@ -206,7 +206,7 @@ func (e *Engine) Run(ctx context.Context) error {
 func (e *Engine) sweep(ctx context.Context) {
 	tick := time.NewTicker(sweepEvery)
 	defer tick.Stop()
-	var seen map[int]string
+	var seen []private.Shim
 	for {
 		next, err := e.sweepShims(ctx, seen)
 		if err != nil && ctx.Err() == nil {

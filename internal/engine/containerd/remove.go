@@ -54,7 +54,7 @@ func (e *Engine) remove(ctx context.Context, id string) error {
 		return fmt.Errorf("remove %s: %w", id, err)
 	}
 	if !there { // what containerd has deleted itself leaves nothing
-		if err := e.removeRemains(id); err != nil {
+		if err := e.removeRemains(ctx, id); err != nil {
 			return err
 		}
 	}
@@ -96,8 +96,8 @@ func (e *Engine) deleteTask(ctx context.Context, id string) (there bool, err err
 
 // removeRemains removes what a killed shim, or a task that was only half made, may have left: the shim, its socket, the bundle,
 // and runc's state. They would be in the way of another start.
-func (e *Engine) removeRemains(id string) error {
-	if err := e.removeShim(id); err != nil {
+func (e *Engine) removeRemains(ctx context.Context, id string) error {
+	if err := e.removeShim(ctx, id); err != nil {
 		return err
 	}
 	_ = os.Remove(private.ShimSocket(e.cfg.Address, Namespace, id)) // it is no harm where it is not

@@ -41,7 +41,8 @@ CREATE TABLE variables (
     PRIMARY KEY (user_name, key)
 );
 
--- The team is no foreign key: an application outlives it.
+-- The team is no foreign key, and empty when there is no such team, see Store.RemoveTeam. The AppDef comes last: it can be large, and
+-- listings read what is before it.
 CREATE TABLE applications (
     id         TEXT PRIMARY KEY CHECK (id <> ''),
     owner      TEXT    NOT NULL REFERENCES users (name),
@@ -49,11 +50,15 @@ CREATE TABLE applications (
     public     BOOLEAN NOT NULL,
     certified  BOOLEAN NOT NULL,
     image      TEXT    NOT NULL CHECK (image <> ''),
-    appdef     TEXT    NOT NULL,
     price      DOUBLE PRECISION NOT NULL,
     created_at BIGINT  NOT NULL,
-    updated_at BIGINT  NOT NULL
+    updated_at BIGINT  NOT NULL,
+    commands   TEXT    NOT NULL,
+    appdef_version BIGINT NOT NULL,
+    appdef     TEXT    NOT NULL
 );
+CREATE INDEX applications_by_owner ON applications (owner);
+CREATE INDEX applications_by_team ON applications (team);
 
 -- The application is empty until there is one; then it is there, see Store.SetQueue.
 CREATE TABLE queues (
@@ -62,6 +67,8 @@ CREATE TABLE queues (
     machine     TEXT   NOT NULL,
     size        BIGINT NOT NULL CHECK (size > 0)
 );
+CREATE INDEX queues_by_application ON queues (application);
+CREATE INDEX queues_by_machine ON queues (machine);
 
 CREATE TABLE vaults (
     owner TEXT NOT NULL REFERENCES users (name),

@@ -1,7 +1,6 @@
 package private
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -9,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -90,29 +88,10 @@ func (d *Daemon) endContainers(ctx context.Context) error {
 	return failed
 }
 
-// endShims kills the shims that the daemon left; they carry its socket's address as an argument.
+// endShims kills the shims that the daemon left.
 func (d *Daemon) endShims(ctx context.Context) error {
-	commands, err := filepath.Glob("/proc/[0-9]*/cmdline")
-	if err != nil {
-		return fmt.Errorf("shims of the private containerd: %w", err)
-	}
-	for _, path := range commands {
-		text, err := os.ReadFile(path)
-		if err != nil {
-			continue // it has ended meanwhile
-		}
-		arguments := strings.Split(string(bytes.TrimRight(text, "\x00")), "\x00")
-		if !strings.HasSuffix(arguments[0], "containerd-shim-runc-v2") || !slices.Contains(arguments, d.Address()) {
-			continue
-		}
-		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path)))
-		if err != nil {
-			continue
-		}
-		if err := unix.Kill(pid, unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
-			return fmt.Errorf("end a shim: %w", err)
-		}
-		if err := waitEnd(ctx, pid); err != nil {
+	for _, shim := range Shims(d.Address()) {
+		if err := shim.End(ctx); err != nil {
 			return err
 		}
 	}

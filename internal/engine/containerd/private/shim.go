@@ -1,0 +1,58 @@
+package private
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// Shim is a process that containerd has for a container, and that outlives it.
+type Shim struct {
+	PID int
+	// Namespace and ID name the container.
+	Namespace, ID string
+}
+
+// Shims returns the shims of the containerd at an address, which need not run.
+func Shims(address string) []Shim {
+	paths, _ := filepath.Glob("/proc/[0-9]*/cmdline") // the pattern is right
+	var found []Shim
+	for _, path := range paths {
+		line, err := os.ReadFile(path)
+		if err != nil {
+			continue // it has ended
+		}
+		args := strings.Split(string(line), "\x00")
+		daemon := strings.HasPrefix(filepath.Base(args[0]), "containerd-shim") && !slices.Contains(args, "delete") // that one is at work
+		if !daemon || value(args, "-address") != address {
+			continue
+		}
+		if pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path))); err == nil {
+			found = append(found, Shim{PID: pid, Namespace: value(args, "-namespace"), ID: value(args, "-id")})
+		}
+	}
+	return found
+}
+
+// value returns what follows a flag among the arguments.
+func value(args []string, flag string) string {
+	if i := slices.Index(args, flag); i >= 0 && i+1 < len(args) {
+		return args[i+1]
+	}
+	return ""
+}
+
+// End kills the shim and returns when it is gone, or ctx ends. Safe for one that has ended.
+func (s Shim) End(ctx context.Context) error {
+	if err := unix.Kill(s.PID, unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
+		return fmt.Errorf("end the shim of %s: %w", s.ID, err)
+	}
+	return waitEnd(ctx, s.PID)
+}
