@@ -21,6 +21,8 @@ type Config struct {
 	Listen string
 	// APIURL is where jobs reach the server, an http:// or https:// address; ends in a slash after Check. Empty is Listen.
 	APIURL string
+	// JobPages serves the web pages of jobs, and shells in them. All of them share the origin of the server.
+	JobPages bool
 	// PublicURL is where browsers reach the server, without a path, like APIURL. Empty is the host of APIURL.
 	PublicURL string
 	// ExpandSubmitted lets the shell of a job expand $ in the parameters that users submit to applications.

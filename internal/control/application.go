@@ -124,7 +124,9 @@ func (s *Service) render(ctx context.Context, caller berth.Caller, app berth.App
 		env.APIURL, env.APIUser, env.APIKey = s.cfg.APIURL, caller.User.Name, secret
 	}
 	number := s.randomText(markLength)
-	env.BasePath = basePath(definition, d.command, number)
+	if s.cfg.PublicURL != "" {
+		env.BasePath = basePath(definition, d.command, number)
+	}
 	rendered, err := appdef.Render(definition, d.command, d.sub.Parameters, env)
 	if refused, ok := errors.AsType[*appdef.Error](err); ok {
 		return &berth.Error{Kind: berth.Invalid, Msg: msgMalformed, Detail: strings.Join(refused.Problems, "; "), Err: err}

@@ -147,7 +147,7 @@ type Config struct {
 	EngineReady func(context.Context) error
 	// APIURL is where jobs reach this server; it ends in a slash.
 	APIURL string
-	// PublicURL is where browsers reach this server; it ends in a slash.
+	// PublicURL is where browsers reach this server; it ends in a slash. Empty when the web pages of jobs are not served.
 	PublicURL string
 	// ExpandSubmitted lets the shell of a job expand $ in submitted parameters too: users then run commands that the application does
 	// not have.

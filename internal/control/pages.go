@@ -100,7 +100,7 @@ func (s *Service) addPages(
 		return err
 	}
 	page := page{public: s.cfg.PublicURL, job: job, run: run.Numbered(job.Number)}
-	if !run.NoConnect {
+	if !run.NoConnect && s.cfg.PublicURL != "" {
 		template := cmp.Or(templateOf(run, answer), s.cfg.PublicURL+jobPath(strconv.FormatInt(job.Number, 10), 0)+"/shell")
 		page.connect = withToken(page.fill(template), run.Random)
 		info.URL = &page.connect

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/berth-hpc/berth"
+	"github.com/berth-hpc/berth/internal/agentapi"
 )
 
 // tokenUse is a use case as a caller with the token of a job uses it; ref is a running job of the user.
@@ -95,6 +96,23 @@ var tokensMayInTheirJob = map[string]tokenUse{
 	},
 	"Connect": func(ctx context.Context, b *bench, c berth.Caller, r JobRef) error {
 		return second(b.Connect(ctx, c, r))
+	},
+	"Enter": func(ctx context.Context, b *bench, c berth.Caller, r JobRef) error {
+		return second(b.Enter(ctx, Visitor{Caller: c}, r.Number))
+	},
+	"OpenShell": func(ctx context.Context, b *bench, c berth.Caller, r JobRef) error {
+		terminal, err := b.OpenShell(ctx, Visitor{Caller: c}, r.Number, agentapi.TerminalSize{})
+		if err == nil {
+			err = terminal.Close()
+		}
+		return err
+	},
+	"WebPage": func(ctx context.Context, b *bench, c berth.Caller, r JobRef) error {
+		_, err := b.WebPage(ctx, Visitor{Caller: c}, r.Number, 0)
+		if berth.KindOf(err) == berth.NotFound { // it may, and there is none
+			return nil
+		}
+		return err
 	},
 }
 

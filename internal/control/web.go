@@ -97,6 +97,9 @@ func serves(run berth.Run, web webService, port int) bool {
 // admit returns a job and what it runs when the visitor may see its web page.
 func (s *Service) admit(ctx context.Context, visitor Visitor, number int64) (berth.Job, berth.Run, error) {
 	if visitor.Caller.User.Name != "" {
+		if visitor.Caller.Job != 0 && visitor.Caller.Job != number {
+			return berth.Job{}, berth.Run{}, errNotByToken
+		}
 		job, err := s.controllable(ctx, visitor.Caller, JobRef{Number: number})
 		if err != nil {
 			return job, berth.Run{}, err

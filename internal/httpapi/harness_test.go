@@ -52,7 +52,7 @@ func newTestAPI(t *testing.T, change ...func(*Config)) *testAPI {
 	t.Helper()
 	a := &testAPI{scripted: newScripted(), t: t, contract: loadContract(t), log: &safeBuffer{}}
 	cfg := Config{
-		Control: a.scripted, Metrics: prometheus.NewRegistry(), Version: "1.2.3",
+		Control: a.scripted, Metrics: prometheus.NewRegistry(), Version: "1.2.3", JobPages: true,
 		Log: slog.New(slog.NewTextHandler(a.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Now: func() time.Time { return submittedAt().Add(time.Minute) },
 	}

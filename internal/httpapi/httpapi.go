@@ -52,6 +52,8 @@ type Config struct {
 	Metrics *prometheus.Registry
 	// Version is the server's version, for people.
 	Version string
+	// JobPages serves the web pages of jobs, and shells in them.
+	JobPages bool
 	// MaxBody bounds a submission in bytes; 0 is DefaultMaxBody.
 	MaxBody int64
 	// MaxBodies bounds what the bodies of all requests have together, in bytes; 0 is DefaultMaxBodies, and it is at least MaxBody.

@@ -101,10 +101,18 @@ func (s *server) jobPage(c *call) error {
 	if v.page, err = s.control.WebPage(c.r.Context(), v.visitor, v.number, v.port); err != nil {
 		return err
 	}
-	if err := s.linger(c); err != nil {
+	if err := s.lingerIn(c, v.number); err != nil {
 		return err
 	}
 	return s.forward(c, v)
+}
+
+// lingerIn is linger for a visitor of a job. Those who come with its token have its places, as a user has.
+func (s *server) lingerIn(c *call, number int64) error {
+	if c.user == "" {
+		c.user = "job " + strconv.FormatInt(number, 10) // no user has a blank in the name
+	}
+	return s.linger(c)
 }
 
 func querySuffix(query string) string {

@@ -302,11 +302,22 @@ func TestPagesTakePlacesOfStreams(t *testing.T) {
 	done := make(chan answer)
 	go func() { done <- a.visit(http.MethodGet, "/jobs/8/", nil, "Cookie", "berth_job=jobsession") }()
 	<-begun
-	if got := a.visit(http.MethodGet, "/jobs/8/", nil, "Cookie", "berth_job=jobsession"); got.status != http.StatusServiceUnavailable {
+	if got := a.visit(http.MethodGet, "/jobs/8/", nil, "Cookie", "berth_job=jobsession"); got.status != http.StatusTooManyRequests {
 		t.Errorf("status %d beside as many as may be: %s", got.status, got.body)
 	}
 	close(end)
 	if got := <-done; got.status != http.StatusOK {
 		t.Errorf("status %d: %s", got.status, got.body)
+	}
+}
+
+// TestPagesAreServedOnlyWhenAsked: they share one origin, so an administrator decides.
+func TestPagesAreServedOnlyWhenAsked(t *testing.T) {
+	a := newTestAPI(t, func(c *Config) { c.JobPages = false })
+	for _, path := range []string{"/jobs/8/", "/jobs/8/shell", "/jobs/8/8888/x"} {
+		got := a.visit(http.MethodGet, path, nil, "Cookie", "berth_job=jobsession")
+		if got.status != http.StatusNotFound || !strings.HasPrefix(got.errorText(t), msgNoRoute) {
+			t.Errorf("%s: status %d: %s", path, got.status, got.body)
+		}
 	}
 }

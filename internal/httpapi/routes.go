@@ -22,7 +22,11 @@ type route struct {
 
 // routes is the table of everything that the server answers.
 func (s *server) routes() []route {
-	return slices.Concat(s.jarviceRoutes(), s.ownRoutes(), s.serverRoutes())
+	table := slices.Concat(s.jarviceRoutes(), s.ownRoutes(), s.serverRoutes())
+	if s.cfg.JobPages {
+		table = append(table, s.pageRoutes()...)
+	}
+	return table
 }
 
 // jarviceRoutes are those of the JARVICE job API.
@@ -117,6 +121,13 @@ func (s *server) serverRoutes() []route {
 		{pattern: "/openapi.json", methods: get, texts: commonTexts, handle: s.openapi},
 		{pattern: "/docs", methods: get, texts: commonTexts, handle: s.showDocs},
 		{pattern: "/docs/{asset}", methods: get, texts: commonTexts, handle: s.showDocs},
+	}
+}
+
+// pageRoutes are those of what jobs serve themselves, and of the shells in them.
+func (s *server) pageRoutes() []route {
+	get := []string{http.MethodGet}
+	return []route{
 		{pattern: "/jobs/{number}/shell", methods: get, texts: commonTexts, handle: s.shellPage},
 		{pattern: "/jobs/{number}/shell/socket", methods: get, texts: commonTexts, handle: s.shellSocket},
 		{pattern: "/jobs/{number}/shell/{asset}", methods: get, texts: commonTexts, handle: s.shellAsset},

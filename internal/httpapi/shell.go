@@ -93,7 +93,7 @@ func (s *server) shellSocket(c *call) error {
 	if c.r.Header.Get("Upgrade") == "" {
 		return &berth.Error{Kind: berth.Invalid, Msg: c.route.texts.unreadable, Detail: "this is a websocket"}
 	}
-	if err := s.linger(c); err != nil {
+	if err := s.lingerIn(c, v.number); err != nil {
 		return err
 	}
 	terminal, err := s.control.OpenShell(c.r.Context(), v.visitor, v.number, sizeOf(c.r))
