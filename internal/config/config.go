@@ -73,18 +73,7 @@ func (c *Config) Check() error {
 		refuse("data", c.Data, "must name a directory")
 	}
 	c.Data = data
-	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
-		refuse("listen", c.Listen, "must be HOST:PORT, for example 127.0.0.1:8080 or :8080")
-	}
-	if !checkURL(&c.APIURL) {
-		refuse("api-url", c.APIURL, "must be an address such as https://berth.example.org/, or empty for that of --listen")
-	}
-	if !checkURL(&c.PublicURL) || strings.Count(c.PublicURL, "/") > len("://") {
-		refuse("public-url", c.PublicURL, "must be an address without a path such as https://berth.example.org/, or empty for the host of --api-url")
-	}
-	if _, err := c.Proxies(); err != nil {
-		refuse("trusted-proxy", strings.Join(c.TrustedProxies, ","), "must be networks or addresses, for example 10.0.0.0/8 or ::1")
-	}
+	c.checkAddresses(refuse)
 	if c.Database != "" && !strings.HasPrefix(c.Database, "postgres://") && !strings.HasPrefix(c.Database, "postgresql://") {
 		refuse("database", "…", "must be a postgres:// address, or empty for the embedded database")
 	}
@@ -111,6 +100,22 @@ func (c *Config) Check() error {
 		refuse("log-level", c.LogLevel, "must be debug, info, warn or error")
 	}
 	return errors.Join(wrong...)
+}
+
+// checkAddresses refuses those at which the server and its jobs cannot be reached.
+func (c *Config) checkAddresses(refuse func(flag string, value any, allowed string)) {
+	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
+		refuse("listen", c.Listen, "must be HOST:PORT, for example 127.0.0.1:8080 or :8080")
+	}
+	if !checkURL(&c.APIURL) {
+		refuse("api-url", c.APIURL, "must be an address such as https://berth.example.org/, or empty for that of --listen")
+	}
+	if !checkURL(&c.PublicURL) || strings.Count(c.PublicURL, "/") > len("://") {
+		refuse("public-url", c.PublicURL, "must be an address without a path such as https://berth.example.org/, or empty for the host of --api-url")
+	}
+	if _, err := c.Proxies(); err != nil {
+		refuse("trusted-proxy", strings.Join(c.TrustedProxies, ","), "must be networks or addresses, for example 10.0.0.0/8 or ::1")
+	}
 }
 
 // checkURL has an address of a server end in a slash; empty is fine. It returns false when it is no such address.
