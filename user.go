@@ -54,10 +54,8 @@ func (c UserChange) Apply(u User) User {
 // MaySubmit says whether the account and, when there is one, the payer of its team may be charged for jobs.
 func (u User) MaySubmit() bool { return u.Billing && !u.PayerStopped }
 
-// leads says whether the user may see and control every job of the team.
-func (u User) leads(team string) bool {
-	return team != "" && u.Team == team && (u.TeamAdmin || u.Payer == u.Name)
-}
+// Leads says whether the user may see and control every job of the own team.
+func (u User) Leads() bool { return u.Team != "" && (u.TeamAdmin || u.Payer == u.Name) }
 
 // Team is a group of users with one of them who pays for their jobs.
 type Team struct {
@@ -102,7 +100,7 @@ type Caller struct {
 
 // MaySee says whether the caller may see a job: its owner, the payer and the administrators of its team, and administrators.
 func (c Caller) MaySee(job Job) bool {
-	return c.User.Admin || c.User.Name != "" && c.User.Name == job.Owner || c.User.leads(job.Team)
+	return c.User.Admin || c.User.Name != "" && c.User.Name == job.Owner || c.User.Team == job.Team && c.User.Leads()
 }
 
 // MayControl says whether the caller may act on a job: whoever may see it, unless the key is for reading only.

@@ -38,26 +38,6 @@ func Parse(source []byte) (*AppDef, error) {
 	return app, nil
 }
 
-// ParseActions reads the file of an image that lists actions: the object of actions itself, or an object that holds it as "actions".
-func ParseActions(source []byte) ([]Action, error) {
-	root, err := parseJSON(source)
-	if err != nil {
-		return nil, &Error{Problems: []string{"the file of actions " + err.Error()}}
-	}
-	if inner, ok := root.get("actions"); !ok || inner.kind != kindObject || isAction(inner) {
-		root = value{kind: kindObject, members: []member{{"actions", root}}, index: map[string]int{"actions": 0}}
-	}
-	r := &reader{}
-	actions := readActions(place{r, "", root})
-	return actions, r.problems.err()
-}
-
-// isAction tells an action that is called "actions" from a list of actions.
-func isAction(v value) bool {
-	args, ok := v.get("args")
-	return ok && args.kind == kindText
-}
-
 func readApp(p place) *AppDef {
 	p.checkKeys(appKeys)
 	app := &AppDef{

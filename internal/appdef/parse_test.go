@@ -233,33 +233,6 @@ func TestNestedIsNotRun(t *testing.T) {
 	}
 }
 
-func TestParseActions(t *testing.T) {
-	t.Parallel()
-	want := []appdef.Action{{Name: "b", Args: "date > x"}, {Name: "a", Args: "ls", Alt: "Lists"}}
-	for _, text := range []string{
-		`{"b": {"args": "date > x"}, "none": {}, "a": {"args": "ls", "alt": "Lists"}}`,
-		`{"actions": {"b": {"args": "date > x"}, "a": {"args": "ls", "alt": "Lists"}}}`,
-	} {
-		got, err := appdef.ParseActions([]byte(text))
-		if diff := cmp.Diff(want, got); err != nil || diff != "" {
-			t.Errorf("%s: %v (-want +got):\n%s", text, err, diff)
-		}
-	}
-	got, err := appdef.ParseActions([]byte(`{"actions": {"args": "ls"}}`))
-	if diff := cmp.Diff([]appdef.Action{{Name: "actions", Args: "ls"}}, got); err != nil || diff != "" {
-		t.Errorf("%v (-want +got):\n%s", err, diff)
-	}
-	for text, want := range map[string]string{
-		"x":             `the file of actions is not JSON: line 1, column 1: invalid character 'x' looking for beginning of value, at the end of "x"`,
-		"[]":            "actions: a list is not an object",
-		`{"a": "date"}`: `actions.a: "date" is not an object`,
-	} {
-		if _, err := appdef.ParseActions([]byte(text)); err == nil || err.Error() != want {
-			t.Errorf("%s: error %v, want %s", text, err, want)
-		}
-	}
-}
-
 // large is an AppDef with an icon of the usual size.
 func large(b *testing.B) []byte {
 	b.Helper()
