@@ -30,6 +30,7 @@ func newEngine(t *testing.T) *fake.Engine {
 		Images: []string{enginetest.Image}, Registry: []string{"docker.io/library/alpine:latest"}, Actions: enginetest.Actions,
 		Files: map[string]map[string][]byte{enginetest.Image: {agentapi.ActionsFile: actions}},
 	})
+	_ = t.TempDir() // before the engine's: the test's folders go only after what writes into them has ended
 	t.Cleanup(e.Close)
 	return e
 }
