@@ -113,7 +113,7 @@ func (s *server) open(ctx context.Context) (err error) {
 		return err
 	}
 	s.scheduler = scheduler.New(scheduler.Config{
-		Store: s.store, Host: host, Random: randomAttempt, Now: time.Now, Tick: s.cfg.Tick,
+		Store: s.store, Hosts: fixedHosts{host}, Random: randomAttempt, Now: time.Now, Tick: s.cfg.Tick,
 		SuspendedFree: s.cfg.SuspendedFree, Log: s.log,
 	})
 	s.usage = usage.New(usage.Config{Store: s.store, Meter: s.engine, Every: s.cfg.SampleEvery, Log: s.log})
@@ -123,7 +123,7 @@ func (s *server) open(ctx context.Context) (err error) {
 		Grace: s.cfg.Grace, SuspendedFree: s.cfg.SuspendedFree, Nameservers: nameservers, Search: search,
 		Now: time.Now, Tick: s.cfg.Tick, Log: s.log,
 	})
-	return s.firstStart(ctx, host.capacity)
+	return s.firstStart(ctx, host.Capacity)
 }
 
 // changed tells everybody what was stored of a job.

@@ -122,7 +122,7 @@ type Forecaster interface {
 // Usage knows what running jobs use.
 type Usage interface {
 	// Usage returns the last sample of a job. ok is false before the first one and after the job's end.
-	Usage(number int64) (sample usage.Sample, ok bool)
+	Usage(number int64) (samples []usage.Sample, ok bool)
 }
 
 // Config is what a Service is made of. Everything is required unless it says otherwise.

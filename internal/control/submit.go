@@ -62,7 +62,7 @@ func (s *Service) submit(
 
 // job makes the job of a draft.
 func (s *Service) job(caller berth.Caller, d draft) berth.Job {
-	now, nodes := s.cfg.Now().UTC(), d.sub.Machine.Nodes
+	now := s.cfg.Now().UTC()
 	return berth.Job{
 		Name:        s.jobName(now, d.application, caller.User.Name),
 		Owner:       caller.User.Name,
@@ -74,7 +74,7 @@ func (s *Service) job(caller berth.Caller, d draft) berth.Job {
 		Command:     d.command,
 		Submission:  d.sub,
 		Image:       d.image,
-		Need:        berth.Capacity{Cores: d.machine.Cores * nodes, RAM: d.machine.RAM * int64(nodes), Slots: nodes},
+		Need:        berth.Capacity{Cores: d.machine.Cores, RAM: d.machine.RAM, GPUs: d.machine.GPUs, Slots: 1},
 		Grace:       d.machine.Grace,
 		Submitted:   now,
 	}

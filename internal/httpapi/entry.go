@@ -3,6 +3,7 @@ package httpapi
 import (
 	"cmp"
 	"encoding/json"
+	"strings"
 	"time"
 
 	"github.com/berth-hpc/berth"
@@ -156,7 +157,7 @@ func newJobEntry(job berth.Job, now time.Time) jobEntry {
 		AppPrice:         job.Submission.AppPrice,
 		MachineName:      job.Submission.Machine.Type,
 		MachineScale:     job.Submission.Machine.Nodes,
-		Nodes:            job.Host,
+		Nodes:            strings.Join(job.Hosts, ","),
 		SchedulerJob:     job.Attempt,
 		DashboardVisible: 1,
 		Submission:       newWireSubmission(job),

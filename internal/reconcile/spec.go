@@ -19,10 +19,12 @@ func (r *Reconciler) spec(ctx context.Context, job berth.Job) (agentapi.Spec, er
 	if sub.Identity != nil {
 		who = *sub.Identity
 	}
-	hostname := "jarvice-job-" + strconv.FormatInt(job.Number, 10)
+	keys, err := sshOf(job, r.cfg.Dir(job.Number))
+	if err != nil {
+		return agentapi.Spec{}, err
+	}
 	spec := agentapi.Spec{
-		Job: job.Number, Name: job.Name, Label: job.Label(), Hostname: hostname,
-		Nodes:     []agentapi.Node{{Name: hostname, Cores: job.Need.Cores}},
+		Job: job.Number, Name: job.Name, Label: job.Label(), Hostname: job.NodeName(0), Nodes: nodesOf(job), SSH: keys,
 		User:      agentapi.User{Name: who.Username, Group: who.Group, UID: who.UID, GID: who.GID},
 		Variables: []agentapi.Setting{{Key: "JARVICE_VAULT_NAME", Value: sub.Vault.Name}},
 		Data:      agentapi.Data{Path: dataPath, Chown: !sub.Vault.ReadOnly},

@@ -153,12 +153,13 @@ func (r *Reconciler) prepare(ctx context.Context, job berth.Job) (engine.Attempt
 		return engine.Attempt{}, err
 	}
 	dir := r.cfg.Dir(job.Number)
-	if err := writeSpec(dir, spec); err != nil {
+	workers, err := writeSpecs(dir, spec)
+	if err != nil {
 		return engine.Attempt{}, err
 	}
 	return engine.Attempt{
 		ID: job.Attempt, Job: job.Number, Hostname: spec.Hostname, Image: job.Image,
-		Cores: job.Need.Cores, RAM: job.Need.RAM, Dir: dir,
+		Cores: job.Need.Cores, RAM: job.Need.RAM, GPUs: job.Need.GPUs, Dir: dir, Workers: workers, Hosts: job.Hosts,
 		Mounts: []engine.Mount{{Source: data, Target: dataPath, ReadOnly: job.Submission.Vault.ReadOnly}},
 	}, nil
 }
