@@ -14,7 +14,9 @@ type PublicAddress struct {
 }
 
 // For says whether jobs of a user may have the address.
-func (a PublicAddress) For(user string) bool { return len(a.Users) == 0 || slices.Contains(a.Users, user) }
+func (a PublicAddress) For(user string) bool {
+	return len(a.Users) == 0 || slices.Contains(a.Users, user)
+}
 
 func (a PublicAddress) String() string {
 	if len(a.Users) == 0 {
