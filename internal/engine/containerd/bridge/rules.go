@@ -15,20 +15,20 @@ import (
 // register is the one that the rules' expressions pass values in.
 const register = 1
 
-// ensureRules replaces the bridge's table, in one transaction:
+// ensureRules replaces the table, in one transaction. GROUP is of all bridges:
 //
 //	table inet berth-… {
-//		chain input       { type filter hook input;      iifname BRIDGE ct state != established,related drop }
-//		chain forward     { type filter hook forward;    iifname BRIDGE oifname BRIDGE drop
-//		                                                  oifname BRIDGE ct state != established,related drop }
-//		chain postrouting { type nat hook postrouting;   ip saddr SUBNET oifname != BRIDGE masquerade }
+//		chain input       { type filter hook input;      iifgroup GROUP ct state != established,related drop }
+//		chain forward     { type filter hook forward;    iifgroup GROUP oifgroup GROUP drop
+//		                                                  oifgroup GROUP ct state != established,related drop }
+//		chain postrouting { type nat hook postrouting;   ip saddr SUBNET oifgroup != GROUP masquerade }
 //	}
-func ensureRules(bridge string, subnet netip.Prefix) error {
+func ensureRules(name string, group uint32, subnet netip.Prefix) error {
 	conn, err := nftables.New()
 	if err != nil {
 		return fmt.Errorf("network: nftables: %w", err)
 	}
-	table := &nftables.Table{Name: bridge, Family: nftables.TableFamilyINet}
+	table := &nftables.Table{Name: name, Family: nftables.TableFamilyINet}
 	conn.AddTable(table) // so that there is one to delete
 	conn.DelTable(table)
 	conn.AddTable(table)
@@ -42,7 +42,7 @@ func ensureRules(bridge string, subnet netip.Prefix) error {
 		}
 		conn.AddRule(r)
 	}
-	from, to := onInterface(expr.MetaKeyIIFNAME, expr.CmpOpEq, bridge), onInterface(expr.MetaKeyOIFNAME, expr.CmpOpEq, bridge)
+	from, to := ofGroup(expr.MetaKeyIIFGROUP, expr.CmpOpEq, group), ofGroup(expr.MetaKeyOIFGROUP, expr.CmpOpEq, group)
 
 	input := chain(nftables.ChainTypeFilter, nftables.ChainHookInput, nftables.ChainPriorityFilter, "input")
 	rule(input, from, unasked(), drop())
@@ -50,30 +50,31 @@ func ensureRules(bridge string, subnet netip.Prefix) error {
 	rule(forward, from, to, drop())
 	rule(forward, to, unasked(), drop())
 	post := chain(nftables.ChainTypeNAT, nftables.ChainHookPostrouting, nftables.ChainPriorityNATSource, "postrouting")
-	rule(post, fromSubnet(subnet), onInterface(expr.MetaKeyOIFNAME, expr.CmpOpNeq, bridge), []expr.Any{&expr.Masq{}})
+	rule(post, fromSubnet(subnet), ofGroup(expr.MetaKeyOIFGROUP, expr.CmpOpNeq, group), []expr.Any{&expr.Masq{}})
 	if err := conn.Flush(); err != nil {
-		return fmt.Errorf("network: nftables rules of %s: %w", bridge, err)
+		return fmt.Errorf("network: nftables rules of %s: %w", name, err)
 	}
 	return nil
 }
 
-func removeRules(bridge string) error {
+func removeRules(name string) error {
 	conn, err := nftables.New()
 	if err != nil {
 		return fmt.Errorf("network: nftables: %w", err)
 	}
-	conn.DelTable(&nftables.Table{Name: bridge, Family: nftables.TableFamilyINet})
+	conn.DelTable(&nftables.Table{Name: name, Family: nftables.TableFamilyINet})
 	if err := conn.Flush(); err != nil && !errors.Is(err, unix.ENOENT) {
-		return fmt.Errorf("network: nftables rules of %s: %w", bridge, err)
+		return fmt.Errorf("network: nftables rules of %s: %w", name, err)
 	}
 	return nil
 }
 
-// onInterface compares the name of the interface that a packet came by or goes by.
-func onInterface(key expr.MetaKey, op expr.CmpOp, name string) []expr.Any {
-	padded := make([]byte, unix.IFNAMSIZ)
-	copy(padded, name)
-	return []expr.Any{&expr.Meta{Key: key, Register: register}, &expr.Cmp{Op: op, Register: register, Data: padded}}
+// ofGroup compares the group of the interface that a packet came by or goes by.
+func ofGroup(key expr.MetaKey, op expr.CmpOp, group uint32) []expr.Any {
+	return []expr.Any{
+		&expr.Meta{Key: key, Register: register},
+		&expr.Cmp{Op: op, Register: register, Data: binaryutil.NativeEndian.PutUint32(group)},
+	}
 }
 
 // unasked matches packets that answer nothing: neither of a connection that is there nor about one.
