@@ -90,6 +90,7 @@ func TestStories(t *testing.T) {
 			"shell":       shellCmd,
 			"address":     addressCmd,
 			"credentials": credentialsCmd,
+			"rootfs":      rootfsCmd,
 			"attempt":     attemptCmd,
 			"await":       awaitCmd,
 			"gone":        goneCmd,
