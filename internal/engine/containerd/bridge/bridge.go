@@ -1,6 +1,6 @@
 // Package bridge gives attempts a network of their own on one machine: a veth pair for each node, behind masquerading. Attempts of
 // one node share a Linux bridge of the data directory whose ports are isolated from each other; one of several nodes has a bridge and
-// a subnet of its own. An attempt reaches the outside and nothing else: no other attempt, and no service of this host.
+// a subnet of its own. An attempt reaches the outside and nothing else: no other attempt but its published ports, and no service of this host.
 //
 // Everything is done by netlink; no program is executed and there is nothing to run.
 package bridge
@@ -13,10 +13,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math/bits"
 	"net"
 	"net/netip"
 	"os"
+	"sync"
 
 	"github.com/vishvananda/netlink"
 )
@@ -40,39 +42,54 @@ type Bridge struct {
 	outside   int
 	shared    *Segment
 	addresses *addresses
+
+	publishing sync.Mutex
+	published  map[string]Publication
+}
+
+// State is what attempts have of a network already.
+type State struct {
+	// Used are addresses and subnets that are not given out again.
+	Used []netip.Prefix
+	// Published are by the ids of their attempts.
+	Published map[string]Publication
 }
 
 // Name is the name of the bridge, and of the nftables table, of an identity.
 func Name(identity string) string { return "berth-" + identity[:8] }
 
-// Open makes the bridge and its rules, or finds them. The addresses in use are taken: they are not given out again. Close it.
-func Open(cfg Config, used []netip.Prefix) (*Bridge, error) {
+// Open makes the bridge and its rules, or finds them. Published ports are reached again. Close it.
+func Open(cfg Config, state State) (*Bridge, error) {
 	handle, err := netlink.NewHandle()
 	if err != nil {
 		return nil, fmt.Errorf("network: %w", err)
 	}
 	b := &Bridge{name: Name(cfg.Identity), group: groupOf(cfg.Identity), log: cfg.Log, handle: handle}
 	b.outside = b.mtu()
-	if err := b.open(cfg, used); err != nil {
+	if err := b.open(cfg, state); err != nil {
 		handle.Close()
 		return nil, err
 	}
 	return b, nil
 }
 
-func (b *Bridge) open(cfg Config, used []netip.Prefix) error {
+func (b *Bridge) open(cfg Config, state State) error {
 	subnet, err := b.subnet(cfg.StateFile)
 	if err != nil {
 		return err
 	}
-	b.addresses = newAddresses(subnet, used)
+	b.addresses = newAddresses(subnet, state.Used)
+	b.published = maps.Clone(state.Published)
+	if b.published == nil {
+		b.published = make(map[string]Publication)
+	}
 	if err := b.openShared(subnet); err != nil {
 		return err
 	}
 	if err := os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0); err != nil {
 		return fmt.Errorf("network: let this machine forward packets: %w", err)
 	}
-	return ensureRules(b.name, b.group, subnet)
+	return b.ensureRules()
 }
 
 // Close frees what Open took in this process. The bridge and what is attached to it stay.
