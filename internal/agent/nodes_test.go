@@ -139,3 +139,31 @@ uid=505(nimbix) gid=505(nimbix)
 		t.Errorf("INIT lines (-want +got):\n%s", diff)
 	}
 }
+
+// withDebian gives a node the programs of this machine, which it cannot change.
+func withDebian(b *bundle) {
+	must(b.t, os.Chmod(filepath.Join(b.root, "tmp"), os.ModeSticky|0o777), os.MkdirAll(filepath.Join(b.root, "opt/JARVICE"), 0o755), os.Symlink("/usr", filepath.Join(b.root, "opt/JARVICE/openmpi")),
+		os.RemoveAll(filepath.Join(b.root, "bin")), os.RemoveAll(filepath.Join(b.root, "etc")))
+	for _, dir := range []string{"bin", "lib", "lib64", "sbin"} {
+		must(b.t, os.Symlink("usr/"+dir, filepath.Join(b.root, dir)))
+	}
+	for _, dir := range []string{"/usr", "/etc/alternatives", "/etc/openmpi", "/etc/ssh", "/etc/mpich"} {
+		if _, err := os.Stat(dir); err == nil {
+			b.extra = append(b.extra, map[string]any{"destination": dir, "type": "bind", "source": dir, "options": []string{"bind", "ro"}})
+		}
+	}
+	b.extra = append(b.extra, map[string]any{"destination": "/dev/shm", "type": "tmpfs", "source": "shm", "options": []string{"mode=1777"}})
+}
+
+func TestMPIX(t *testing.T) {
+	got := newCluster(t, `cat ~/.ssh/config; ssh job-2 'echo from $SSH_CONNECTION; hostname'; env | grep 'MPI'; ls -l /opt/JARVICE
+time mpirun --hostfile /etc/JARVICE/nodes hostname
+echo; mpirun --hostfile /etc/JARVICE/cores hostname
+echo N; mpirun -N 2 --hostfile /etc/JARVICE/nodes hostname
+echo prefix;LD_LIBRARY_PATH=/opt/JARVICE/openmpi/lib:/opt/JARVICE/lib /opt/JARVICE/openmpi/bin/mpirun -x PATH -x LD_LIBRARY_PATH -N 2 --hostfile /etc/JARVICE/nodes hostname
+echo mpich; time mpiexec.mpich -f /etc/JARVICE/nodes -n 4 hostname
+echo hi > f; scp -q f job-2:g && ssh job-2 cat g; ssh -tt job-2 tty; ssh root@job-2 true; ssh job-2 'kill -9 $$'; echo $?; echo "ls -l" | sftp job-2
+ssh -L 9999:localhost:2222 -f -N job-2; ls -la ~/.ssh; cat ~/.ssh/known_hosts
+`, withDebian).run()
+	t.Logf("%s\n%s", got.init, got.output)
+}
