@@ -85,8 +85,8 @@ func (p *plan) full() bool { return p.closed.full }
 // capacity is for how many nodes of a job the hosts have room when they are empty, as far as it matters.
 func (p *plan) capacity(job Queued) int {
 	nodes := 0
-	for _, size := range p.sizes {
-		nodes += size.hosts * room(size.capacity, job.Need, job.Nodes)
+	for i := range p.sizes {
+		nodes += p.sizes[i].hosts * room(&p.sizes[i].capacity, &job.Need, job.Nodes)
 	}
 	return nodes
 }

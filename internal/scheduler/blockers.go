@@ -57,7 +57,7 @@ func (p *plan) missing(job Queued) string {
 	}
 	nodes := 0
 	for i := range p.hosts {
-		nodes += room(p.hosts[i].steps[0].free, job.Need, job.Nodes)
+		nodes += room(&p.hosts[i].steps[0].free, &job.Need, job.Nodes)
 	}
 	return fmt.Sprintf("nodes with %s: %d needed, room for %d", size(job.Need), job.Nodes, nodes)
 }

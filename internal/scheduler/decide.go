@@ -10,7 +10,7 @@ import (
 
 const (
 	// depth is how many jobs that have to wait get a reservation. Those behind start where they take nothing of it.
-	depth = 100
+	depth = 64
 	// trials is how many jobs without a reservation are tried in one decision, counting those alike once.
 	trials = 1000
 	// burst bounds the jobs that one decision starts: what ends while they are stored is seen soon.

@@ -63,13 +63,16 @@ type search struct {
 
 // add adds what a host has from a time on.
 func (s *search) add(h *hostPlan, from time.Duration) {
+	runs := s.job.runs()
 	h.rooms = h.rooms[:0]
 	for i := range h.steps {
-		h.rooms = append(h.rooms, room(h.steps[i].left(s.firm), s.job.Need, s.job.Nodes))
+		if h.steps[i].at > after(s.bound, runs) {
+			break // no job that starts by then sees it
+		}
+		h.rooms = append(h.rooms, room(h.steps[i].left(s.firm), &s.job.Need, s.job.Nodes))
 	}
 	// The job overlaps the steps from first to before end.
-	first, end, steps := 0, 1, len(h.steps)
-	runs := s.job.runs()
+	first, end, steps := 0, 1, len(h.rooms)
 	for first+1 < steps && h.steps[first+1].at <= from {
 		first++
 	}

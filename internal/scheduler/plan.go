@@ -164,7 +164,7 @@ func (h *hostPlan) room(w window, limit int) int {
 		case h.steps[i].at >= w.until:
 			return limit
 		}
-		if limit = room(h.steps[i].left(w.firm), w.need, limit); limit == 0 {
+		if limit = room(h.steps[i].left(w.firm), &w.need, limit); limit == 0 {
 			return 0
 		}
 	}
@@ -178,17 +178,20 @@ type window struct {
 	firm        bool
 }
 
-func (s *step) left(firm bool) berth.Capacity {
+func (s *step) left(firm bool) *berth.Capacity {
 	if firm {
-		return s.firm
+		return &s.firm
 	}
-	return s.free
+	return &s.free
 }
 
 // room is for how many nodes there is room in what is free, up to limit.
-func room(free, need berth.Capacity, limit int) int {
-	if !free.Fits(need) {
+func room(free, need *berth.Capacity, limit int) int {
+	if need.Cores > free.Cores || need.RAM > free.RAM || need.GPUs > free.GPUs || need.Slots > free.Slots {
 		return 0
+	}
+	if limit == 1 { // most jobs have one node, and divisions are slow
+		return 1
 	}
 	if need.Cores > 0 {
 		limit = min(limit, free.Cores/need.Cores)
