@@ -296,6 +296,10 @@ func ended(job Job, exit Exit) (State, End) {
 		return StateTerminated, end
 	case exit.Node != "":
 		end.Reason, end.ExitCode, end.Signal = EndNodeFailed, -1, 0
+		end.Detail = "node " + exit.Node + " ended"
+		if exit.Detail != "" {
+			end.Detail += ": " + exit.Detail
+		}
 		return StateFailed, end
 	case !exit.Known:
 		end.Reason, end.ExitCode, end.Signal = EndLost, -1, 0

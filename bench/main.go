@@ -39,6 +39,7 @@ type part struct {
 var parts = []part{
 	{"submissions", (*bench).submissions},
 	{"start", (*bench).starts},
+	{"nodes", (*bench).nodes},
 	{"status", (*bench).status},
 	{"memory", (*bench).memory},
 	{"agents", (*bench).agents},
@@ -48,7 +49,7 @@ var parts = []part{
 }
 
 func main() {
-	only := flag.String("only", "", "comma-separated parts to run: submissions, start, status, memory, agents, streams, apps, scheduler; all when empty")
+	only := flag.String("only", "", "comma-separated parts to run: submissions, start, nodes, status, memory, agents, streams, apps, scheduler; all when empty")
 	picture := flag.String("picture", "", "SVG file to draw the scheduler's simulated week into")
 	short := flag.Bool("short", false, "small numbers, to see that everything works")
 	root := flag.String("root", ".", "root of the module")

@@ -72,6 +72,8 @@ type Spec struct {
 	// Env is set for the command over the environment of the image, but never PATH, JARVICE_* and what the platform sets itself, such
 	// as HOME, USER, HOSTNAME and JOB_NAME. Variables are set over all of it.
 	Env map[string]string `json:"env,omitempty"`
+	// PublicAddress is where the first node is reached from outside; empty when it is not.
+	PublicAddress string `json:"public_address,omitempty"`
 	// SSH is how the nodes let the job's user in; nil when nobody shall.
 	SSH *SSH `json:"ssh,omitempty"`
 	// Data says what to do with /data.

@@ -152,6 +152,8 @@ type Config struct {
 	// ExpandSubmitted lets the shell of a job expand $ in submitted parameters too: users then run commands that the application does
 	// not have.
 	ExpandSubmitted bool
+	// PublicAddresses are those that jobs can ask for. Optional.
+	PublicAddresses []berth.PublicAddress
 	Log             *slog.Logger
 }
 

@@ -77,6 +77,7 @@ type wireSubmission struct {
 	Priority    string           `json:"job_priority,omitempty"`
 	Queue       string           `json:"queue"` // required by the clients of queues
 	Licenses    string           `json:"licenses,omitempty"`
+	PublicIP    bool             `json:"publicIP,omitempty"`
 }
 
 type wireUser struct {
@@ -86,6 +87,7 @@ type wireUser struct {
 type wireApplication struct {
 	Command    string                     `json:"command,omitempty"`
 	Geometry   string                     `json:"geometry,omitempty"`
+	IPAddr     string                     `json:"ipaddr,omitempty"`
 	Walltime   string                     `json:"walltime,omitempty"`
 	Parameters map[string]json.RawMessage `json:"parameters,omitempty"`
 }
@@ -198,6 +200,7 @@ func newWireSubmission(job berth.Job) wireSubmission {
 		Priority:    sub.Priority,
 		Queue:       sub.Queue,
 		Licenses:    sub.Licenses,
+		PublicIP:    sub.PublicIP,
 	}
 	if sub.App == "" && sub.HPC == nil {
 		wire.Container = &wireContainer{sub.Container.Image, sub.Container.JobScript, sub.Container.Interactive}
@@ -210,10 +213,10 @@ func newWireSubmission(job berth.Job) wireSubmission {
 
 // newWireApplication returns nil when there is nothing to show.
 func newWireApplication(sub berth.Submission) *wireApplication {
-	if sub.Command == "" && sub.Geometry == "" && sub.Walltime == 0 && len(sub.Parameters) == 0 {
+	if sub.Command == "" && sub.Geometry == "" && sub.IPAddr == "" && sub.Walltime == 0 && len(sub.Parameters) == 0 {
 		return nil
 	}
-	wire := &wireApplication{Command: sub.Command, Geometry: sub.Geometry, Parameters: sub.Parameters}
+	wire := &wireApplication{Command: sub.Command, Geometry: sub.Geometry, IPAddr: sub.IPAddr, Parameters: sub.Parameters}
 	if sub.Walltime != 0 {
 		wire.Walltime = clock(sub.Walltime)
 	}

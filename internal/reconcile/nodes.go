@@ -53,10 +53,10 @@ func writeSpecs(dir string, spec agentapi.Spec) ([]engine.Worker, error) {
 	return workers, nil
 }
 
-// sshOf returns the keys of a job of several nodes, nil for others. They are those that an earlier call has written to the job's
+// sshOf returns the keys of a job of several nodes or with a public address, nil for others. They are those that an earlier call has written to the job's
 // specification, when there was one: some of its nodes may know them already.
-func sshOf(job berth.Job, dir string) (*agentapi.SSH, error) {
-	if job.Nodes() == 1 {
+func sshOf(job berth.Job, address, dir string) (*agentapi.SSH, error) {
+	if job.Nodes() == 1 && address == "" {
 		return nil, nil //nolint:nilnil // nobody shall get in
 	}
 	var written agentapi.Spec

@@ -68,7 +68,7 @@ func TestSpecOfAnApplication(t *testing.T) {
 			run, want := run, want
 			change(&run, &want)
 			b := newBench(t)
-			got, err := b.spec(t.Context(), b.placeApplication(t, &run))
+			got, _, err := b.spec(t.Context(), b.placeApplication(t, &run), "")
 			if err != nil {
 				t.Fatal(err)
 			}

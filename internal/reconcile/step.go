@@ -167,6 +167,7 @@ func (r *Reconciler) clean(ctx context.Context, job berth.Job) error {
 		return err
 	}
 	crashpoint.Here("reconcile.removed")
+	r.promises.forget(job.Attempt)
 	if err := r.cfg.Vaults.Release(job.Attempt); err != nil {
 		return err
 	}
