@@ -1,7 +1,7 @@
 package scheduler
 
 import (
-	"fmt"
+	"strconv"
 	"testing"
 	"time"
 
@@ -215,7 +215,7 @@ func TestOutcomeWaits(t *testing.T) {
 		{full, job(3, 1), false}, // smaller than any that waits
 		{Decide(Snapshot{Hosts: hosts(1), Now: now}), job(1, 1), false},
 	} {
-		t.Run(fmt.Sprint(i), func(t *testing.T) {
+		t.Run(strconv.Itoa(i), func(t *testing.T) {
 			if got := test.outcome.Waits(QueuedOf(test.job)); got != test.want {
 				t.Errorf("Waits = %v, want %v", got, test.want)
 			}

@@ -63,14 +63,8 @@ type search struct {
 
 // add adds what a host has from a time on.
 func (s *search) add(h *hostPlan, from time.Duration) {
+	s.measure(h)
 	runs := s.job.runs()
-	h.rooms = h.rooms[:0]
-	for i := range h.steps {
-		if h.steps[i].at > after(s.bound, runs) {
-			break // no job that starts by then sees it
-		}
-		h.rooms = append(h.rooms, room(h.steps[i].left(s.firm), &s.job.Need, s.job.Nodes))
-	}
 	// The job overlaps the steps from first to before end.
 	first, end, steps := 0, 1, len(h.rooms)
 	for first+1 < steps && h.steps[first+1].at <= from {
@@ -103,6 +97,18 @@ func (s *search) add(h *hostPlan, from time.Duration) {
 		if nodes = n; nodes == s.job.Nodes {
 			s.bound = at
 		}
+	}
+}
+
+// measure finds the room in each step of a host, as far as a job sees it that starts before the bound.
+func (s *search) measure(h *hostPlan) {
+	end := after(s.bound, s.job.runs())
+	h.rooms = h.rooms[:0]
+	for i := range h.steps {
+		if h.steps[i].at > end {
+			return
+		}
+		h.rooms = append(h.rooms, room(h.steps[i].left(s.firm), &s.job.Need, s.job.Nodes))
 	}
 }
 

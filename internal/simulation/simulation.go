@@ -53,7 +53,8 @@ func (c Cluster) Run(jobs []Job) map[int64]Run {
 			s.queued = append(s.queued, jobs[0].Queued)
 			s.runs[jobs[0].Number] = jobs[0].Runs
 		}
-		for s.decide() { //nolint:revive // until everything has started that can
+		for more := true; more; {
+			more = s.decide()
 		}
 	}
 	return s.ran
