@@ -13,7 +13,7 @@ import (
 
 const (
 	// page is how many jobs are read at a time.
-	page = 1000
+	page = 200
 	// manyChanges is how many changes are kept for the next pass without asking for one.
 	manyChanges = 4096
 )
