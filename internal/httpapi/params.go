@@ -112,6 +112,8 @@ func parameterNames() []string {
 		"pull_secret", "rootfs", "offset", "follow", "raw", "wait",
 		"version", "info",
 		"signal", "action", "last_event_id", "by", "subject", "since", "before", "limit",
+		"target", "repo", "reltime",
+		"reportuser", "zone", "billingcode", "statuses", "machtypes", "jobapp", "itemized", "timeperiod", "startdate", "enddate",
 	}
 }
 
