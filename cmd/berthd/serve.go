@@ -219,6 +219,7 @@ func (s *server) handler(apiURL string) (http.Handler, error) {
 	service := control.New(control.Config{
 		Store: s.store, Images: s.engine, Checker: image.NewChecker(image.CheckerConfig{}), Outputs: s.outputs,
 		Agents: s.engine, Usage: s.usage, Forecaster: s.scheduler, Vaults: s.newVaults, Changes: s.changes,
+		OpenVault:   func(v berth.Vault) (control.VaultFiles, error) { return s.vaults.Open(v) },
 		EngineReady: s.engine.Ping, APIURL: apiURL, PublicURL: publicURL,
 		ExpandSubmitted: s.cfg.ExpandSubmitted, Log: s.log,
 	})

@@ -25,6 +25,7 @@ type Store interface {
 	ApplicationStore
 	LogStore
 	Vault(ctx context.Context, owner, name string) (berth.Vault, error)
+	Vaults(ctx context.Context, owner string) ([]berth.Vault, error)
 }
 
 // JobReader reads jobs.
@@ -137,6 +138,8 @@ type Config struct {
 	Forecaster Forecaster
 	// Vaults returns the vaults that a new user gets.
 	Vaults func(user string) []berth.Vault
+	// OpenVault opens the files of a vault.
+	OpenVault func(berth.Vault) (VaultFiles, error)
 	// Changes tells of every stored change of a job.
 	Changes *Changes
 	// Now returns the time; nil is time.Now.

@@ -24,6 +24,7 @@ type Control interface {
 	Keys
 	Teams
 	Variables
+	Vaults
 }
 
 // Jobs makes, shows and ends jobs.
@@ -135,6 +136,11 @@ type Teams interface {
 type Variables interface {
 	Variables(ctx context.Context, caller berth.Caller, user string) (map[string]string, error)
 	SetVariable(ctx context.Context, caller berth.Caller, user, name, value string) error
+}
+
+// Vaults reaches the files of vaults.
+type Vaults interface {
+	OpenVault(ctx context.Context, caller berth.Caller, name string, change bool) (control.VaultFiles, error)
 }
 
 // FromService returns the use cases of a service as the handlers take them.

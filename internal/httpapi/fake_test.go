@@ -12,6 +12,7 @@ import (
 	"github.com/berth-hpc/berth/internal/agentapi"
 	"github.com/berth-hpc/berth/internal/control"
 	"github.com/berth-hpc/berth/internal/engine"
+	"github.com/berth-hpc/berth/internal/vault"
 )
 
 // Users and jobs that the scripted control knows.
@@ -55,6 +56,8 @@ type scripted struct {
 	// shells are the other ends of what OpenShell returns, and terminalSize is what it was given.
 	shells       chan *agentapi.Terminal
 	terminalSize agentapi.TerminalSize
+	// vaultDir is the directory of the vault data.
+	vaultDir string
 	accounts
 	catalogue
 }
@@ -256,4 +259,16 @@ func (s *scripted) RemoveImage(_ context.Context, _ berth.Caller, name string) e
 		return berth.Errorf(berth.NotFound, "Image not found")
 	}
 	return s.fail["RemoveImage"]
+}
+
+func (s *scripted) OpenVault(_ context.Context, caller berth.Caller, name string, change bool) (control.VaultFiles, error) {
+	switch {
+	case caller.ReadOnly && change:
+		return nil, errReadOnly
+	case name != "data":
+		return nil, berth.Errorf(berth.NotFound, "Vault not found")
+	case s.fail["OpenVault"] != nil:
+		return nil, s.fail["OpenVault"]
+	}
+	return vault.Directories{}.Open(berth.Vault{Name: name, Kind: berth.VaultFile, Path: s.vaultDir})
 }
