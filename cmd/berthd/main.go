@@ -89,8 +89,17 @@ start. It needs root, containerd and runc.`,
 	own.BoolVar(&cfg.SuspendedFree, "suspended-time-free", cfg.SuspendedFree, "time in which a job is suspended does not count as walltime")
 	own.DurationVar(&cfg.SampleEvery, "sample-every", cfg.SampleEvery, "how often to measure what running jobs use")
 	own.DurationVar(&cfg.Tick, "tick", cfg.Tick, "how often to look for what no event told")
+	dataFlags(root, &cfg)
 	root.AddCommand(downCommand(&cfg))
 	return root
+}
+
+// dataFlags are those of what is kept, and how it is reached.
+func dataFlags(root *cobra.Command, cfg *config.Config) {
+	own := root.Flags()
+	own.DurationVar(&cfg.OutputsCompressAfter, "outputs-compress-after", cfg.OutputsCompressAfter, "how long after the end of a job its output is compressed")
+	own.DurationVar(&cfg.OutputsMaxAge, "outputs-max-age", cfg.OutputsMaxAge, "how long after the end of a job its output is deleted; 0 is never")
+	own.Int64Var(&cfg.OutputsMaxMB, "outputs-max-mb", cfg.OutputsMaxMB, "what compressed outputs may have on disk in MiB, beyond which the oldest go; 0 is no bound")
 }
 
 // downCommand ends what outlives the server.

@@ -175,7 +175,10 @@ func (s *server) run(ctx context.Context, stdout io.Writer) error {
 	loops, loopCtx := errgroup.WithContext(context.WithoutCancel(ctx))
 	loopCtx, stopLoops := context.WithCancel(loopCtx)
 	defer stopLoops()
-	cleaner := retention.New(retention.Config{Store: s.store, Now: time.Now, Every: time.Hour, Log: s.log})
+	cleaner := retention.New(retention.Config{
+		Store: s.store, Files: s.outputs, ForgetUploads: s.vaults.ForgetUploads, Now: time.Now, Every: time.Hour,
+		CompressAfter: s.cfg.OutputsCompressAfter, KeepFor: s.cfg.OutputsMaxAge, KeepBytes: s.cfg.OutputsMaxMB << 20, Log: s.log,
+	})
 	for _, run := range []func(context.Context) error{
 		s.engine.Run, s.outputs.Run, s.scheduler.Run, s.reconcile.Run, s.usage.Run, cleaner.Run,
 	} {

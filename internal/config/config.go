@@ -52,6 +52,10 @@ type Config struct {
 	Grace time.Duration
 	// SuspendedFree says that time in which a job is suspended does not count as walltime.
 	SuspendedFree bool
+	// OutputsCompressAfter and OutputsMaxAge are how long after the end of a job its output is compressed, and deleted; age 0 is never.
+	OutputsCompressAfter, OutputsMaxAge time.Duration
+	// OutputsMaxMB bounds what all compressed outputs have on disk, in MiB; 0 is no bound.
+	OutputsMaxMB int64
 	// SampleEvery is how often what running jobs use is measured.
 	SampleEvery time.Duration
 	// Tick is how often the loops look without being told.
@@ -64,7 +68,7 @@ type Config struct {
 func Default() Config {
 	return Config{
 		Data: "/var/lib/berth", Listen: "127.0.0.1:8080", Containerd: "auto", Network: "bridge",
-		Grace: 3 * time.Second, SampleEvery: 10 * time.Second, Tick: 10 * time.Second, LogLevel: "info",
+		Grace: 3 * time.Second, OutputsCompressAfter: 24 * time.Hour, OutputsMaxAge: 365 * 24 * time.Hour, SampleEvery: 10 * time.Second, Tick: 10 * time.Second, LogLevel: "info",
 	}
 }
 
@@ -97,6 +101,7 @@ func (c *Config) Check() error {
 	if c.Grace < 0 {
 		refuse("grace", c.Grace, "must not be negative")
 	}
+	c.checkRetention(refuse)
 	for flag, value := range map[string]time.Duration{"sample-every": c.SampleEvery, "tick": c.Tick} {
 		if value <= 0 {
 			refuse(flag, value, "must be above 0")
@@ -106,6 +111,19 @@ func (c *Config) Check() error {
 		refuse("log-level", c.LogLevel, "must be debug, info, warn or error")
 	}
 	return errors.Join(wrong...)
+}
+
+// checkRetention refuses what would mean nothing.
+func (c *Config) checkRetention(refuse func(flag string, value any, allowed string)) {
+	if c.OutputsCompressAfter < 0 {
+		refuse("outputs-compress-after", c.OutputsCompressAfter, "must not be negative")
+	}
+	if c.OutputsMaxAge < 0 {
+		refuse("outputs-max-age", c.OutputsMaxAge, "must not be negative; 0 keeps outputs for ever")
+	}
+	if c.OutputsMaxMB < 0 {
+		refuse("outputs-max-mb", c.OutputsMaxMB, "must not be negative; 0 is no bound")
+	}
 }
 
 // checkAddresses refuses those at which the server and its jobs cannot be reached.

@@ -41,6 +41,7 @@ type JobWriter interface {
 	JobByIdempotencyKey(ctx context.Context, owner string, key store.Idempotency) (berth.Job, bool, error)
 	Apply(ctx context.Context, number int64, ev berth.Event) (berth.Job, error)
 	Run(ctx context.Context, number int64) (berth.Run, bool, error)
+	Output(ctx context.Context, number int64) (store.Output, error)
 }
 
 // UserStore keeps accounts.
