@@ -122,7 +122,8 @@ func serverOf(ts *testscript.TestScript) *berthdtest.Server {
 	return ts.Value(serverKey{}).(*berthdtest.Server)
 }
 
-// serverCmd: server start [flag…] | stop | kill | crash POINT[:N] (start with an armed crash point) | crashed (wait for it).
+// serverCmd: server start [flag…] | stop | kill | crash POINT[:N] (start with an armed crash point) | crashed (wait for it) |
+// at DIR (another data directory from now on, as on another machine).
 func serverCmd(ts *testscript.TestScript, neg bool, args []string) {
 	if len(args) == 0 {
 		ts.Fatalf("usage: server start|stop|kill|crash|crashed")
@@ -144,6 +145,10 @@ func serverCmd(ts *testscript.TestScript, neg bool, args []string) {
 		err = s.Stop()
 	case "kill":
 		s.Kill()
+	case "at":
+		err = s.Down(context.Background())
+		s.Data = ts.MkAbs(args[1])
+		ts.Setenv("DATA", s.Data)
 	default:
 		ts.Fatalf("unknown: server %s", args[0])
 	}

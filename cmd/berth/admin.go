@@ -45,7 +45,7 @@ func (a *app) adminCommand() *cobra.Command {
 		RunE:  group,
 	}
 	queue.AddCommand(a.queueSetCommand(), a.queueRemoveCommand())
-	cmd.AddCommand(user, team, machine, queue, a.auditCommand())
+	cmd.AddCommand(user, team, machine, queue, a.auditCommand(), a.backupCommand())
 	return cmd
 }
 

@@ -90,7 +90,7 @@ start. It needs root, containerd and runc.`,
 	own.DurationVar(&cfg.SampleEvery, "sample-every", cfg.SampleEvery, "how often to measure what running jobs use")
 	own.DurationVar(&cfg.Tick, "tick", cfg.Tick, "how often to look for what no event told")
 	dataFlags(root, &cfg)
-	root.AddCommand(downCommand(&cfg))
+	root.AddCommand(downCommand(&cfg), restoreCommand(&cfg))
 	return root
 }
 

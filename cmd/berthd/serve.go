@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/berth-hpc/berth"
+	"github.com/berth-hpc/berth/internal/backup"
 	"github.com/berth-hpc/berth/internal/config"
 	"github.com/berth-hpc/berth/internal/control"
 	"github.com/berth-hpc/berth/internal/engine/containerd"
@@ -69,6 +70,9 @@ func serve(ctx context.Context, cfg config.Config, stdout, stderr io.Writer) err
 		return err
 	}
 	defer unlock()
+	if err := backup.Clean(cfg.Data); err != nil {
+		return err
+	}
 	s := &server{
 		cfg: cfg, log: log, changes: &control.Changes{},
 		outputs: output.New(filepath.Join(cfg.Data, "jobs"), log),
@@ -231,6 +235,7 @@ func (s *server) handler(apiURL string) (http.Handler, error) {
 		Store: s.store, Images: s.engine, Checker: image.NewChecker(image.CheckerConfig{}), Outputs: s.outputs,
 		Agents: s.engine, Usage: s.usage, Forecaster: s.scheduler, Vaults: s.newVaults, Changes: s.changes,
 		OpenVault:   func(v berth.Vault) (control.VaultFiles, error) { return s.vaults.Open(v) },
+		Backup:      (&backup.Maker{Database: s.store, Data: s.cfg.Data, Version: version, Now: time.Now}).Write,
 		EngineReady: s.engine.Ping, APIURL: apiURL, PublicURL: publicURL,
 		ExpandSubmitted: s.cfg.ExpandSubmitted, PublicAddresses: addresses, Log: s.log,
 	})

@@ -141,6 +141,8 @@ type Config struct {
 	Vaults func(user string) []berth.Vault
 	// OpenVault opens the files of a vault.
 	OpenVault func(berth.Vault) (VaultFiles, error)
+	// Backup writes a backup of the server; *backup.Maker has it.
+	Backup func(ctx context.Context, to io.Writer, outputs bool) error
 	// Changes tells of every stored change of a job.
 	Changes *Changes
 	// Now returns the time; nil is time.Now.

@@ -25,6 +25,7 @@ type Control interface {
 	Teams
 	Variables
 	Vaults
+	Backup(ctx context.Context, caller berth.Caller, to io.Writer, outputs bool) error
 }
 
 // Jobs makes, shows and ends jobs.

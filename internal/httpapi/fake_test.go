@@ -3,6 +3,8 @@ package httpapi
 import (
 	"bytes"
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"sync"
@@ -271,4 +273,15 @@ func (s *scripted) OpenVault(_ context.Context, caller berth.Caller, name string
 		return nil, s.fail["OpenVault"]
 	}
 	return vault.Directories{}.Open(berth.Vault{Name: name, Kind: berth.VaultFile, Path: s.vaultDir})
+}
+
+func (s *scripted) Backup(_ context.Context, caller berth.Caller, to io.Writer, outputs bool) error {
+	if !caller.User.Admin {
+		return berth.Errorf(berth.Forbidden, "Only an administrator may do this")
+	}
+	if s.fail["Backup"] != nil {
+		return s.fail["Backup"]
+	}
+	_, err := fmt.Fprintf(to, "backup, outputs %t", outputs)
+	return errors.Join(err, s.fail["Backup, in the middle"])
 }

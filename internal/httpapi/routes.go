@@ -109,6 +109,7 @@ func (s *server) ownRoutes() []route {
 		{"/v1/machines/{name}", http.MethodPut, s.setMachine},
 		{"/v1/machines/{name}", http.MethodDelete, s.removeMachine},
 		{"/v1/audit", http.MethodGet, s.auditByQuery},
+		{"/v1/backup", http.MethodGet, s.backup},
 	}
 	routes := make([]route, len(table))
 	for i, row := range table {
