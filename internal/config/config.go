@@ -22,6 +22,8 @@ type Config struct {
 	Data string
 	// Listen is the address to serve on, host:port; port 0 takes a free one.
 	Listen string
+	// SFTPListen is the address to serve the files of vaults on by SFTP, host:port; empty is not at all.
+	SFTPListen string
 	// APIURL is where jobs reach the server, an http:// or https:// address; ends in a slash after Check. Empty is Listen.
 	APIURL string
 	// JobPages serves the web pages of jobs, and shells in them. All of them share the origin of the server.
@@ -130,6 +132,9 @@ func (c *Config) checkRetention(refuse func(flag string, value any, allowed stri
 func (c *Config) checkAddresses(refuse func(flag string, value any, allowed string)) {
 	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
 		refuse("listen", c.Listen, "must be HOST:PORT, for example 127.0.0.1:8080 or :8080")
+	}
+	if _, _, err := net.SplitHostPort(c.SFTPListen); err != nil && c.SFTPListen != "" {
+		refuse("sftp-listen", c.SFTPListen, "must be HOST:PORT, for example 127.0.0.1:2222 or :2222, or empty for no SFTP")
 	}
 	if !checkURL(&c.APIURL) {
 		refuse("api-url", c.APIURL, "must be an address such as https://berth.example.org/, or empty for that of --listen")

@@ -146,6 +146,16 @@ func (t *Tree) Stat(at string) (fs.FileInfo, error) {
 	return info, fileError(at, err)
 }
 
+// Lstat returns what is at a path, of a link the link.
+func (t *Tree) Lstat(at string) (fs.FileInfo, error) {
+	name, err := local(at)
+	if err != nil {
+		return nil, err
+	}
+	info, err := t.root.Lstat(name)
+	return info, fileError(at, err)
+}
+
 // Open opens a file to be read. Invalid for what is no ordinary file: a pipe would have the reader wait for ever.
 func (t *Tree) Open(at string) (File, error) { return t.OpenFile(at, os.O_RDONLY) }
 
