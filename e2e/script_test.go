@@ -71,7 +71,9 @@ func TestStories(t *testing.T) {
 				if err := s.Down(t.Context()); err != nil {
 					t.Error(err)
 				}
-				_ = syscall.Unmount(filepath.Join(s.Data, "jobs"), syscall.MNT_DETACH) // of the story of a full disk
+				for _, dir := range []string{filepath.Join(s.Data, "jobs"), s.Data} {
+					_ = syscall.Unmount(dir, syscall.MNT_DETACH) // of the stories of full disks
+				}
 			})
 			env.Setenv("PATH", bin+":"+os.Getenv("PATH"))
 			env.Setenv("HOME", env.WorkDir)
