@@ -212,14 +212,14 @@ func (s *server) serveHTTP(ctx, loops context.Context, listener net.Listener, ha
 }
 
 func (s *server) handler(apiURL string) (http.Handler, error) {
-	publicURL := ""
-	if s.cfg.JobPages {
-		publicURL = cmp.Or(s.cfg.PublicURL, hostOf(apiURL))
+	sites := sitesOf(s.cfg, apiURL)
+	if sites.Public == "" && s.cfg.JobPages != config.PagesOff {
+		s.log.Info("web pages of jobs are off: no --job-domain says where", "public_url", cmp.Or(s.cfg.PublicURL, hostOf(apiURL)))
 	}
 	service := control.New(control.Config{
 		Store: s.store, Images: s.engine, Checker: image.NewChecker(image.CheckerConfig{}), Outputs: s.outputs,
 		Agents: s.engine, Usage: s.usage, Forecaster: s.scheduler, Vaults: s.newVaults, Changes: s.changes,
-		EngineReady: s.engine.Ping, APIURL: apiURL, PublicURL: publicURL,
+		EngineReady: s.engine.Ping, APIURL: apiURL, Sites: sites,
 		ExpandSubmitted: s.cfg.ExpandSubmitted, Log: s.log,
 	})
 	registry := prometheus.NewRegistry()
@@ -232,7 +232,7 @@ func (s *server) handler(apiURL string) (http.Handler, error) {
 	}
 	return httpapi.New(httpapi.Config{
 		Control: httpapi.FromService(service), Log: s.log, Metrics: registry, Version: version, TrustedProxies: proxies,
-		JobPages: s.cfg.JobPages,
+		Sites: sites,
 	})
 }
 

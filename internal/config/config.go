@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"net/url"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
 )
@@ -21,8 +22,11 @@ type Config struct {
 	Listen string
 	// APIURL is where jobs reach the server, an http:// or https:// address; ends in a slash after Check. Empty is Listen.
 	APIURL string
-	// JobPages serves the web pages of jobs, and shells in them. All of them share the origin of the server.
-	JobPages bool
+	// JobPages says where the web pages of jobs, and shells in them, are served: PagesOwn, PagesShared or PagesOff.
+	JobPages string
+	// JobDomain is the domain below which jobs have hosts of their own: all names there lead to the server. Empty is "localhost" where
+	// PublicURL is on the loopback, and no pages elsewhere.
+	JobDomain string
 	// PublicURL is where browsers reach the server, without a path, like APIURL. Empty is the host of APIURL.
 	PublicURL string
 	// ExpandSubmitted lets the shell of a job expand $ in the parameters that users submit to applications.
@@ -54,10 +58,19 @@ type Config struct {
 	LogLevel string
 }
 
+// Where the web pages of jobs are served.
+const (
+	// PagesOwn: at hosts below JobDomain, one for each port of a job.
+	PagesOwn = "own"
+	// PagesShared: below a path of the server. The pages of all jobs share its origin then, and there are no shells in the browser.
+	PagesShared = "shared"
+	PagesOff    = "off"
+)
+
 // Default returns the settings of a server that was told nothing.
 func Default() Config {
 	return Config{
-		Data: "/var/lib/berth", Listen: "127.0.0.1:8080", Containerd: "auto", Network: "bridge",
+		Data: "/var/lib/berth", Listen: "127.0.0.1:8080", JobPages: PagesOwn, Containerd: "auto", Network: "bridge",
 		Grace: 3 * time.Second, SampleEvery: 10 * time.Second, Tick: 10 * time.Second, LogLevel: "info",
 	}
 }
@@ -113,10 +126,23 @@ func (c *Config) checkAddresses(refuse func(flag string, value any, allowed stri
 	if !checkURL(&c.PublicURL) || strings.Count(c.PublicURL, "/") > len("://") {
 		refuse("public-url", c.PublicURL, "must be an address without a path such as https://berth.example.org/, or empty for the host of --api-url")
 	}
+	switch c.JobPages {
+	case PagesOwn, PagesShared, PagesOff:
+	default:
+		refuse("job-pages", c.JobPages, "must be own, shared or off")
+	}
+	if c.JobDomain != "" && (!domain.MatchString(c.JobDomain) || len(c.JobDomain) > maxDomain) {
+		refuse("job-domain", c.JobDomain, "must be a domain such as jobs.example.org, in small letters")
+	}
 	if _, err := c.Proxies(); err != nil {
 		refuse("trusted-proxy", strings.Join(c.TrustedProxies, ","), "must be networks or addresses, for example 10.0.0.0/8 or ::1")
 	}
 }
+
+// domain is the name of one, and maxDomain leaves room for a label before it.
+var domain = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$`)
+
+const maxDomain = 220
 
 // checkURL has an address of a server end in a slash; empty is fine. It returns false when it is no such address.
 func checkURL(address *string) bool {

@@ -147,8 +147,8 @@ type Config struct {
 	EngineReady func(context.Context) error
 	// APIURL is where jobs reach this server; it ends in a slash.
 	APIURL string
-	// PublicURL is where browsers reach this server; it ends in a slash. Empty when the web pages of jobs are not served.
-	PublicURL string
+	// Sites says where browsers find the web pages of jobs; the zero value when they are not served.
+	Sites Sites
 	// ExpandSubmitted lets the shell of a job expand $ in submitted parameters too: users then run commands that the application does
 	// not have.
 	ExpandSubmitted bool

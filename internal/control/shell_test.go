@@ -23,7 +23,7 @@ func TestOpenShell(t *testing.T) {
 		by, from string
 	}{
 		{Visitor{Caller: b.tess}, "tess", "192.0.2.7"},
-		{Visitor{Session: session, From: "192.0.2.9"}, "ada", "192.0.2.9"},
+		{Visitor{Sessions: []string{session}, From: "192.0.2.9"}, "ada", "192.0.2.9"},
 	} {
 		terminal, err := b.OpenShell(t.Context(), tt.visitor, job.Number, size)
 		if err != nil {

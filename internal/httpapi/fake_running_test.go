@@ -3,6 +3,7 @@ package httpapi
 import (
 	"context"
 	"net"
+	"slices"
 	"time"
 
 	"github.com/berth-hpc/berth"
@@ -143,12 +144,12 @@ func (s *scripted) Audit(_ context.Context, _ berth.Caller, filter control.Audit
 func (s *scripted) WebPage(ctx context.Context, visitor control.Visitor, number int64, port int) (control.WebPage, error) {
 	s.mu.Lock()
 	s.visitor, s.visitedPort = visitor, port
-	page, want := s.page, control.Visitor{Token: "jobtoken", Session: "jobsession"}
+	page, token := s.page, "jobtoken"
 	s.mu.Unlock()
 	if visitor.Caller.User.Name != "" {
 		return page, s.order(ctx, visitor.Caller, control.JobRef{Number: number}, "WebPage")
 	}
-	if number != runningJob || visitor.Token != want.Token && visitor.Session != want.Session {
+	if number != runningJob || visitor.Token != token && !slices.Contains(visitor.Sessions, "jobsession") {
 		return control.WebPage{}, &berth.Error{Kind: berth.Unauthenticated, Msg: "Unauthorized"}
 	}
 	return page, s.fail["WebPage"]
