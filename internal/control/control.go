@@ -207,8 +207,9 @@ type Service struct {
 	catalogue cache[string, berth.Application]
 	appdefs   appdefs
 	webs      cache[string, webAddress]
-	// reading has a place for each AppDef that is read for a listing, pulls for each image that is pulled for an application.
-	reading, pulls chan struct{}
+	// reading has a place for each AppDef that is read for a listing, pulls for each image that is pulled for an application, shots for each
+	// picture of a desktop.
+	reading, pulls, shots chan struct{}
 }
 
 // New returns a Service. It starts nothing.
@@ -221,6 +222,7 @@ func New(cfg Config) *Service {
 	}
 	s := &Service{
 		cfg: cfg, walking: make(chan struct{}, 1), reading: make(chan struct{}, maxReading), pulls: make(chan struct{}, maxPulls),
+		shots: make(chan struct{}, shotsAtOnce),
 	}
 	s.catalogue.weigh = func(app berth.Application) int { return len(app.AppDef) }
 	// A token is refused when its job has ended, and not a moment later: it is looked up every time.

@@ -9,6 +9,7 @@ import (
 	"github.com/berth-hpc/berth"
 	"github.com/berth-hpc/berth/internal/agentapi"
 	"github.com/berth-hpc/berth/internal/control"
+	"github.com/berth-hpc/berth/internal/screenshot"
 )
 
 // What control says of jobs and rights.
@@ -153,6 +154,16 @@ func (s *scripted) WebPage(ctx context.Context, visitor control.Visitor, number 
 		return control.WebPage{}, &berth.Error{Kind: berth.Unauthenticated, Msg: "Unauthorized"}
 	}
 	return page, s.fail["WebPage"]
+}
+
+func (s *scripted) Screenshot(ctx context.Context, caller berth.Caller, ref control.JobRef, want screenshot.Size) ([]byte, error) {
+	if err := s.running(ctx, caller, ref, "Screenshot"); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.wantedSize = want
+	return []byte("\x89PNG\r\n"), nil
 }
 
 func (s *scripted) Enter(ctx context.Context, visitor control.Visitor, number int64) (string, error) {

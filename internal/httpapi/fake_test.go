@@ -12,6 +12,7 @@ import (
 	"github.com/berth-hpc/berth/internal/agentapi"
 	"github.com/berth-hpc/berth/internal/control"
 	"github.com/berth-hpc/berth/internal/engine"
+	"github.com/berth-hpc/berth/internal/screenshot"
 )
 
 // Users and jobs that the scripted control knows.
@@ -55,6 +56,8 @@ type scripted struct {
 	// shells are the other ends of what OpenShell returns, and terminalSize is what it was given.
 	shells       chan *agentapi.Terminal
 	terminalSize agentapi.TerminalSize
+	// wantedSize is what Screenshot was given.
+	wantedSize screenshot.Size
 	accounts
 	catalogue
 }

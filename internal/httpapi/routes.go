@@ -51,6 +51,7 @@ func (s *server) jarviceRoutes() []route {
 		{pattern: "/jarvice/action", methods: getOrPost, texts: jobTexts, handle: s.action},
 		{pattern: "/jarvice/info", methods: getOrPost, texts: jobTexts, handle: s.info},
 		{pattern: "/jarvice/connect", methods: getOrPost, texts: jobTexts, handle: s.connect},
+		{pattern: "/jarvice/screenshot", methods: getOrPost, texts: jobTexts, handle: s.screenshot},
 		{pattern: "/jarvice/metrics", methods: getOrPost, texts: jobTexts, handle: s.jobMetrics},
 		{pattern: "/jarvice/events", methods: getOrPost, texts: jobTexts, handle: s.eventsText},
 		{pattern: "/jarvice/audit", methods: getOrPost, texts: commonTexts, handle: s.auditByParameters},

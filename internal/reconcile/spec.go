@@ -51,7 +51,7 @@ func (r *Reconciler) spec(ctx context.Context, job berth.Job) (agentapi.Spec, er
 
 // addRun adds what an application's job runs.
 func (r *Reconciler) addRun(spec *agentapi.Spec, run berth.Run, geometry string) error {
-	spec.Shell, spec.Init, spec.VerboseInit = run.Shell, run.Init, run.VerboseInit
+	spec.Shell, spec.Init, spec.VerboseInit, spec.Terminal = run.Shell, run.Init, run.VerboseInit, run.Webshell
 	if run.Shell == "" {
 		spec.Argv = run.Argv
 	}
