@@ -133,6 +133,11 @@ func (c *Client) attemptError(ctx, limited context.Context, err error) error {
 
 // open sends a call once and returns the answer when its status is 200; the caller closes the body.
 func (c *Client) open(ctx context.Context, req call) (*http.Response, error) {
+	return c.openAs(ctx, req, http.StatusOK)
+}
+
+// openAs is open for an answer of another status.
+func (c *Client) openAs(ctx context.Context, req call, status int) (*http.Response, error) {
 	httpReq, err := c.request(ctx, req)
 	if err != nil {
 		return nil, err
@@ -143,7 +148,7 @@ func (c *Client) open(ctx context.Context, req call) (*http.Response, error) {
 		return nil, ended(ctx) // the caller gave up; that is no trouble of the connection
 	case err != nil:
 		return nil, &connectionError{connectionCause(req, err)}
-	case resp.StatusCode != http.StatusOK:
+	case resp.StatusCode != status:
 		defer resp.Body.Close()
 		return nil, responseError(resp)
 	}
