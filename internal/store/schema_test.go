@@ -107,7 +107,7 @@ func TestSchemaKnowsTheWords(t *testing.T) {
 		"wait":  asStrings([]berth.Wait{berth.WaitNone, berth.WaitResources, berth.WaitImage, berth.WaitStopping}),
 		"wish":  asStrings([]berth.Wish{berth.WishNone, berth.WishStop, berth.WishTerminate}),
 		"end_reason": asStrings([]berth.EndReason{
-			"", berth.EndExited, berth.EndSignaled, berth.EndOutOfMemory, berth.EndShutdown, berth.EndTerminated, berth.EndWalltime,
+			"", berth.EndExited, berth.EndSignaled, berth.EndOutOfMemory, berth.EndShutdown, berth.EndTerminated, berth.EndWalltime, berth.EndNodeFailed,
 			berth.EndLost, berth.EndRefused, berth.EndCanceled,
 		}),
 	} {
@@ -133,8 +133,8 @@ func TestSchemaKnowsFinalStates(t *testing.T) {
 				endedAt, reason = 1, "lost"
 			}
 			_, err := s.writeDB.ExecContext(t.Context(), `INSERT INTO jobs (number, name, version, owner, team, payer, state, application, command,
-				label, submission, image, machine, grace, need_cores, need_ram, need_slots, submitted_at, attempt, placed_at, started_at, ended_at, end_reason)
-				VALUES ($1, $2, 1, 'o', '', 'o', $3, '', '', '', '{}', '', '', 0, 0, 0, 0, 1, $4, $5, $5, $6, $7)`,
+				label, submission, image, machine, grace, need_cores, need_ram, need_gpus, need_slots, submitted_at, attempt, placed_at, started_at, ended_at, end_reason)
+				VALUES ($1, $2, 1, 'o', '', 'o', $3, '', '', '', '{}', '', '', 0, 0, 0, 0, 0, 1, $4, $5, $5, $6, $7)`,
 				i+1, fmt.Sprint(state, ended), string(state), attempt, started, endedAt, reason)
 			if allowed := ended == state.Final(); allowed != (err == nil) {
 				t.Errorf("state %s, ended %v: %v", state, ended, err)
@@ -151,7 +151,7 @@ func TestSchemaRefuses(t *testing.T) {
 	}
 	for _, set := range []string{
 		"state = 'held'", "state = 'running'", "state = 'completed'", "ended_at = 1", "placed_at = 1", "attempt = 'a'", "started_at = 1",
-		"wait = 'x'", "wish = 'x'", "end_reason = 'lost'", "need_cores = -1", "version = 0", "owner = ''", "submitted_at = NULL",
+		"wait = 'x'", "wish = 'x'", "end_reason = 'lost'", "need_cores = -1", "need_gpus = -1", "version = 0", "owner = ''", "submitted_at = NULL",
 		"payer = ''", "team = NULL", "machine = NULL", "grace = -1", "suspended_for = -1", "suspended_at = 1",
 		"state = 'canceled', ended_at = 1, end_reason = 'canceled', wait = 'image'",
 		"state = 'starting', placed_at = 1",
@@ -239,8 +239,8 @@ func TestSubmissionFormat(t *testing.T) {
 		Container: berth.Container{Image: "alpine", JobScript: "#!/bin/sh\necho <\u00e9>", Interactive: true},
 		Machine:   berth.MachineRequest{Type: "n0", Nodes: 2},
 		Vault:     berth.VaultRequest{Name: "home", ReadOnly: true, Force: true},
-		Walltime:  90 * time.Second,
-		Geometry:  "800x600", Label: "label", Project: "project", Priority: "high", Queue: "queue", Licenses: "a:1",
+		Walltime:  90 * time.Second, PublicIP: true, IPAddr: "192.0.2.1",
+		Geometry: "800x600", Label: "label", Project: "project", Priority: "high", Queue: "queue", Licenses: "a:1",
 		Identity: &berth.Identity{Username: "u", Group: "g", UID: 1, GID: 2},
 		NoSubmit: true,
 	}
@@ -298,11 +298,11 @@ func emptyField(v reflect.Value, path string) string {
 func TestRecordFormat(t *testing.T) {
 	t.Parallel()
 	ev, err := eventEntry(berth.Event{
-		Kind: berth.EventEnded, By: "b", From: "f", Signal: 20, Attempt: "a", Host: "h", Wait: berth.WaitImage, Detail: "d",
+		Kind: berth.EventEnded, By: "b", From: "f", Signal: 20, Attempt: "a", Hosts: []string{"h"}, Wait: berth.WaitImage, Detail: "d",
 		Exit: berth.Exit{Known: true, Ran: true, Code: 137, Signal: 9, OutOfMemory: true, Detail: "x"},
 	})
-	const want = `{"From":"f","Signal":20,"Attempt":"a","Host":"h","Wait":"image","Detail":"d",` +
-		`"Exit":{"Known":true,"Ran":true,"Code":137,"Signal":9,"OutOfMemory":true,"Detail":"x"}}`
+	const want = `{"From":"f","Signal":20,"Attempt":"a","Hosts":["h"],"Wait":"image","Detail":"d",` +
+		`"Exit":{"Known":true,"Ran":true,"Code":137,"Signal":9,"OutOfMemory":true,"Node":"","Detail":"x"}}`
 	if ev.data != want || err != nil {
 		t.Errorf("%s, %v; want %s", ev.data, err, want)
 	}

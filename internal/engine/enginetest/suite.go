@@ -41,17 +41,9 @@ func Run(t *testing.T, open func(t *testing.T) Subject) {
 	}
 	t.Run("file of an image", func(t *testing.T) { testReadFile(t, subject.Engine) })
 	t.Run("agent", func(t *testing.T) { testAgent(t, subject.Engine) })
+	t.Run("nodes", func(t *testing.T) { testNodes(t, subject) })
 	t.Run("restart of the server", func(t *testing.T) { testRestart(t, subject) })
-}
-
-func testHost(t *testing.T, e engine.Engine) {
-	name, capacity, err := e.Host(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if name == "" || capacity.Cores < 1 || capacity.RAM < 1 || capacity.Slots < 1 {
-		t.Errorf("Host is %q with %+v: something is missing", name, capacity)
-	}
+	t.Run("restart of the server with nodes", func(t *testing.T) { testRestartNodes(t, open(t)) })
 }
 
 func testExits(t *testing.T, e engine.Engine) {

@@ -111,13 +111,17 @@ func (a *attempt) shell(terminal *agentapi.Terminal, req agentapi.ShellRequest) 
 	}
 }
 
-// Usage is engine.Meter: attempts compute all the time on one core, except while they are suspended.
-func (e *Engine) Usage(ctx context.Context, id string) (engine.Usage, error) {
+// Usage is engine.Meter: first nodes compute all the time on one core, except while they are suspended, and workers never.
+func (e *Engine) Usage(ctx context.Context, id string) ([]engine.Usage, error) {
 	a, err := e.running(ctx, Usage, id)
 	if err != nil {
-		return engine.Usage{}, err
+		return nil, err
 	}
-	return a.usage(), nil
+	usage := []engine.Usage{a.usage()}
+	for range a.what.Workers {
+		usage = append(usage, engine.Usage{At: usage[0].At, Memory: usage[0].Memory, MemoryLimit: a.what.RAM, Processes: 1})
+	}
+	return usage, nil
 }
 
 // running returns an attempt whose command runs, or engine.ErrNotFound.
