@@ -95,7 +95,7 @@ func (s *Segment) Attach(id string, pid int, address netip.Addr) error {
 		return fmt.Errorf("network of %s: %w", id, err)
 	}
 	defer func() { _ = space.Close() }()
-	if err := s.plug(id, space); err != nil {
+	if err := s.plug(id, space, address); err != nil {
 		return fmt.Errorf("network of %s: %w", id, err)
 	}
 	if err := s.configure(space, address); err != nil {
@@ -104,8 +104,9 @@ func (s *Segment) Attach(id string, pid int, address netip.Addr) error {
 	return nil
 }
 
-// plug makes the veth pair, one end a port of the bridge, the other in the namespace.
-func (s *Segment) plug(id string, space netns.NsHandle) error {
+// plug makes the veth pair, one end a port of the bridge, the other in the namespace. Its hardware address follows from the other one: this
+// machine remembers them together for a while, and would not reach the next that is given the same.
+func (s *Segment) plug(id string, space netns.NsHandle, address netip.Addr) error {
 	handle := s.network.handle
 	attributes := netlink.NewLinkAttrs()
 	attributes.Name = portName(id)
@@ -114,6 +115,7 @@ func (s *Segment) plug(id string, space netns.NsHandle) error {
 	attributes.Group = s.network.group
 	port := netlink.NewVeth(attributes)
 	port.PeerName = "eth0"
+	port.PeerHardwareAddr = hardwareAddress(s.name + " " + address.String())
 	port.PeerNamespace = netlink.NsFd(space)
 	err := handle.LinkAdd(port)
 	if errors.Is(err, os.ErrExist) {
