@@ -20,9 +20,9 @@ import (
 const filePath = "/v1/vaults/data/files/"
 
 // vaultAPI is a server with a vault in which the files with these texts are.
-func vaultAPI(t *testing.T, files map[string]string) *testAPI {
+func vaultAPI(t *testing.T, files map[string]string, change ...func(*Config)) *testAPI {
 	t.Helper()
-	a := newTestAPI(t)
+	a := newTestAPI(t, change...)
 	a.vaultDir = t.TempDir()
 	for name, text := range files {
 		path := filepath.Join(a.vaultDir, name)
@@ -111,6 +111,19 @@ func TestVaultListingRefusals(t *testing.T) {
 	a.fail["OpenVault"] = berth.Errorf(berth.Unsupported, "No files")
 	if got := a.own(http.MethodGet, "/jarvice/vault?vault=data&path=/", testKey, ""); got.status != http.StatusNotImplemented {
 		t.Errorf("status %d", got.status)
+	}
+}
+
+// TestListingsHaveALimitTogether: a listing for which there is no memory is refused for the moment.
+func TestListingsHaveALimitTogether(t *testing.T) {
+	files := map[string]string{}
+	for i := range 100 {
+		files[fmt.Sprint("file", i)] = ""
+	}
+	a := vaultAPI(t, files, func(cfg *Config) { cfg.MaxBody, cfg.MaxBodies, cfg.Patience = 1, 10_000, time.Millisecond })
+	got := a.own(http.MethodGet, "/jarvice/vault?vault=data&path=/", testKey, "")
+	if text := got.errorText(t); got.status != http.StatusServiceUnavailable || !strings.HasPrefix(text, "Server busy") {
+		t.Errorf("status %d: %s", got.status, text)
 	}
 }
 
