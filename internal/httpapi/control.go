@@ -24,6 +24,7 @@ type Control interface {
 	Keys
 	Teams
 	Variables
+	Reports
 	Vaults
 	Backup(ctx context.Context, caller berth.Caller, to io.Writer, outputs bool) error
 }
@@ -137,6 +138,13 @@ type Teams interface {
 type Variables interface {
 	Variables(ctx context.Context, caller berth.Caller, user string) (map[string]string, error)
 	SetVariable(ctx context.Context, caller berth.Caller, user, name, value string) error
+}
+
+// Reports tells administrators what everybody did.
+type Reports interface {
+	Billing(ctx context.Context, caller berth.Caller, filter control.BillingFilter, visit func(berth.Job) error) error
+	Projects(ctx context.Context, caller berth.Caller) (map[string][]string, error)
+	Licence(ctx context.Context, caller berth.Caller) (string, error)
 }
 
 // Vaults reaches the files of vaults.

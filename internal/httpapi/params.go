@@ -113,6 +113,8 @@ func parameterNames() []string {
 		"version", "info",
 		"path", "details", "sort", "upload", "recursive", "directory", "outputs",
 		"signal", "action", "last_event_id", "by", "subject", "since", "before", "limit",
+		"target", "repo", "reltime",
+		"reportuser", "zone", "billingcode", "statuses", "machtypes", "jobapp", "itemized", "timeperiod", "startdate", "enddate",
 	}
 }
 

@@ -56,6 +56,12 @@ func (s *server) jarviceRoutes() []route {
 		{pattern: "/jarvice/apps", methods: getOrPost, texts: commonTexts, handle: s.apps},
 		{pattern: "/jarvice/appdef", methods: getOrPost, texts: commonTexts, handle: s.appdef},
 		{pattern: "/jarvice/validate", methods: getOrPost, texts: commonTexts, handle: s.validate},
+		{pattern: "/jarvice/pull", methods: getOrPost, texts: commonTexts, handle: s.pull},
+		{pattern: "/jarvice/build", methods: getOrPost, texts: commonTexts, handle: s.build},
+		{pattern: "/jarvice/history", methods: getOrPost, texts: commonTexts, handle: s.history},
+		{pattern: "/jarvice/billing", methods: getOrPost, texts: commonTexts, handle: s.billing},
+		{pattern: "/jarvice/projects", methods: getOrPost, texts: commonTexts, handle: s.projects},
+		{pattern: "/jarvice/license", methods: getOrPost, texts: commonTexts, handle: s.license},
 		{pattern: "/jarvice/live", methods: getOrPost, texts: commonTexts, handle: s.live, vital: true},
 		{pattern: "/jarvice/ready", methods: getOrPost, texts: commonTexts, handle: s.ready, vital: true},
 	}
