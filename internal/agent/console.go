@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/berth-hpc/berth/internal/agentapi"
+	"github.com/berth-hpc/berth/internal/pty"
 )
 
 const (
@@ -20,8 +21,8 @@ type console struct {
 	mu sync.Mutex
 	// changed is told of all that is below.
 	changed sync.Cond
-	// pty is nil until somebody has opened it.
-	pty *terminal
+	// tty is nil until somebody has opened it.
+	tty *pty.Terminal
 	// recent is the end of what was shown, and shown how much that was in all.
 	recent []byte
 	shown  int64
@@ -57,25 +58,25 @@ func (k *console) open(c *control, size agentapi.TerminalSize) agentapi.Answer {
 	if k.end != nil {
 		return notRunning()
 	}
-	if k.pty != nil {
-		_ = k.pty.resize(size)
+	if k.tty != nil {
+		_ = k.tty.Resize(size.Columns, size.Rows)
 		answer := c.ask(func() agentapi.Answer { return agentapi.Answer{Shell: &agentapi.ShellAnswer{PID: c.supervisor.pid}} })
 		if answer.Error == nil {
 			k.viewers.Add(1)
 		}
 		return answer
 	}
-	pty, err := openTerminal(c.supervisor.command.uid, size)
+	tty, err := pty.Open(c.supervisor.command.uid, size.Columns, size.Rows)
 	if err != nil {
 		return refusal(agentapi.CodeFailed, err)
 	}
-	answer := c.ask(func() agentapi.Answer { return c.supervisor.begin(pty.slave) })
-	pty.closeSlave()
+	answer := c.ask(func() agentapi.Answer { return c.supervisor.begin(tty.Slave) })
+	tty.CloseSlave()
 	if answer.Error != nil {
-		pty.close()
+		tty.Close()
 		return answer
 	}
-	k.pty = pty
+	k.tty = tty
 	k.viewers.Add(1)
 	go k.read()
 	return answer
@@ -86,7 +87,7 @@ func (k *console) read() {
 	defer close(k.drained)
 	buffer := make([]byte, 16<<10)
 	for {
-		n, err := k.pty.master.Read(buffer)
+		n, err := k.tty.Master.Read(buffer)
 		k.mu.Lock()
 		k.recent, k.shown = append(k.recent, buffer[:n]...), k.shown+int64(n)
 		if len(k.recent) > 2*maxRecent {
@@ -111,10 +112,10 @@ func (k *console) view(frames *agentapi.Terminal) {
 	for {
 		frame, err := frames.Read()
 		if err == nil && frame.Size != nil {
-			_ = k.pty.resize(*frame.Size)
+			_ = k.tty.Resize(frame.Size.Columns, frame.Size.Rows)
 		} else if err == nil {
-			_ = k.pty.master.SetWriteDeadline(time.Now().Add(typingTime))
-			_, err = k.pty.master.Write(frame.Data)
+			_ = k.tty.Master.SetWriteDeadline(time.Now().Add(typingTime))
+			_, err = k.tty.Master.Write(frame.Data)
 		}
 		if err != nil {
 			break
@@ -162,7 +163,7 @@ func (k *console) next(seen *int64, gone *bool) (agentapi.Frame, bool) {
 // finish tells those who look how the command ended, when nothing of it is left, and waits until they know; not for long.
 func (k *console) finish(code int) {
 	k.mu.Lock()
-	opened := k.pty != nil
+	opened := k.tty != nil
 	k.mu.Unlock()
 	if opened {
 		<-k.drained

@@ -17,13 +17,9 @@ func (s *setup) writeShadow() error {
 	if s.spec.Password == "" {
 		return nil
 	}
-	text, err := s.accountFile(shadowFile, "")
-	if err != nil {
-		return err
-	}
 	name := s.spec.User.Name
 	var lines strings.Builder
-	for line := range strings.Lines(text) {
+	for line := range strings.Lines(s.existing(shadowFile, "")) {
 		if account := field(line, 0); account != name && strings.Contains(line, ":") {
 			lines.WriteString(account + ":*:::::::\n")
 		}
