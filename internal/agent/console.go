@@ -21,8 +21,8 @@ type console struct {
 	mu sync.Mutex
 	// changed is told of all that is below.
 	changed sync.Cond
-	// tty is nil until somebody has opened it.
-	tty *pty.Terminal
+	// pty is nil until somebody has opened it.
+	pty *pty.Terminal
 	// recent is the end of what was shown, and shown how much that was in all.
 	recent []byte
 	shown  int64
@@ -58,8 +58,8 @@ func (k *console) open(c *control, size agentapi.TerminalSize) agentapi.Answer {
 	if k.end != nil {
 		return notRunning()
 	}
-	if k.tty != nil {
-		_ = k.tty.Resize(size.Columns, size.Rows)
+	if k.pty != nil {
+		_ = k.pty.Resize(size.Columns, size.Rows)
 		answer := c.ask(func() agentapi.Answer { return agentapi.Answer{Shell: &agentapi.ShellAnswer{PID: c.supervisor.pid}} })
 		if answer.Error == nil {
 			k.viewers.Add(1)
@@ -76,7 +76,7 @@ func (k *console) open(c *control, size agentapi.TerminalSize) agentapi.Answer {
 		tty.Close()
 		return answer
 	}
-	k.tty = tty
+	k.pty = tty
 	k.viewers.Add(1)
 	go k.read()
 	return answer
@@ -87,7 +87,7 @@ func (k *console) read() {
 	defer close(k.drained)
 	buffer := make([]byte, 16<<10)
 	for {
-		n, err := k.tty.Master.Read(buffer)
+		n, err := k.pty.Master.Read(buffer)
 		k.mu.Lock()
 		k.recent, k.shown = append(k.recent, buffer[:n]...), k.shown+int64(n)
 		if len(k.recent) > 2*maxRecent {
@@ -112,10 +112,10 @@ func (k *console) view(frames *agentapi.Terminal) {
 	for {
 		frame, err := frames.Read()
 		if err == nil && frame.Size != nil {
-			_ = k.tty.Resize(frame.Size.Columns, frame.Size.Rows)
+			_ = k.pty.Resize(frame.Size.Columns, frame.Size.Rows)
 		} else if err == nil {
-			_ = k.tty.Master.SetWriteDeadline(time.Now().Add(typingTime))
-			_, err = k.tty.Master.Write(frame.Data)
+			_ = k.pty.Master.SetWriteDeadline(time.Now().Add(typingTime))
+			_, err = k.pty.Master.Write(frame.Data)
 		}
 		if err != nil {
 			break
@@ -163,7 +163,7 @@ func (k *console) next(seen *int64, gone *bool) (agentapi.Frame, bool) {
 // finish tells those who look how the command ended, when nothing of it is left, and waits until they know; not for long.
 func (k *console) finish(code int) {
 	k.mu.Lock()
-	opened := k.tty != nil
+	opened := k.pty != nil
 	k.mu.Unlock()
 	if opened {
 		<-k.drained

@@ -17,9 +17,10 @@ func (s *setup) writeShadow() error {
 	if s.spec.Password == "" {
 		return nil
 	}
+	text := s.existing(shadowFile, "")
 	name := s.spec.User.Name
 	var lines strings.Builder
-	for line := range strings.Lines(s.existing(shadowFile, "")) {
+	for line := range strings.Lines(text) {
 		if account := field(line, 0); account != name && strings.Contains(line, ":") {
 			lines.WriteString(account + ":*:::::::\n")
 		}
