@@ -69,6 +69,7 @@ type machine struct {
 	dataDir string
 	// address and network are of the configuration.
 	address, network string
+	gpus             containerd.GPUConfig
 }
 
 func newMachine(t testing.TB) *machine {
@@ -95,7 +96,7 @@ func newMachine(t testing.TB) *machine {
 func (m *machine) open(t testing.TB) *containerd.Engine {
 	t.Helper()
 	e, err := containerd.Open(t.Context(), containerd.Config{
-		Address: m.address, DataDir: m.dataDir, AgentPath: agent, Network: containerd.NetworkConfig{Mode: m.network}, Log: testLog(t),
+		Address: m.address, DataDir: m.dataDir, AgentPath: agent, Network: containerd.NetworkConfig{Mode: m.network}, GPUs: m.gpus, Log: testLog(t),
 	})
 	if err != nil {
 		t.Fatal(err)
