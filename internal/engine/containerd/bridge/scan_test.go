@@ -138,21 +138,28 @@ func (n *node) scan(t *testing.T, victims []*node, gateways map[netip.Addr]net.H
 			return err
 		}
 		defer func() { _ = unix.Close(socket) }()
-		for _, from := range hardware {
-			for _, to := range append(hardware, broadcast) {
-				for _, sender := range addresses {
-					for _, victim := range victims {
-						for _, frame := range frames(from, to, sender, victim.address) {
-							if _, err := unix.Write(socket, frame); err != nil {
-								return err
-							}
-						}
-					}
-				}
+		for _, frame := range allFrames(hardware, addresses, victims) {
+			if _, err := unix.Write(socket, frame); err != nil {
+				return err
 			}
 		}
 		return nil
 	})
+}
+
+// allFrames are those of every combination.
+func allFrames(hardware []net.HardwareAddr, senders []netip.Addr, victims []*node) [][]byte {
+	var all [][]byte
+	for _, from := range hardware {
+		for _, to := range append(hardware, broadcast) {
+			for _, sender := range senders {
+				for _, victim := range victims {
+					all = append(all, frames(from, to, sender, victim.address)...)
+				}
+			}
+		}
+	}
+	return all
 }
 
 func (n *node) hardware(t *testing.T) net.HardwareAddr {
