@@ -49,7 +49,7 @@ func (s *server) engineConfig(ctx context.Context, agent string) containerd.Conf
 	}
 	return containerd.Config{
 		Address: address, DataDir: s.cfg.Data, AgentPath: agent, Network: containerd.NetworkConfig{Mode: s.cfg.Network},
-		Programs32Bit: s.cfg.Programs32Bit, Log: s.log,
+		GPUs: containerd.GPUConfig{Kind: s.cfg.GPUs}, Programs32Bit: s.cfg.Programs32Bit, Log: s.log,
 	}
 }
 
