@@ -24,6 +24,8 @@ type bench struct {
 	// dir holds everything of the run; bin the binaries, root the module.
 	dir, bin, root string
 	out            io.Writer
+	// picture is the file that the scheduler's week is drawn into; empty is none.
+	picture string
 	// short takes smaller numbers, to see that everything works.
 	short bool
 }
@@ -37,28 +39,31 @@ type part struct {
 var parts = []part{
 	{"submissions", (*bench).submissions},
 	{"start", (*bench).starts},
+	{"nodes", (*bench).nodes},
 	{"status", (*bench).status},
 	{"memory", (*bench).memory},
 	{"agents", (*bench).agents},
 	{"streams", (*bench).streams},
 	{"apps", (*bench).apps},
+	{"scheduler", (*bench).scheduler},
 }
 
 func main() {
-	only := flag.String("only", "", "comma-separated parts to run: submissions, start, status, memory, agents, streams, apps; all when empty")
+	only := flag.String("only", "", "comma-separated parts to run: submissions, start, nodes, status, memory, agents, streams, apps, scheduler; all when empty")
+	picture := flag.String("picture", "", "SVG file to draw the scheduler's simulated week into")
 	short := flag.Bool("short", false, "small numbers, to see that everything works")
 	root := flag.String("root", ".", "root of the module")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := run(ctx, *root, *only, *short); err != nil {
+	if err := run(ctx, *root, *only, *picture, *short); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		stop()
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, root, only string, short bool) (err error) {
+func run(ctx context.Context, root, only, picture string, short bool) (err error) {
 	dir, err := os.MkdirTemp("", "berth-bench-")
 	if err != nil {
 		return err
@@ -68,7 +73,7 @@ func run(ctx context.Context, root, only string, short bool) (err error) {
 	if err != nil {
 		return err
 	}
-	b := &bench{dir: dir, bin: filepath.Join(dir, "bin"), root: root, out: os.Stdout, short: short}
+	b := &bench{dir: dir, bin: filepath.Join(dir, "bin"), root: root, out: os.Stdout, picture: picture, short: short}
 	if err := berthdtest.Build(ctx, root, b.bin+"/", "berthd"); err != nil {
 		return err
 	}

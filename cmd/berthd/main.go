@@ -87,6 +87,8 @@ start. It needs root, containerd and runc.`,
 	own.IntVar(&cfg.Slots, "slots", cfg.Slots, "how many containers may run at once; 0 is one for each core")
 	own.DurationVar(&cfg.Grace, "grace", cfg.Grace, "how long a command may take to end after a shutdown; machine types can say otherwise")
 	own.BoolVar(&cfg.SuspendedFree, "suspended-time-free", cfg.SuspendedFree, "time in which a job is suspended does not count as walltime")
+	own.DurationVar(&cfg.AssumedWalltime, "assumed-walltime", cfg.AssumedWalltime,
+		"how much longer jobs without a walltime limit are expected to run: jobs with shorter limits may go before one that waits for them")
 	own.DurationVar(&cfg.SampleEvery, "sample-every", cfg.SampleEvery, "how often to measure what running jobs use")
 	own.DurationVar(&cfg.Tick, "tick", cfg.Tick, "how often to look for what no event told")
 	root.AddCommand(downCommand(&cfg))

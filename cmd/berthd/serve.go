@@ -114,7 +114,7 @@ func (s *server) open(ctx context.Context) (err error) {
 	}
 	s.scheduler = scheduler.New(scheduler.Config{
 		Store: s.store, Hosts: fixedHosts{host}, Random: randomAttempt, Now: time.Now, Tick: s.cfg.Tick,
-		SuspendedFree: s.cfg.SuspendedFree, Log: s.log,
+		Assumed: s.cfg.AssumedWalltime, SuspendedFree: s.cfg.SuspendedFree, Log: s.log,
 	})
 	s.usage = usage.New(usage.Config{Store: s.store, Meter: s.engine, Every: s.cfg.SampleEvery, Log: s.log})
 	addresses, err := s.cfg.JobAddresses()

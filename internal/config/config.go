@@ -50,6 +50,8 @@ type Config struct {
 	Slots    int
 	// Grace is how long a command may take to end after a shutdown.
 	Grace time.Duration
+	// AssumedWalltime is how much longer a job is expected to run when nobody knows.
+	AssumedWalltime time.Duration
 	// SuspendedFree says that time in which a job is suspended does not count as walltime.
 	SuspendedFree bool
 	// SampleEvery is how often what running jobs use is measured.
@@ -64,7 +66,7 @@ type Config struct {
 func Default() Config {
 	return Config{
 		Data: "/var/lib/berth", Listen: "127.0.0.1:8080", Containerd: "auto", Network: "bridge",
-		Grace: 3 * time.Second, SampleEvery: 10 * time.Second, Tick: 10 * time.Second, LogLevel: "info",
+		Grace: 3 * time.Second, AssumedWalltime: 24 * time.Hour, SampleEvery: 10 * time.Second, Tick: 10 * time.Second, LogLevel: "info",
 	}
 }
 
@@ -97,7 +99,9 @@ func (c *Config) Check() error {
 	if c.Grace < 0 {
 		refuse("grace", c.Grace, "must not be negative")
 	}
-	for flag, value := range map[string]time.Duration{"sample-every": c.SampleEvery, "tick": c.Tick} {
+	for flag, value := range map[string]time.Duration{
+		"assumed-walltime": c.AssumedWalltime, "sample-every": c.SampleEvery, "tick": c.Tick,
+	} {
 		if value <= 0 {
 			refuse(flag, value, "must be above 0")
 		}

@@ -2,6 +2,7 @@ package containerd
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"path/filepath"
@@ -19,17 +20,23 @@ func (e *Engine) openNetwork(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var used []netip.Prefix
+	state := bridge.State{Published: make(map[string]bridge.Publication)}
 	var ids []string
 	for _, record := range records {
 		ids = append(ids, record.ID)
 		if subnet, ok := subnetOf(record.Labels); ok {
-			used = append(used, subnet)
+			state.Used = append(state.Used, subnet)
+		}
+		if record.Labels[labelNetwork] != "" {
+			state.Private = append(state.Private, record.ID)
+		}
+		if published, ok := publicationOf(record.Labels); ok {
+			state.Published[record.ID] = published
 		}
 	}
 	e.network, err = bridge.Open(bridge.Config{
 		Identity: e.owner, StateFile: filepath.Join(e.cfg.DataDir, "network.json"), Log: e.log,
-	}, used)
+	}, state)
 	if err != nil {
 		return err
 	}
@@ -88,10 +95,29 @@ func (p place) worker(n int) place {
 
 // reserve finds a place for the first node of an attempt, behind which those of its workers are, and adds it to the labels of its
 // record.
-func (e *Engine) reserve(a engine.Attempt, labels map[string]string) (place, error) {
-	if e.network == nil {
+func (e *Engine) reserve(ctx context.Context, a engine.Attempt, labels map[string]string) (place, error) {
+	switch {
+	case e.network == nil && len(a.Publish.Ports) > 0:
+		return place{}, fmt.Errorf("%w: jobs have no network here, and so no ports", engine.ErrRefused)
+	case e.network == nil:
 		return place{}, nil
 	}
+	at, err := e.allocate(a, labels)
+	if err != nil || len(a.Publish.Ports) == 0 {
+		return at, err
+	}
+	published, err := e.network.Publish(ctx, a.ID, bridge.Publication{Publish: a.Publish, To: at.address})
+	if err == nil {
+		err = labelPublication(labels, published)
+	}
+	if err != nil {
+		return place{}, errors.Join(err, e.release(a.ID, labels))
+	}
+	return at, nil
+}
+
+// allocate is reserve without what is published.
+func (e *Engine) allocate(a engine.Attempt, labels map[string]string) (place, error) {
 	if len(a.Workers) == 0 {
 		address, err := e.network.Allocate()
 		if err != nil {
@@ -115,6 +141,9 @@ func (e *Engine) release(id string, labels map[string]string) error {
 	subnet, ok := subnetOf(labels)
 	if e.network == nil || !ok {
 		return nil
+	}
+	if err := e.network.Unpublish(id); err != nil {
+		return err
 	}
 	if labels[labelNetwork] != "" {
 		if err := e.network.RemovePrivate(id); err != nil {

@@ -90,7 +90,7 @@ func (e *Engine) create(ctx context.Context, a engine.Attempt) (root, place, err
 	if len(a.Workers) > 0 {
 		labels[labelNodes] = strconv.Itoa(1 + len(a.Workers))
 	}
-	at, err := e.reserve(a, labels)
+	at, err := e.reserve(ctx, a, labels)
 	if err != nil {
 		return root{}, place{}, fmt.Errorf("start %s: %w", a.ID, err)
 	}

@@ -132,7 +132,7 @@ func (e *Engine) judge(ctx context.Context, record containers.Container, process
 	if err != nil {
 		return engine.Status{}, fmt.Errorf("attempt %s: %w", record.ID, err)
 	}
-	status := engine.Status{ID: record.ID, Job: job}
+	status := engine.Status{ID: record.ID, Job: job, Address: record.Labels[labelPublic]}
 	if status.Phase, err = found.phase(record.ID, process); err != nil {
 		return engine.Status{}, err
 	}

@@ -158,6 +158,9 @@ func (a *attempt) status() engine.Status {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	status := engine.Status{ID: a.what.ID, Job: a.what.Job, Phase: a.at, Started: a.started, Exit: a.exit, Ended: a.ended}
+	if len(a.what.Publish.Ports) > 0 {
+		status.Address = a.what.Publish.Address
+	}
 	if a.at == engine.PhaseRunning && a.failed != "" {
 		status.Failed, status.Detail = a.failed, workerDetail
 	}

@@ -157,6 +157,12 @@ func (e *Engine) Start(ctx context.Context, what engine.Attempt) error {
 	if !e.has(what.Image) {
 		return fmt.Errorf("fake engine: image %s: %w", what.Image, engine.ErrNotFound)
 	}
+	if len(what.Publish.Ports) > 0 {
+		what.Publish.Address = cmp.Or(what.Publish.Address, "192.0.2.100") // of the network for documentation
+		if err := e.checkPublish(what.Publish); err != nil {
+			return err
+		}
+	}
 	ran, err := agentapi.Begun(what.Dir)
 	if err != nil {
 		return err
@@ -167,6 +173,19 @@ func (e *Engine) Start(ctx context.Context, what engine.Attempt) error {
 		return fmt.Errorf("fake engine: %s: %w", what.ID, engine.ErrExists)
 	}
 	return e.launch(what)
+}
+
+// checkPublish refuses ports that another attempt has. It is called with the lock.
+func (e *Engine) checkPublish(publish engine.Publish) error {
+	for _, port := range publish.Ports {
+		for _, other := range e.attempts {
+			taken := func(p engine.Port) bool { return p.Protocol == port.Protocol && p.Outside() == port.Outside() }
+			if other.what.Publish.Address == publish.Address && slices.ContainsFunc(other.what.Publish.Ports, taken) {
+				return fmt.Errorf("%w: port %s:%d is in use", engine.ErrRefused, publish.Address, port.Outside())
+			}
+		}
+	}
+	return nil
 }
 
 // launch starts an attempt that is not there. It is called with the lock.

@@ -1,6 +1,6 @@
 // Package bridge gives attempts a network of their own on one machine: a veth pair for each node, behind masquerading. Attempts of
 // one node share a Linux bridge of the data directory whose ports are isolated from each other; one of several nodes has a bridge and
-// a subnet of its own. An attempt reaches the outside and nothing else: no other attempt, and no service of this host.
+// a subnet of its own. An attempt reaches the outside and nothing else: no other attempt but its published ports, and no service of this host.
 //
 // Everything is done by netlink; no program is executed and there is nothing to run.
 package bridge
@@ -13,10 +13,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math/bits"
 	"net"
 	"net/netip"
 	"os"
+	"sync"
 
 	"github.com/vishvananda/netlink"
 )
@@ -40,39 +42,59 @@ type Bridge struct {
 	outside   int
 	shared    *Segment
 	addresses *addresses
+
+	// ruling guards what the rules depend on, which are the published ports and the names of the bridges of attempts.
+	ruling    sync.Mutex
+	published map[string]Publication
+	private   map[string]bool
+}
+
+// State is what attempts have of a network already.
+type State struct {
+	// Used are addresses and subnets that are not given out again.
+	Used []netip.Prefix
+	// Private are the ids of attempts that have a bridge of their own.
+	Private []string
+	// Published are by the ids of their attempts.
+	Published map[string]Publication
 }
 
 // Name is the name of the bridge, and of the nftables table, of an identity.
 func Name(identity string) string { return "berth-" + identity[:8] }
 
-// Open makes the bridge and its rules, or finds them. The addresses in use are taken: they are not given out again. Close it.
-func Open(cfg Config, used []netip.Prefix) (*Bridge, error) {
+// Open makes the bridge and its rules, or finds them. Published ports are reached again. Close it.
+func Open(cfg Config, state State) (*Bridge, error) {
 	handle, err := netlink.NewHandle()
 	if err != nil {
 		return nil, fmt.Errorf("network: %w", err)
 	}
 	b := &Bridge{name: Name(cfg.Identity), group: groupOf(cfg.Identity), log: cfg.Log, handle: handle}
 	b.outside = b.mtu()
-	if err := b.open(cfg, used); err != nil {
+	if err := b.open(cfg, state); err != nil {
 		handle.Close()
 		return nil, err
 	}
 	return b, nil
 }
 
-func (b *Bridge) open(cfg Config, used []netip.Prefix) error {
+func (b *Bridge) open(cfg Config, state State) error {
 	subnet, err := b.subnet(cfg.StateFile)
 	if err != nil {
 		return err
 	}
-	b.addresses = newAddresses(subnet, used)
+	b.addresses = newAddresses(subnet, state.Used)
+	b.published, b.private = make(map[string]Publication), make(map[string]bool)
+	maps.Copy(b.published, state.Published)
+	for _, id := range state.Private {
+		b.private[privateName(id)] = true
+	}
 	if err := b.openShared(subnet); err != nil {
 		return err
 	}
 	if err := os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0); err != nil {
 		return fmt.Errorf("network: let this machine forward packets: %w", err)
 	}
-	return ensureRules(b.name, b.group, subnet)
+	return b.ensureRules()
 }
 
 // Close frees what Open took in this process. The bridge and what is attached to it stay.
@@ -144,7 +166,12 @@ func (b *Bridge) AllocateSubnet(nodes int) (netip.Prefix, error) {
 }
 
 // Release takes addresses back: those of a subnet, or one.
-func (b *Bridge) Release(subnet netip.Prefix) { b.addresses.release(subnet) }
+func (b *Bridge) Release(subnet netip.Prefix) {
+	if subnet.IsSingleIP() {
+		_ = b.handle.NeighDel(b.shared.neighbour(subnet.Addr(), nil)) // it was never attached, or the next one replaces it
+	}
+	b.addresses.release(subnet)
+}
 
 // Remove removes the bridge of an identity, those of its attempts, their ports, and its rules. Safe to call twice.
 func Remove(_ context.Context, identity string) error {
