@@ -165,12 +165,13 @@ func (s *server) run(ctx context.Context, stdout io.Writer) error {
 		return fmt.Errorf("listen: %w", err)
 	}
 	url := "http://" + listener.Addr().String()
-	handler, err := s.handler(cmp.Or(s.cfg.APIURL, urlForJobs(listener.Addr())))
+	listeners, apiURL := s.listenForJobs(ctx, listener)
+	handler, err := s.handler(apiURL, cmp.Or(s.cfg.APIURL, urlOf(listener.Addr())))
 	if err == nil {
 		err = s.announce(url)
 	}
 	if err != nil {
-		return errors.Join(err, listener.Close())
+		return errors.Join(err, closeAll(listeners))
 	}
 	loops, loopCtx := errgroup.WithContext(context.WithoutCancel(ctx))
 	loopCtx, stopLoops := context.WithCancel(loopCtx)
@@ -182,13 +183,13 @@ func (s *server) run(ctx context.Context, stdout io.Writer) error {
 		loops.Go(func() error { return run(loopCtx) })
 	}
 	_, _ = fmt.Fprintln(stdout, "ready", url)
-	err = s.serveHTTP(ctx, loopCtx, listener, handler)
+	err = s.serveHTTP(ctx, loopCtx, listeners, handler)
 	stopLoops()
 	return errors.Join(err, loops.Wait())
 }
 
 // serveHTTP serves until ctx ends or a loop has failed, then gives requests time to finish and ends those that follow a job.
-func (s *server) serveHTTP(ctx, loops context.Context, listener net.Listener, handler http.Handler) error {
+func (s *server) serveHTTP(ctx, loops context.Context, listeners []net.Listener, handler http.Handler) error {
 	requests, endRequests := context.WithCancel(context.WithoutCancel(ctx))
 	defer endRequests()
 	srv := &http.Server{
@@ -197,11 +198,13 @@ func (s *server) serveHTTP(ctx, loops context.Context, listener net.Listener, ha
 		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
 	srv.RegisterOnShutdown(func() { time.AfterFunc(finish, endRequests) })
-	served := make(chan error, 1)
-	go func() { served <- srv.Serve(listener) }()
+	served := make(chan error, len(listeners))
+	for _, listener := range listeners {
+		go func() { served <- srv.Serve(listener) }()
+	}
 	select {
 	case err := <-served:
-		return fmt.Errorf("serve: %w", err)
+		return fmt.Errorf("serve: %w", errors.Join(err, srv.Close()))
 	case <-loops.Done():
 	case <-ctx.Done():
 	}
@@ -210,15 +213,19 @@ func (s *server) serveHTTP(ctx, loops context.Context, listener net.Listener, ha
 	defer cancel()
 	err := srv.Shutdown(draining)
 	if errors.Is(err, context.DeadlineExceeded) {
-		return srv.Close()
+		err = srv.Close()
 	}
-	return errors.Join(err, ignoreClosed(<-served))
+	for range listeners {
+		err = errors.Join(err, ignoreClosed(<-served))
+	}
+	return err
 }
 
-func (s *server) handler(apiURL string) (http.Handler, error) {
+// handler returns the handler of all requests. Jobs reach it at apiURL, and browsers at the host of url unless the settings say otherwise.
+func (s *server) handler(apiURL, url string) (http.Handler, error) {
 	publicURL := ""
 	if s.cfg.JobPages {
-		publicURL = cmp.Or(s.cfg.PublicURL, hostOf(apiURL))
+		publicURL = cmp.Or(s.cfg.PublicURL, hostOf(url))
 	}
 	addresses, err := s.cfg.JobAddresses()
 	if err != nil {

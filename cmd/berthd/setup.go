@@ -139,19 +139,6 @@ func (s *server) firstQueue(ctx context.Context, machines []berth.Machine) error
 	})
 }
 
-// urlForJobs is where jobs reach a server that listens on an address. A server that listens on all of them is reached at the first
-// one that is not only this machine's own.
-func urlForJobs(listens net.Addr) string {
-	host, port, err := net.SplitHostPort(listens.String())
-	if err != nil {
-		return ""
-	}
-	if addr, err := netip.ParseAddr(host); err == nil && addr.IsUnspecified() {
-		host = ownAddress(addr.Unmap().Is4())
-	}
-	return "http://" + net.JoinHostPort(host, port) + "/"
-}
-
 // hostOf returns an address without its path.
 func hostOf(address string) string {
 	parsed, err := url.Parse(address)
@@ -159,28 +146,6 @@ func hostOf(address string) string {
 		return address
 	}
 	return parsed.Scheme + "://" + parsed.Host + "/"
-}
-
-// ownAddress returns an address of this machine at which others reach it; that of the loopback when there is none.
-func ownAddress(only4 bool) string {
-	addresses, err := net.InterfaceAddrs()
-	if err != nil {
-		return "127.0.0.1"
-	}
-	found := "127.0.0.1"
-	for _, address := range addresses {
-		prefix, err := netip.ParsePrefix(address.String())
-		if err != nil || !prefix.Addr().IsGlobalUnicast() {
-			continue
-		}
-		if prefix.Addr().Is4() {
-			return prefix.Addr().String()
-		}
-		if !only4 {
-			found = prefix.Addr().String()
-		}
-	}
-	return found
 }
 
 // newVaults returns the vaults that a new user gets.
