@@ -47,7 +47,7 @@ func (a *app) adminCommand() *cobra.Command {
 	list := a.queuesCommand()
 	list.Use = "list"
 	queue.AddCommand(list, a.queueSetCommand(), a.queueRemoveCommand())
-	cmd.AddCommand(user, team, machine, queue, a.auditCommand())
+	cmd.AddCommand(user, team, machine, queue, a.auditCommand(), a.backupCommand())
 	return cmd
 }
 

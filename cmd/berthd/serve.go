@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/berth-hpc/berth"
+	"github.com/berth-hpc/berth/internal/backup"
 	"github.com/berth-hpc/berth/internal/config"
 	"github.com/berth-hpc/berth/internal/control"
 	"github.com/berth-hpc/berth/internal/engine/containerd"
@@ -69,6 +70,9 @@ func serve(ctx context.Context, cfg config.Config, stdout, stderr io.Writer) err
 		return err
 	}
 	defer unlock()
+	if err := backup.Clean(cfg.Data); err != nil {
+		return err
+	}
 	s := &server{
 		cfg: cfg, log: log, changes: &control.Changes{},
 		outputs: output.New(filepath.Join(cfg.Data, "jobs"), log),
@@ -166,7 +170,7 @@ func (s *server) run(ctx context.Context, stdout io.Writer) error {
 	}
 	url := "http://" + listener.Addr().String()
 	listeners, apiURL := s.listenForJobs(ctx, listener)
-	handler, err := s.handler(apiURL, cmp.Or(s.cfg.APIURL, urlOf(listener.Addr())))
+	handler, sftp, err := s.services(ctx, apiURL, cmp.Or(s.cfg.APIURL, urlOf(listener.Addr())))
 	if err == nil {
 		err = s.announce(url)
 	}
@@ -176,9 +180,12 @@ func (s *server) run(ctx context.Context, stdout io.Writer) error {
 	loops, loopCtx := errgroup.WithContext(context.WithoutCancel(ctx))
 	loopCtx, stopLoops := context.WithCancel(loopCtx)
 	defer stopLoops()
-	cleaner := retention.New(retention.Config{Store: s.store, Now: time.Now, Every: time.Hour, Log: s.log})
+	cleaner := retention.New(retention.Config{
+		Store: s.store, Files: s.outputs, ForgetUploads: s.vaults.ForgetUploads, Now: time.Now, Every: time.Hour,
+		CompressAfter: s.cfg.OutputsCompressAfter, KeepFor: s.cfg.OutputsMaxAge, KeepBytes: s.cfg.OutputsMaxMB << 20, Log: s.log,
+	})
 	for _, run := range []func(context.Context) error{
-		s.engine.Run, s.outputs.Run, s.scheduler.Run, s.reconcile.Run, s.usage.Run, cleaner.Run,
+		s.engine.Run, s.outputs.Run, s.scheduler.Run, s.reconcile.Run, s.usage.Run, cleaner.Run, sftp,
 	} {
 		loops.Go(func() error { return run(loopCtx) })
 	}
@@ -221,8 +228,22 @@ func (s *server) serveHTTP(ctx, loops context.Context, listeners []net.Listener,
 	return err
 }
 
-// handler returns the handler of all requests. Jobs reach it at apiURL, and browsers at the host of url unless the settings say otherwise.
-func (s *server) handler(apiURL, url string) (http.Handler, error) {
+// services returns what answers HTTP and what serves SFTP. Jobs reach the server at apiURL, and browsers at the host of url unless the
+// settings say otherwise.
+func (s *server) services(ctx context.Context, apiURL, url string) (handler http.Handler, sftp func(context.Context) error, err error) {
+	service, err := s.service(apiURL, url)
+	if err != nil {
+		return nil, nil, err
+	}
+	if handler, err = s.handler(service); err != nil {
+		return nil, nil, err
+	}
+	sftp, err = s.sftp(ctx, service)
+	return handler, sftp, err
+}
+
+// service returns the use cases.
+func (s *server) service(apiURL, url string) (*control.Service, error) {
 	publicURL := ""
 	if s.cfg.JobPages {
 		publicURL = cmp.Or(s.cfg.PublicURL, hostOf(url))
@@ -231,12 +252,17 @@ func (s *server) handler(apiURL, url string) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	service := control.New(control.Config{
+	return control.New(control.Config{
 		Store: s.store, Images: s.engine, Checker: image.NewChecker(image.CheckerConfig{}), Outputs: s.outputs,
 		Agents: s.engine, Usage: s.usage, Forecaster: s.scheduler, Vaults: s.newVaults, Changes: s.changes,
+		OpenVault:   func(v berth.Vault) (control.VaultFiles, error) { return s.vaults.Open(v) },
+		Backup:      (&backup.Maker{Database: s.store, Data: s.cfg.Data, Version: version, Now: time.Now}).Write,
 		EngineReady: s.engine.Ping, APIURL: apiURL, PublicURL: publicURL,
 		ExpandSubmitted: s.cfg.ExpandSubmitted, PublicAddresses: addresses, Log: s.log,
-	})
+	}), nil
+}
+
+func (s *server) handler(service *control.Service) (http.Handler, error) {
 	registry := prometheus.NewRegistry()
 	if err := registerMetrics(registry, s.store); err != nil {
 		return nil, err

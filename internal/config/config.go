@@ -22,6 +22,8 @@ type Config struct {
 	Data string
 	// Listen is the address to serve on, host:port; port 0 takes a free one.
 	Listen string
+	// SFTPListen is the address to serve the files of vaults on by SFTP, host:port; empty is not at all.
+	SFTPListen string
 	// APIURL is where jobs reach the server, an http:// or https:// address; ends in a slash after Check. Empty is Listen.
 	APIURL string
 	// JobPages serves the web pages of jobs, and shells in them. All of them share the origin of the server.
@@ -54,6 +56,10 @@ type Config struct {
 	AssumedWalltime time.Duration
 	// SuspendedFree says that time in which a job is suspended does not count as walltime.
 	SuspendedFree bool
+	// OutputsCompressAfter and OutputsMaxAge are how long after the end of a job its output is compressed, and deleted; age 0 is never.
+	OutputsCompressAfter, OutputsMaxAge time.Duration
+	// OutputsMaxMB bounds what all compressed outputs have on disk, in MiB; 0 is no bound.
+	OutputsMaxMB int64
 	// SampleEvery is how often what running jobs use is measured.
 	SampleEvery time.Duration
 	// Tick is how often the loops look without being told.
@@ -66,7 +72,8 @@ type Config struct {
 func Default() Config {
 	return Config{
 		Data: "/var/lib/berth", Listen: "127.0.0.1:8080", Containerd: "auto", Network: "bridge",
-		Grace: 3 * time.Second, AssumedWalltime: 24 * time.Hour, SampleEvery: 10 * time.Second, Tick: 10 * time.Second, LogLevel: "info",
+		Grace: 3 * time.Second, AssumedWalltime: 24 * time.Hour, OutputsCompressAfter: 24 * time.Hour, OutputsMaxAge: 365 * 24 * time.Hour,
+		SampleEvery: 10 * time.Second, Tick: 10 * time.Second, LogLevel: "info",
 	}
 }
 
@@ -99,6 +106,7 @@ func (c *Config) Check() error {
 	if c.Grace < 0 {
 		refuse("grace", c.Grace, "must not be negative")
 	}
+	c.checkRetention(refuse)
 	for flag, value := range map[string]time.Duration{
 		"assumed-walltime": c.AssumedWalltime, "sample-every": c.SampleEvery, "tick": c.Tick,
 	} {
@@ -112,10 +120,26 @@ func (c *Config) Check() error {
 	return errors.Join(wrong...)
 }
 
+// checkRetention refuses what would mean nothing.
+func (c *Config) checkRetention(refuse func(flag string, value any, allowed string)) {
+	if c.OutputsCompressAfter < 0 {
+		refuse("outputs-compress-after", c.OutputsCompressAfter, "must not be negative")
+	}
+	if c.OutputsMaxAge < 0 {
+		refuse("outputs-max-age", c.OutputsMaxAge, "must not be negative; 0 keeps outputs for ever")
+	}
+	if c.OutputsMaxMB < 0 {
+		refuse("outputs-max-mb", c.OutputsMaxMB, "must not be negative; 0 is no bound")
+	}
+}
+
 // checkAddresses refuses those at which the server and its jobs cannot be reached.
 func (c *Config) checkAddresses(refuse func(flag string, value any, allowed string)) {
 	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
 		refuse("listen", c.Listen, "must be HOST:PORT, for example 127.0.0.1:8080 or :8080")
+	}
+	if _, _, err := net.SplitHostPort(c.SFTPListen); err != nil && c.SFTPListen != "" {
+		refuse("sftp-listen", c.SFTPListen, "must be HOST:PORT, for example 127.0.0.1:2222 or :2222, or empty for no SFTP")
 	}
 	if !checkURL(&c.APIURL) {
 		refuse("api-url", c.APIURL, "must be an address such as https://berth.example.org/, or empty for that of --listen")

@@ -25,6 +25,8 @@ type Control interface {
 	Teams
 	Variables
 	Reports
+	Vaults
+	Backup(ctx context.Context, caller berth.Caller, to io.Writer, outputs bool) error
 }
 
 // Jobs makes, shows and ends jobs.
@@ -143,6 +145,11 @@ type Reports interface {
 	Billing(ctx context.Context, caller berth.Caller, filter control.BillingFilter, visit func(berth.Job) error) error
 	Projects(ctx context.Context, caller berth.Caller) (map[string][]string, error)
 	Licence(ctx context.Context, caller berth.Caller) (string, error)
+}
+
+// Vaults reaches the files of vaults.
+type Vaults interface {
+	OpenVault(ctx context.Context, caller berth.Caller, name string, change bool) (control.VaultFiles, error)
 }
 
 // FromService returns the use cases of a service as the handlers take them.
