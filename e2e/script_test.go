@@ -89,8 +89,9 @@ func TestStories(t *testing.T) {
 			"server":      serverCmd,
 			"http":        httpCmd,
 			"upgrade":     upgradeCmd,
-			"shell":       shellCmd,
 			"address":     addressCmd,
+			"browser":     browserCmd,
+			"picture":     pictureCmd,
 			"credentials": credentialsCmd,
 			"rootfs":      rootfsCmd,
 			"attempt":     attemptCmd,
@@ -161,7 +162,9 @@ func serverCmd(ts *testscript.TestScript, neg bool, args []string) {
 	for name, value := range s.Vars {
 		ts.Setenv(name, value)
 	}
-	ts.Setenv("LISTEN", strings.TrimPrefix(s.URL, "http://")) // for another start at the same address
+	listen := strings.TrimPrefix(s.URL, "http://")
+	ts.Setenv("LISTEN", listen)                                            // for another start at the same address
+	ts.Setenv("JOBS", "localhost"+listen[strings.LastIndex(listen, ":"):]) // the hosts of jobs are below it
 }
 
 // httpCmd: http METHOD PATH [BODY [HEADER: VALUE]…] prints the status, the content type and the body. A BODY of @FILE is read
@@ -178,13 +181,13 @@ func httpCmd(ts *testscript.TestScript, neg bool, args []string) {
 		}
 		body = strings.NewReader(os.Expand(text, ts.Getenv))
 	}
-	req, err := http.NewRequest(args[0], serverOf(ts).URL+args[1], body)
+	req, err := http.NewRequest(args[0], target(ts, args[1]), body)
 	ts.Check(err)
 	for _, header := range args[min(3, len(args)):] {
 		name, value, _ := strings.Cut(header, ": ")
 		req.Header.Set(name, value)
 	}
-	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	client := &http.Client{Transport: browse, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	resp, err := client.Do(req)
 	ts.Check(err)
 	defer resp.Body.Close()

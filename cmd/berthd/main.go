@@ -70,8 +70,10 @@ start. It needs root, containerd and runc.`,
 	own := root.Flags()
 	own.StringVar(&cfg.Listen, "listen", cfg.Listen, "address to serve on; port 0 takes a free one")
 	own.StringVar(&cfg.APIURL, "api-url", cfg.APIURL, "address at which jobs reach this server; empty is that of --listen")
-	own.BoolVar(&cfg.JobPages, "job-pages", cfg.JobPages,
-		"serve the web pages of jobs, and shells in them, under /jobs/: for users who may see each other's pages in one browser")
+	own.StringVar(&cfg.JobPages, "job-pages", cfg.JobPages,
+		"web pages of jobs: own (hosts below --job-domain), shared (below /jobs/, for users who may see each other's pages in one browser) or off")
+	own.StringVar(&cfg.JobDomain, "job-domain", cfg.JobDomain,
+		"domain below which each job has hosts of its own; all names there must lead here. Empty is localhost, for browsers on this machine")
 	own.StringVar(&cfg.PublicURL, "public-url", cfg.PublicURL, "address at which browsers reach this server; empty is the host of --api-url")
 	own.BoolVar(&cfg.ExpandSubmitted, "expand-submitted", cfg.ExpandSubmitted,
 		"let the shell of a job expand $ in submitted parameters: users then run commands that the application does not have")

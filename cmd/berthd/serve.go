@@ -231,11 +231,15 @@ func (s *server) serveHTTP(ctx, loops context.Context, listeners []net.Listener,
 // services returns what answers HTTP and what serves SFTP. Jobs reach the server at apiURL, and browsers at the host of url unless the
 // settings say otherwise.
 func (s *server) services(ctx context.Context, apiURL, url string) (handler http.Handler, sftp func(context.Context) error, err error) {
-	service, err := s.service(apiURL, url)
+	sites := sitesOf(s.cfg, url)
+	if sites.Public == "" && s.cfg.JobPages != config.PagesOff {
+		s.log.Info("web pages of jobs are off: no --job-domain says where", "public_url", cmp.Or(s.cfg.PublicURL, hostOf(url)))
+	}
+	service, err := s.service(apiURL, sites)
 	if err != nil {
 		return nil, nil, err
 	}
-	if handler, err = s.handler(service); err != nil {
+	if handler, err = s.handler(service, sites); err != nil {
 		return nil, nil, err
 	}
 	sftp, err = s.sftp(ctx, service)
@@ -243,11 +247,7 @@ func (s *server) services(ctx context.Context, apiURL, url string) (handler http
 }
 
 // service returns the use cases.
-func (s *server) service(apiURL, url string) (*control.Service, error) {
-	publicURL := ""
-	if s.cfg.JobPages {
-		publicURL = cmp.Or(s.cfg.PublicURL, hostOf(url))
-	}
+func (s *server) service(apiURL string, sites control.Sites) (*control.Service, error) {
 	addresses, err := s.cfg.JobAddresses()
 	if err != nil {
 		return nil, err
@@ -257,12 +257,12 @@ func (s *server) service(apiURL, url string) (*control.Service, error) {
 		Agents: s.engine, Usage: s.usage, Forecaster: s.scheduler, Vaults: s.newVaults, Changes: s.changes,
 		OpenVault:   func(v berth.Vault) (control.VaultFiles, error) { return s.vaults.Open(v) },
 		Backup:      (&backup.Maker{Database: s.store, Data: s.cfg.Data, Version: version, Now: time.Now}).Write,
-		EngineReady: s.engine.Ping, APIURL: apiURL, PublicURL: publicURL,
+		EngineReady: s.engine.Ping, APIURL: apiURL, Sites: sites,
 		ExpandSubmitted: s.cfg.ExpandSubmitted, PublicAddresses: addresses, Log: s.log,
 	}), nil
 }
 
-func (s *server) handler(service *control.Service) (http.Handler, error) {
+func (s *server) handler(service *control.Service, sites control.Sites) (http.Handler, error) {
 	registry := prometheus.NewRegistry()
 	if err := registerMetrics(registry, s.store); err != nil {
 		return nil, err
@@ -273,7 +273,7 @@ func (s *server) handler(service *control.Service) (http.Handler, error) {
 	}
 	return httpapi.New(httpapi.Config{
 		Control: httpapi.FromService(service), Log: s.log, Metrics: registry, Version: version, TrustedProxies: proxies,
-		JobPages: s.cfg.JobPages,
+		Sites: sites,
 	})
 }
 

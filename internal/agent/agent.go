@@ -6,6 +6,7 @@
 package agent
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -86,16 +87,27 @@ func (a *agent) run() agentapi.Report {
 	// while the container is prepared.
 	begun := make(chan error, 1)
 	go func() { begun <- writeReport(a.cfg.Dir, agentapi.Report{}) }()
-	prepared := &setup{spec: findAddresses(spec), root: root, out: a.out}
+	searched := cmp.Or(variable(a.cfg.Environ, "PATH"), defaultPath)
+	prepared := &setup{spec: findAddresses(spec), root: root, out: a.out, path: searched}
 	err = prepared.run()
 	control := a.openControl(prepared) // the disk still works
 	defer control.close()
 	if err := errors.Join(err, <-begun); err != nil {
 		return a.failed(err)
 	}
+	if err := a.joinNodes(prepared); err != nil {
+		return a.failed(err)
+	}
+	if isWorker(prepared.spec) {
+		a.serve()
+		return agentapi.Report{}
+	}
 	if a.signals.ended() {
 		a.out.say("Stopped before the start of the application.")
 		return agentapi.Report{}
+	}
+	if prepared.spec.Terminal {
+		a.out.say("Waiting for somebody to open the terminal of the application.")
 	}
 	a.out.banner()
 	return a.execute(prepared, control)
@@ -114,9 +126,10 @@ func (a *agent) execute(prepared *setup, control *control) agentapi.Report {
 	if err != nil {
 		return a.failed(err)
 	}
-	started := time.Now()
-	pid, err := cmd.startFound(pipe.sink, pipe.sink)
-	if err != nil {
+	started, pid := time.Now(), 0
+	if prepared.spec.Terminal {
+		control.console = newConsole()
+	} else if pid, err = cmd.startFound(pipe.sink, pipe.sink); err != nil {
 		text, code := cmd.explain(prepared.spec.Script, err)
 		_, _ = a.out.Write([]byte(text))
 		return agentapi.Report{Started: started, ExitCode: code}
@@ -129,6 +142,9 @@ func (a *agent) execute(prepared *setup, control *control) agentapi.Report {
 	control.supervisor = supervisor
 	go control.serve()
 	status := supervisor.wait()
+	if control.console != nil {
+		control.console.finish(exitCode(status))
+	}
 	_ = unix.Close(pipe.sink) // the last one: every process has ended
 	if err := <-copied; err != nil {
 		_, _ = fmt.Fprintf(a.cfg.Log, "berth-init: %v\n", err)
@@ -155,6 +171,9 @@ func (a *agent) openControl(prepared *setup) *control {
 		if node.Name == prepared.spec.Hostname {
 			c.address = node.Address
 		}
+	}
+	if isWorker(prepared.spec) { // nothing runs there that could be asked for something
+		return c
 	}
 	var err error
 	if c.listener, err = listen(a.cfg.Dir); err != nil {

@@ -245,7 +245,9 @@ func TestRequestsDuringTheEnd(t *testing.T) {
 // TestNotRunning: the command has ended, and what it had started may use the grace.
 func TestNotRunning(t *testing.T) {
 	t.Parallel()
-	c := started(t, "(trap 'echo > /data/asked; sleep 1000' TERM; sleep 1000 & BEGUN; wait) &\nwait", func(b *bundle) { b.spec.Grace = time.Hour })
+	// Before it is sleep the shell's child could take the signal for its own.
+	const script = "(trap 'echo > /data/asked; sleep 1000' TERM; sleep 1000 & until grep -q sleep /proc/$!/cmdline; do :; done; BEGUN; wait) &\nwait"
+	c := started(t, script, func(b *bundle) { b.spec.Grace = time.Hour })
 	asked := c.fifo("asked")
 	c.signal("TERM")
 	asked()
@@ -303,8 +305,8 @@ func TestInfo(t *testing.T) {
 		b.put(agentapi.ActionsFile, `{"actions": {"save": {"args": "touch /data/save", "alt": "Saves", "icon": 7}}, "version": 1}`)
 		b.put(agentapi.URLFile, "\nhttp://%PUBLICADDR%:8888/\n")
 		b.put(agentapi.HelpFile, "<p>Ask&nbsp;us</p>\n")
-		b.spec.Nodes = append([]agentapi.Node{{Name: "another", Address: "192.0.2.1"}}, b.spec.Nodes...)
-		b.spec.Nodes[1].Address = "192.0.2.2"
+		b.spec.Nodes[0].Address = "192.0.2.2"
+		b.spec.Nodes = append(b.spec.Nodes, agentapi.Node{Name: "another", Address: "192.0.2.1"})
 	})
 	want := &agentapi.InfoAnswer{
 		Address: "192.0.2.2", Actions: map[string]agentapi.Action{"save": {Args: "touch /data/save", Alt: "Saves"}},

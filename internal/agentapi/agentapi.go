@@ -11,6 +11,15 @@ const Dir = "/run/berth"
 // Init is the path of the agent in the container, a read-only mount. It is PID 1 and takes no arguments.
 const Init = "/run/berth-init"
 
+// SSHPort is where every node of a job with Spec.SSH has an ssh server.
+const SSHPort = 2222
+
+// SSHServer is the argument with which the agent's program is that server. SSHReady is the line that it writes when clients can connect.
+const (
+	SSHServer = "sshd"
+	SSHReady  = "ready"
+)
+
 // The files in Dir.
 const (
 	// SpecFile holds a Spec as JSON, written by the server before the start.
@@ -67,6 +76,8 @@ type Spec struct {
 	// VerboseInit has the agent say more. It says nothing of Secrets, Password and Random.
 	VerboseInit bool     `json:"verbose_init,omitempty"`
 	Secrets     []string `json:"secrets,omitempty"`
+	// Terminal says that the command runs on a terminal of its own, and starts when that is first opened; see ShellRequest.
+	Terminal bool `json:"terminal,omitempty"`
 	// Init says that the command is an init, such as /sbin/init: it is asked to end by running poweroff.
 	Init bool `json:"init,omitempty"`
 	// Env is set for the command over the environment of the image, but never PATH, JARVICE_* and what the platform sets itself, such

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"net/url"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -26,8 +27,11 @@ type Config struct {
 	SFTPListen string
 	// APIURL is where jobs reach the server, an http:// or https:// address; ends in a slash after Check. Empty is Listen.
 	APIURL string
-	// JobPages serves the web pages of jobs, and shells in them. All of them share the origin of the server.
-	JobPages bool
+	// JobPages says where the web pages of jobs, and shells in them, are served: PagesOwn, PagesShared or PagesOff.
+	JobPages string
+	// JobDomain is the domain below which jobs have hosts of their own: all names there lead to the server. Empty is "localhost" where
+	// PublicURL is on the loopback, and no pages elsewhere.
+	JobDomain string
 	// PublicURL is where browsers reach the server, without a path, like APIURL. Empty is the host of APIURL.
 	PublicURL string
 	// ExpandSubmitted lets the shell of a job expand $ in the parameters that users submit to applications.
@@ -68,10 +72,19 @@ type Config struct {
 	LogLevel string
 }
 
+// Where the web pages of jobs are served.
+const (
+	// PagesOwn: at hosts below JobDomain, one for each port of a job.
+	PagesOwn = "own"
+	// PagesShared: below a path of the server. The pages of all jobs share its origin then, and there are no shells in the browser.
+	PagesShared = "shared"
+	PagesOff    = "off"
+)
+
 // Default returns the settings of a server that was told nothing.
 func Default() Config {
 	return Config{
-		Data: "/var/lib/berth", Listen: "127.0.0.1:8080", Containerd: "auto", Network: "bridge",
+		Data: "/var/lib/berth", Listen: "127.0.0.1:8080", JobPages: PagesOwn, Containerd: "auto", Network: "bridge",
 		Grace: 3 * time.Second, AssumedWalltime: 24 * time.Hour, OutputsCompressAfter: 24 * time.Hour, OutputsMaxAge: 365 * 24 * time.Hour,
 		SampleEvery: 10 * time.Second, Tick: 10 * time.Second, LogLevel: "info",
 	}
@@ -147,6 +160,14 @@ func (c *Config) checkAddresses(refuse func(flag string, value any, allowed stri
 	if !checkURL(&c.PublicURL) || strings.Count(c.PublicURL, "/") > len("://") {
 		refuse("public-url", c.PublicURL, "must be an address without a path such as https://berth.example.org/, or empty for the host of --api-url")
 	}
+	switch c.JobPages {
+	case PagesOwn, PagesShared, PagesOff:
+	default:
+		refuse("job-pages", c.JobPages, "must be own, shared or off")
+	}
+	if c.JobDomain != "" && (!domain.MatchString(c.JobDomain) || len(c.JobDomain) > maxDomain) {
+		refuse("job-domain", c.JobDomain, "must be a domain such as jobs.example.org, in small letters")
+	}
 	if _, err := c.JobAddresses(); err != nil {
 		refuse("public-address", strings.Join(c.PublicAddresses, " "), "must be ADDRESS or ADDRESS=USER,USER, for example 192.0.2.7=ada")
 	}
@@ -154,6 +175,11 @@ func (c *Config) checkAddresses(refuse func(flag string, value any, allowed stri
 		refuse("trusted-proxy", strings.Join(c.TrustedProxies, ","), "must be networks or addresses, for example 10.0.0.0/8 or ::1")
 	}
 }
+
+// domain is the name of one, and maxDomain leaves room for a label before it.
+var domain = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$`)
+
+const maxDomain = 220
 
 // checkURL has an address of a server end in a slash; empty is fine. It returns false when it is no such address.
 func checkURL(address *string) bool {

@@ -153,8 +153,8 @@ type Config struct {
 	EngineReady func(context.Context) error
 	// APIURL is where jobs reach this server; it ends in a slash.
 	APIURL string
-	// PublicURL is where browsers reach this server; it ends in a slash. Empty when the web pages of jobs are not served.
-	PublicURL string
+	// Sites says where browsers find the web pages of jobs; the zero value when they are not served.
+	Sites Sites
 	// ExpandSubmitted lets the shell of a job expand $ in submitted parameters too: users then run commands that the application does
 	// not have.
 	ExpandSubmitted bool
@@ -217,8 +217,9 @@ type Service struct {
 	catalogue cache[string, berth.Application]
 	appdefs   appdefs
 	webs      cache[string, webAddress]
-	// reading has a place for each AppDef that is read for a listing, pulls for each image that is pulled for an application.
-	reading, pulls chan struct{}
+	// reading has a place for each AppDef that is read for a listing, pulls for each image that is pulled for an application, shots for each
+	// picture of a desktop.
+	reading, pulls, shots chan struct{}
 }
 
 // New returns a Service. It starts nothing.
@@ -231,6 +232,7 @@ func New(cfg Config) *Service {
 	}
 	s := &Service{
 		cfg: cfg, walking: make(chan struct{}, 1), reading: make(chan struct{}, maxReading), pulls: make(chan struct{}, maxPulls),
+		shots: make(chan struct{}, shotsAtOnce),
 	}
 	s.catalogue.weigh = func(app berth.Application) int { return len(app.AppDef) }
 	// A token is refused when its job has ended, and not a moment later: it is looked up every time.

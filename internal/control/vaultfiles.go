@@ -11,7 +11,7 @@ import (
 // VaultFiles are the files of one vault, open; *vault.Tree says what the methods do.
 type VaultFiles interface {
 	VaultReader
-	List(dir string, details bool) ([]vault.Entry, error)
+	Each(dir string, details bool, take func([]vault.Entry) error) error
 	Put(path string, upload vault.Upload, source io.Reader) (int64, error)
 	MakeDir(path string) error
 	Remove(path string, all bool) error

@@ -8,12 +8,14 @@ import (
 	"github.com/berth-hpc/berth/internal/agentapi"
 	"github.com/berth-hpc/berth/internal/control"
 	"github.com/berth-hpc/berth/internal/engine"
+	"github.com/berth-hpc/berth/internal/screenshot"
 )
 
 // Control is what the handlers need of the use cases; FromService makes one of a *control.Service.
 type Control interface {
 	Jobs
 	JobControl
+	JobPages
 	JobWatch
 	Outputs
 	Machines
@@ -46,13 +48,18 @@ type JobControl interface {
 	Action(ctx context.Context, caller berth.Caller, ref control.JobRef, name string) error
 }
 
-// JobWatch tells what jobs do, and of what happened.
-type JobWatch interface {
+// JobPages leads people into running jobs.
+type JobPages interface {
 	Info(ctx context.Context, caller berth.Caller, ref control.JobRef) (control.JobInfo, error)
 	Connect(ctx context.Context, caller berth.Caller, ref control.JobRef) (control.Connection, error)
 	WebPage(ctx context.Context, visitor control.Visitor, number int64, port int) (control.WebPage, error)
 	Enter(ctx context.Context, visitor control.Visitor, number int64) (session string, err error)
 	OpenShell(ctx context.Context, visitor control.Visitor, number int64, size agentapi.TerminalSize) (*agentapi.Terminal, error)
+	Screenshot(ctx context.Context, caller berth.Caller, ref control.JobRef, want screenshot.Size) ([]byte, error)
+}
+
+// JobWatch tells what jobs do, and of what happened.
+type JobWatch interface {
 	Metrics(ctx context.Context, caller berth.Caller, ref control.JobRef) (control.JobMetrics, error)
 	Explain(ctx context.Context, caller berth.Caller, ref control.JobRef) (control.Explanation, error)
 	Events(ctx context.Context, caller berth.Caller, filter control.EventsFilter) (EventStream, error)

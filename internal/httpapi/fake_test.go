@@ -14,6 +14,7 @@ import (
 	"github.com/berth-hpc/berth/internal/agentapi"
 	"github.com/berth-hpc/berth/internal/control"
 	"github.com/berth-hpc/berth/internal/engine"
+	"github.com/berth-hpc/berth/internal/screenshot"
 	"github.com/berth-hpc/berth/internal/vault"
 )
 
@@ -60,6 +61,8 @@ type scripted struct {
 	terminalSize agentapi.TerminalSize
 	// vaultDir is the directory of the vault data.
 	vaultDir string
+	// wantedSize is what Screenshot was given.
+	wantedSize screenshot.Size
 	accounts
 	catalogue
 }

@@ -46,13 +46,25 @@ func (s *server) vaultListing(c *call) error {
 	return c.writeEntries(entries)
 }
 
-func (s *server) listVault(c *call, caller berth.Caller, p params) ([]vault.Entry, error) {
+// entryCost is about what an entry has in memory besides its name, in bytes.
+const entryCost = 128
+
+// listVault reads a listing into memory, as far as there is memory for listings and bodies.
+func (s *server) listVault(c *call, caller berth.Caller, p params) (entries []vault.Entry, err error) {
 	files, err := s.control.OpenVault(c.r.Context(), caller, p.text("vault"), false)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = files.Close() }() // what was read is right whatever Close says
-	return files.List(p.text("path"), p.flag("details"))
+	err = files.Each(p.text("path"), p.flag("details"), func(some []vault.Entry) error {
+		due := int64(0)
+		for _, entry := range some {
+			due += entryCost + int64(len(entry.Name))
+		}
+		entries = append(entries, some...)
+		return c.hold(due)
+	})
+	return entries, err
 }
 
 // entryOrder returns the order that a listing is asked for in; a capital letter reverses it. Without details there are only names.

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -20,9 +21,9 @@ import (
 const filePath = "/v1/vaults/data/files/"
 
 // vaultAPI is a server with a vault in which the files with these texts are.
-func vaultAPI(t *testing.T, files map[string]string) *testAPI {
+func vaultAPI(t *testing.T, files map[string]string, change ...func(*Config)) *testAPI {
 	t.Helper()
-	a := newTestAPI(t)
+	a := newTestAPI(t, change...)
 	a.vaultDir = t.TempDir()
 	for name, text := range files {
 		path := filepath.Join(a.vaultDir, name)
@@ -114,10 +115,34 @@ func TestVaultListingRefusals(t *testing.T) {
 	}
 }
 
+// TestListingsHaveALimitTogether: a listing for which there is no memory is refused for the moment.
+func TestListingsHaveALimitTogether(t *testing.T) {
+	files := map[string]string{}
+	for i := range 100 {
+		files[fmt.Sprint("file", i)] = ""
+	}
+	a := vaultAPI(t, files, func(cfg *Config) { cfg.MaxBody, cfg.MaxBodies, cfg.Patience = 1, 10_000, time.Millisecond })
+	got := a.own(http.MethodGet, "/jarvice/vault?vault=data&path=/", testKey, "")
+	if text := got.errorText(t); got.status != http.StatusServiceUnavailable || !strings.HasPrefix(text, "Server busy") {
+		t.Errorf("status %d: %s", got.status, text)
+	}
+}
+
 // TestALargeDirectory: a listing of 100,000 entries is complete, and takes little memory beyond the entries themselves.
 func TestALargeDirectory(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can mount, and on a disk it takes long to make so many files")
+	}
 	const entries = 100_000
 	a := vaultAPI(t, nil)
+	if err := syscall.Mount("tmpfs", a.vaultDir, "tmpfs", 0, "size=256m,nr_inodes=0"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := syscall.Unmount(a.vaultDir, 0); err != nil {
+			t.Error(err)
+		}
+	})
 	for i := range entries { // links are the cheapest files
 		if err := os.Symlink("x", filepath.Join(a.vaultDir, fmt.Sprintf("file-%06d", i))); err != nil {
 			t.Fatal(err)

@@ -63,7 +63,7 @@ func (r *Reconciler) run(ctx context.Context, job berth.Job) (berth.Run, error) 
 
 // addRun adds what an application's job runs, and what people need who connect to an interactive batch job.
 func (r *Reconciler) addRun(spec *agentapi.Spec, run berth.Run, geometry string) error {
-	spec.Shell, spec.Init, spec.VerboseInit = run.Shell, spec.Init || run.Init, run.VerboseInit
+	spec.Shell, spec.Init, spec.VerboseInit, spec.Terminal = run.Shell, spec.Init || run.Init, run.VerboseInit, run.Webshell
 	if run.Shell == "" {
 		spec.Argv = run.Argv
 	}

@@ -84,7 +84,8 @@ func TestSpecOfAnApplication(t *testing.T) {
 			want.Argv = []string{"/bin/app", "/jobs/1/8888"}
 			want.Variables = append(want.Variables, agentapi.Setting{Key: "JARVICE_INGRESSPATH", Value: "jobs/1/8888"})
 		},
-		"no token": func(run *berth.Run, want *agentapi.Spec) { run.Token, want.Secrets = "", []string{"secret"} },
+		"web shell": func(run *berth.Run, want *agentapi.Spec) { run.Webshell, want.Terminal = true, true },
+		"no token":  func(run *berth.Run, want *agentapi.Spec) { run.Token, want.Secrets = "", []string{"secret"} },
 	}
 	for name, change := range tests {
 		t.Run(name, func(t *testing.T) {

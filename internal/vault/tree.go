@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -79,46 +80,60 @@ func (t *Tree) Close() error { return t.root.Close() }
 
 // List lists a directory in no order, without the directories "." and "..". TooLarge for one with more than a million entries.
 func (t *Tree) List(dir string, details bool) ([]Entry, error) {
+	entries := []Entry{}
+	err := t.Each(dir, details, func(some []Entry) error {
+		entries = append(entries, some...)
+		return nil
+	})
+	return entries, err
+}
+
+// Each is List, some entries at a time, which are the caller's. An error of take ends it and is returned.
+func (t *Tree) Each(dir string, details bool, take func([]Entry) error) error {
 	name, err := local(dir)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	folder, err := t.root.OpenRoot(name)
 	if err != nil {
-		return nil, fileError(dir, err)
+		return fileError(dir, err)
 	}
 	defer func() { _ = folder.Close() }()
-	entries, err := list(folder, details)
-	if name == "." {
-		entries = withoutUploads(entries)
-	}
-	return entries, fileError(dir, err)
+	return fileError(dir, each(folder, details, func(some []Entry) error {
+		if name == "." {
+			some = slices.DeleteFunc(some, func(e Entry) bool { return e.Name == uploads })
+		}
+		return take(some)
+	}))
 }
 
-func list(folder *os.Root, details bool) ([]Entry, error) {
+func each(folder *os.Root, details bool, take func([]Entry) error) error {
 	open, err := folder.Open(".")
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer func() { _ = open.Close() }()
-	entries := []Entry{}
-	for {
+	for total := 0; ; {
 		const piece = 1024
-		some, err := open.ReadDir(piece)
-		for _, one := range some {
+		found, errRead := open.ReadDir(piece)
+		some := make([]Entry, 0, len(found))
+		for _, one := range found {
 			entry := Entry{Name: one.Name(), Dir: one.IsDir()}
-			if details && !entry.look(folder) {
-				continue
+			if !details || entry.look(folder) {
+				some = append(some, entry)
 			}
-			entries = append(entries, entry)
 		}
+		if err := take(some); err != nil {
+			return err
+		}
+		total += len(some)
 		switch {
-		case errors.Is(err, io.EOF):
-			return entries, nil
-		case err != nil:
-			return nil, err
-		case len(entries) > maxEntries:
-			return nil, berth.Errorf(berth.TooLarge, "A directory with more than %d entries is not listed", maxEntries)
+		case errors.Is(errRead, io.EOF):
+			return nil
+		case errRead != nil:
+			return errRead
+		case total > maxEntries:
+			return berth.Errorf(berth.TooLarge, "A directory with more than %d entries is not listed", maxEntries)
 		}
 	}
 }

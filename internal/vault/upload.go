@@ -9,7 +9,6 @@ import (
 	"os"
 	"path"
 	"regexp"
-	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -129,7 +128,7 @@ func receive(part *os.File, offset int64, source io.Reader) (size int64, errSour
 	if _, err := part.Seek(offset, io.SeekStart); err != nil {
 		return offset, nil, err
 	}
-	const piece = 1 << 20
+	const piece = 128 << 10 // there may be hundreds of uploads
 	block := make([]byte, piece)
 	for size = offset; ; {
 		n, errRead := source.Read(block)
@@ -171,18 +170,16 @@ func (t *Tree) Forget(before time.Time) error {
 		return fmt.Errorf("old uploads: %w", err)
 	}
 	defer func() { _ = folder.Close() }()
-	parts, err := list(folder, true)
-	for _, part := range parts {
-		if part.Modified.Before(before) {
-			err = errors.Join(err, folder.RemoveAll(part.Name))
+	err = each(folder, true, func(parts []Entry) (err error) {
+		for _, part := range parts {
+			if part.Modified.Before(before) {
+				err = errors.Join(err, folder.RemoveAll(part.Name))
+			}
 		}
-	}
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("old uploads: %w", err)
 	}
 	return nil
-}
-
-func withoutUploads(entries []Entry) []Entry {
-	return slices.DeleteFunc(entries, func(e Entry) bool { return e.Name == uploads })
 }

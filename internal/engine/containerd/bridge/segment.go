@@ -123,7 +123,8 @@ func (s *Segment) Attach(id string, pid int, address netip.Addr) error {
 	return nil
 }
 
-// plug makes the veth pair, one end a port of the bridge, the other in the namespace.
+// plug makes the veth pair, one end a port of the bridge, the other in the namespace. Its hardware address follows from the other one: this
+// machine remembers them together for a while, and would not reach the next that is given the same.
 func (s *Segment) plug(id string, space netns.NsHandle, address netip.Addr) error {
 	handle := s.network.handle
 	attributes := netlink.NewLinkAttrs()
@@ -133,7 +134,7 @@ func (s *Segment) plug(id string, space netns.NsHandle, address netip.Addr) erro
 	attributes.Group = s.network.group
 	port := netlink.NewVeth(attributes)
 	port.PeerName = "eth0"
-	port.PeerHardwareAddr = hardwareAddress(id)
+	port.PeerHardwareAddr = hardwareAddress(s.name + " " + address.String())
 	port.PeerNamespace = netlink.NsFd(space)
 	err := handle.LinkAdd(port)
 	if errors.Is(err, os.ErrExist) {
