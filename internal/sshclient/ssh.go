@@ -93,7 +93,7 @@ func result(err error) (int, error) {
 
 // terminal gives the session a terminal when it shall have one, and makes the own one raw. The function that it returns undoes that.
 func (o options) terminal(session *ssh.Session) (restore func(), err error) {
-	own := int(os.Stdin.Fd()) //nolint:gosec // a small number
+	own := int(os.Stdin.Fd())
 	isOwn := term.IsTerminal(own)
 	if o.terminals < 0 || o.terminals == 0 && len(o.rest) > 0 || o.terminals < 2 && !isOwn {
 		return func() {}, nil
