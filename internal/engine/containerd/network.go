@@ -55,6 +55,18 @@ func subnetOf(labels map[string]string) (netip.Prefix, bool) {
 	return netip.PrefixFrom(address, address.BitLen()), true
 }
 
+// Gateway is the address at which attempts reach this host, where they are let in; the zero value when they have no network.
+func (e *Engine) Gateway() netip.Addr {
+	if e.network == nil {
+		return netip.Addr{}
+	}
+	return e.network.Gateway()
+}
+
+// LetIn lets attempts reach one TCP port of this host at the gateway's address, until the engine is opened again. It is for an engine
+// with a network.
+func (e *Engine) LetIn(port int) error { return e.network.LetIn(port) }
+
 // place is where a node is in the network; the zero value is nowhere.
 type place struct {
 	segment *bridge.Segment

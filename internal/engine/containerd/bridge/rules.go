@@ -22,7 +22,8 @@ const register = 1
 //
 //	table inet berth-… {
 //		chain early       { type filter hook prerouting; iifname SHARED ip daddr SUBNET fib daddr type != local drop }
-//		chain input       { type filter hook input;      iifgroup GROUP ct state != established,related drop }
+//		chain input       { type filter hook input;      iifgroup GROUP ip daddr GATEWAY tcp dport PORT accept
+//		                                                  iifgroup GROUP ct state != established,related drop }
 //		chain forward     { type filter hook forward;    iifname PRIVATE oifname PRIVATE accept …
 //		                                                  oifgroup GROUP ct status dnat accept
 //		                                                  iifgroup GROUP oifgroup GROUP drop
@@ -58,6 +59,9 @@ func (b *Bridge) ensureRules() error {
 	early := chain(nftables.ChainTypeFilter, nftables.ChainHookPrerouting, nftables.ChainPriorityRaw, "early")
 	rule(early, onInterface(expr.MetaKeyIIFNAME, b.name), inSubnet(destination, subnet), elsewhere(), drop())
 	input := chain(nftables.ChainTypeFilter, nftables.ChainHookInput, nftables.ChainPriorityFilter, "input")
+	if b.service != 0 {
+		rule(input, from, toPort(b.addresses.gateway, unix.IPPROTO_TCP, b.service), accept())
+	}
 	rule(input, from, unasked(), drop())
 	forward := chain(nftables.ChainTypeFilter, nftables.ChainHookForward, nftables.ChainPriorityFilter, "forward")
 	for private := range b.private { // where the kernel shows bridged packets to these rules too
@@ -135,22 +139,30 @@ func connection(key expr.CtKey, op expr.CmpOp, bits uint32) []expr.Any {
 
 // toNode sends what is for a published port to the node.
 func toNode(p Publication, port engine.Port) []expr.Any {
-	const portOffset, portLength, portRegister = 2, 2, 2
+	const portRegister = 2
 	protocol := byte(unix.IPPROTO_TCP)
 	if port.Protocol == "udp" {
 		protocol = unix.IPPROTO_UDP
 	}
-	number := func(n int) []byte { return binaryutil.BigEndian.PutUint16(uint16(n)) } //nolint:gosec // checked
+	return append(toPort(netip.MustParseAddr(p.Address), protocol, port.Outside()),
+		&expr.Immediate{Register: register, Data: p.To.AsSlice()},
+		&expr.Immediate{Register: portRegister, Data: portNumber(port.Number)},
+		&expr.NAT{Type: expr.NATTypeDestNAT, Family: unix.NFPROTO_IPV4, RegAddrMin: register, RegProtoMin: portRegister, Specified: true})
+}
+
+// toPort matches IPv4 packets to a port of an address.
+func toPort(to netip.Addr, protocol byte, port int) []expr.Any {
+	const portOffset, portLength = 2, 2
 	return append(address(destination),
-		&expr.Cmp{Op: expr.CmpOpEq, Register: register, Data: netip.MustParseAddr(p.Address).AsSlice()},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: register, Data: to.AsSlice()},
 		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: register},
 		&expr.Cmp{Op: expr.CmpOpEq, Register: register, Data: []byte{protocol}},
 		&expr.Payload{DestRegister: register, Base: expr.PayloadBaseTransportHeader, Offset: portOffset, Len: portLength},
-		&expr.Cmp{Op: expr.CmpOpEq, Register: register, Data: number(port.Outside())},
-		&expr.Immediate{Register: register, Data: p.To.AsSlice()},
-		&expr.Immediate{Register: portRegister, Data: number(port.Number)},
-		&expr.NAT{Type: expr.NATTypeDestNAT, Family: unix.NFPROTO_IPV4, RegAddrMin: register, RegProtoMin: portRegister, Specified: true})
+		&expr.Cmp{Op: expr.CmpOpEq, Register: register, Data: portNumber(port)})
 }
+
+// portNumber is a port as packets have it.
+func portNumber(port int) []byte { return binaryutil.BigEndian.PutUint16(uint16(port)) } //nolint:gosec // checked
 
 // Where an IPv4 packet has its addresses.
 const (
