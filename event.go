@@ -41,6 +41,8 @@ const (
 	ActQueueSet       ActKind = "queue-set"
 	ActQueueRemoved   ActKind = "queue-removed"
 	ActVariableSet    ActKind = "variable-set"
+	// ActBackup has no subject.
+	ActBackup ActKind = "backup-made"
 	// ActShellOpened has the number of the job as its subject.
 	ActShellOpened ActKind = "shell-opened"
 )

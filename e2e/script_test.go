@@ -71,7 +71,9 @@ func TestStories(t *testing.T) {
 				if err := s.Down(t.Context()); err != nil {
 					t.Error(err)
 				}
-				_ = syscall.Unmount(filepath.Join(s.Data, "jobs"), syscall.MNT_DETACH) // of the story of a full disk
+				for _, dir := range []string{filepath.Join(s.Data, "jobs"), s.Data} {
+					_ = syscall.Unmount(dir, syscall.MNT_DETACH) // of the stories of full disks
+				}
 			})
 			env.Setenv("PATH", bin+":"+os.Getenv("PATH"))
 			env.Setenv("HOME", env.WorkDir)
@@ -124,7 +126,8 @@ func serverOf(ts *testscript.TestScript) *berthdtest.Server {
 	return ts.Value(serverKey{}).(*berthdtest.Server)
 }
 
-// serverCmd: server start [flag…] | stop | kill | crash POINT[:N] (start with an armed crash point) | crashed (wait for it).
+// serverCmd: server start [flag…] | stop | kill | crash POINT[:N] (start with an armed crash point) | crashed (wait for it) |
+// at DIR (another data directory from now on, as on another machine).
 func serverCmd(ts *testscript.TestScript, neg bool, args []string) {
 	if len(args) == 0 {
 		ts.Fatalf("usage: server start|stop|kill|crash|crashed")
@@ -146,6 +149,10 @@ func serverCmd(ts *testscript.TestScript, neg bool, args []string) {
 		err = s.Stop()
 	case "kill":
 		s.Kill()
+	case "at":
+		err = s.Down(context.Background())
+		s.Data = ts.MkAbs(args[1])
+		ts.Setenv("DATA", s.Data)
 	default:
 		ts.Fatalf("unknown: server %s", args[0])
 	}

@@ -89,10 +89,22 @@ start. It needs root, containerd and runc.`,
 	own.IntVar(&cfg.Slots, "slots", cfg.Slots, "how many containers may run at once; 0 is one for each core")
 	own.DurationVar(&cfg.Grace, "grace", cfg.Grace, "how long a command may take to end after a shutdown; machine types can say otherwise")
 	own.BoolVar(&cfg.SuspendedFree, "suspended-time-free", cfg.SuspendedFree, "time in which a job is suspended does not count as walltime")
+	own.DurationVar(&cfg.AssumedWalltime, "assumed-walltime", cfg.AssumedWalltime,
+		"how much longer jobs without a walltime limit are expected to run: jobs with shorter limits may go before one that waits for them")
 	own.DurationVar(&cfg.SampleEvery, "sample-every", cfg.SampleEvery, "how often to measure what running jobs use")
 	own.DurationVar(&cfg.Tick, "tick", cfg.Tick, "how often to look for what no event told")
-	root.AddCommand(downCommand(&cfg))
+	dataFlags(root, &cfg)
+	root.AddCommand(downCommand(&cfg), restoreCommand(&cfg))
 	return root
+}
+
+// dataFlags are those of what is kept, and how it is reached.
+func dataFlags(root *cobra.Command, cfg *config.Config) {
+	own := root.Flags()
+	own.StringVar(&cfg.SFTPListen, "sftp-listen", cfg.SFTPListen, "address to serve the files of vaults on by SFTP, such as :2222; empty is not at all")
+	own.DurationVar(&cfg.OutputsCompressAfter, "outputs-compress-after", cfg.OutputsCompressAfter, "how long after the end of a job its output is compressed")
+	own.DurationVar(&cfg.OutputsMaxAge, "outputs-max-age", cfg.OutputsMaxAge, "how long after the end of a job its output is deleted; 0 is never")
+	own.Int64Var(&cfg.OutputsMaxMB, "outputs-max-mb", cfg.OutputsMaxMB, "what compressed outputs may have on disk in MiB, beyond which the oldest go; 0 is no bound")
 }
 
 // downCommand ends what outlives the server.

@@ -237,7 +237,8 @@ func defaultMachines(all berth.Capacity) []berth.Machine {
 
 func (s *server) credentials() string { return filepath.Join(s.cfg.Data, "credentials") }
 
-// announce puts the address into the credentials file. An administrator may have deleted the file; then there is nothing to do.
+// announce puts the address into the credentials file. An administrator may have deleted the file; then there is nothing to do. A
+// full disk is no reason not to serve: jobs run.
 func (s *server) announce(url string) error {
 	key, err := readKey(s.credentials())
 	if errors.Is(err, fs.ErrNotExist) {
@@ -246,7 +247,10 @@ func (s *server) announce(url string) error {
 	if err != nil {
 		return err
 	}
-	return writeCredentials(s.credentials(), url, key)
+	if err := writeCredentials(s.credentials(), url, key); err != nil {
+		s.log.Warn("the credentials file still has the address of the last start", "address", url, "error", err)
+	}
+	return nil
 }
 
 const keyVariable = "BERTH_APIKEY="

@@ -23,6 +23,8 @@ type Config struct {
 	Data string
 	// Listen is the address to serve on, host:port; port 0 takes a free one.
 	Listen string
+	// SFTPListen is the address to serve the files of vaults on by SFTP, host:port; empty is not at all.
+	SFTPListen string
 	// APIURL is where jobs reach the server, an http:// or https:// address; ends in a slash after Check. Empty is Listen.
 	APIURL string
 	// JobPages says where the web pages of jobs, and shells in them, are served: PagesOwn, PagesShared or PagesOff.
@@ -54,8 +56,14 @@ type Config struct {
 	Slots    int
 	// Grace is how long a command may take to end after a shutdown.
 	Grace time.Duration
+	// AssumedWalltime is how much longer a job is expected to run when nobody knows.
+	AssumedWalltime time.Duration
 	// SuspendedFree says that time in which a job is suspended does not count as walltime.
 	SuspendedFree bool
+	// OutputsCompressAfter and OutputsMaxAge are how long after the end of a job its output is compressed, and deleted; age 0 is never.
+	OutputsCompressAfter, OutputsMaxAge time.Duration
+	// OutputsMaxMB bounds what all compressed outputs have on disk, in MiB; 0 is no bound.
+	OutputsMaxMB int64
 	// SampleEvery is how often what running jobs use is measured.
 	SampleEvery time.Duration
 	// Tick is how often the loops look without being told.
@@ -77,7 +85,8 @@ const (
 func Default() Config {
 	return Config{
 		Data: "/var/lib/berth", Listen: "127.0.0.1:8080", JobPages: PagesOwn, Containerd: "auto", Network: "bridge",
-		Grace: 3 * time.Second, SampleEvery: 10 * time.Second, Tick: 10 * time.Second, LogLevel: "info",
+		Grace: 3 * time.Second, AssumedWalltime: 24 * time.Hour, OutputsCompressAfter: 24 * time.Hour, OutputsMaxAge: 365 * 24 * time.Hour,
+		SampleEvery: 10 * time.Second, Tick: 10 * time.Second, LogLevel: "info",
 	}
 }
 
@@ -110,7 +119,10 @@ func (c *Config) Check() error {
 	if c.Grace < 0 {
 		refuse("grace", c.Grace, "must not be negative")
 	}
-	for flag, value := range map[string]time.Duration{"sample-every": c.SampleEvery, "tick": c.Tick} {
+	c.checkRetention(refuse)
+	for flag, value := range map[string]time.Duration{
+		"assumed-walltime": c.AssumedWalltime, "sample-every": c.SampleEvery, "tick": c.Tick,
+	} {
 		if value <= 0 {
 			refuse(flag, value, "must be above 0")
 		}
@@ -121,10 +133,26 @@ func (c *Config) Check() error {
 	return errors.Join(wrong...)
 }
 
+// checkRetention refuses what would mean nothing.
+func (c *Config) checkRetention(refuse func(flag string, value any, allowed string)) {
+	if c.OutputsCompressAfter < 0 {
+		refuse("outputs-compress-after", c.OutputsCompressAfter, "must not be negative")
+	}
+	if c.OutputsMaxAge < 0 {
+		refuse("outputs-max-age", c.OutputsMaxAge, "must not be negative; 0 keeps outputs for ever")
+	}
+	if c.OutputsMaxMB < 0 {
+		refuse("outputs-max-mb", c.OutputsMaxMB, "must not be negative; 0 is no bound")
+	}
+}
+
 // checkAddresses refuses those at which the server and its jobs cannot be reached.
 func (c *Config) checkAddresses(refuse func(flag string, value any, allowed string)) {
 	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
 		refuse("listen", c.Listen, "must be HOST:PORT, for example 127.0.0.1:8080 or :8080")
+	}
+	if _, _, err := net.SplitHostPort(c.SFTPListen); err != nil && c.SFTPListen != "" {
+		refuse("sftp-listen", c.SFTPListen, "must be HOST:PORT, for example 127.0.0.1:2222 or :2222, or empty for no SFTP")
 	}
 	if !checkURL(&c.APIURL) {
 		refuse("api-url", c.APIURL, "must be an address such as https://berth.example.org/, or empty for that of --listen")

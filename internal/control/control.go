@@ -25,6 +25,7 @@ type Store interface {
 	ApplicationStore
 	LogStore
 	Vault(ctx context.Context, owner, name string) (berth.Vault, error)
+	Vaults(ctx context.Context, owner string) ([]berth.Vault, error)
 }
 
 // JobReader reads jobs.
@@ -40,6 +41,7 @@ type JobWriter interface {
 	JobByIdempotencyKey(ctx context.Context, owner string, key store.Idempotency) (berth.Job, bool, error)
 	Apply(ctx context.Context, number int64, ev berth.Event) (berth.Job, error)
 	Run(ctx context.Context, number int64) (berth.Run, bool, error)
+	Output(ctx context.Context, number int64) (store.Output, error)
 }
 
 // UserStore keeps accounts.
@@ -137,6 +139,10 @@ type Config struct {
 	Forecaster Forecaster
 	// Vaults returns the vaults that a new user gets.
 	Vaults func(user string) []berth.Vault
+	// OpenVault opens the files of a vault.
+	OpenVault func(berth.Vault) (VaultFiles, error)
+	// Backup writes a backup of the server; *backup.Maker has it.
+	Backup func(ctx context.Context, to io.Writer, outputs bool) error
 	// Changes tells of every stored change of a job.
 	Changes *Changes
 	// Now returns the time; nil is time.Now.

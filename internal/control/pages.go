@@ -74,11 +74,6 @@ func tcpPorts(ports []appdef.Port) []int {
 	return numbers
 }
 
-// interactive says whether people connect to a job.
-func interactive(job berth.Job, run berth.Run) bool {
-	return run.Interactive || job.Submission.Container.Interactive
-}
-
 // addPages adds the address of the web page and the help of an interactive job, for who may act on it: they hold its password.
 func (s *Service) addPages(
 	ctx context.Context, caller berth.Caller, job berth.Job, answer *agentapi.InfoAnswer, info *JobInfo,
@@ -87,7 +82,7 @@ func (s *Service) addPages(
 		return nil
 	}
 	run, _, err := s.cfg.Store.Run(ctx, job.Number)
-	if err != nil || !interactive(job, run) {
+	if err != nil || !run.Interactive {
 		return err
 	}
 	page := page{sites: s.cfg.Sites, job: job, run: run.Numbered(job.Number)}

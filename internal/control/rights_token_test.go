@@ -141,6 +141,9 @@ var tokensMayNot = map[string]tokenUse{
 	"Audit": func(ctx context.Context, b *bench, c berth.Caller, r JobRef) error {
 		return second(b.Audit(ctx, c, AuditFilter{Number: r.Number}))
 	},
+	"Billing": func(ctx context.Context, b *bench, c berth.Caller, _ JobRef) error {
+		return b.Billing(ctx, c, BillingFilter{}, func(berth.Job) error { return nil })
+	},
 	"ChangeApplication": func(ctx context.Context, b *bench, c berth.Caller, _ JobRef) error {
 		return second(b.ChangeApplication(ctx, c, "mine", ApplicationChange{}))
 	},
@@ -153,6 +156,8 @@ var tokensMayNot = map[string]tokenUse{
 	"ImportImage": func(ctx context.Context, b *bench, c berth.Caller, _ JobRef) error {
 		return second(b.ImportImage(ctx, c, strings.NewReader(""), ImportRequest{Name: "x"}, nil))
 	},
+	"Licence":  func(ctx context.Context, b *bench, c berth.Caller, _ JobRef) error { return second(b.Licence(ctx, c)) },
+	"Projects": func(ctx context.Context, b *bench, c berth.Caller, _ JobRef) error { return second(b.Projects(ctx, c)) },
 	"PullImage": func(ctx context.Context, b *bench, c berth.Caller, _ JobRef) error {
 		return second(b.PullImage(ctx, c, "local/x", "", nil))
 	},

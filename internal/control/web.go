@@ -60,7 +60,7 @@ func (s *Service) WebPage(ctx context.Context, visitor Visitor, number int64, po
 		return WebPage{}, err
 	}
 	var web webService
-	if interactive(job, run) {
+	if run.Interactive {
 		web = serviceOf(at.template)
 	}
 	if port != 0 && port != web.port {

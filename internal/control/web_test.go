@@ -107,9 +107,9 @@ func TestJobsWithoutAWebPage(t *testing.T) {
 			t.Errorf("%s: %v, %v, %v", command, info.URL, info.Help, err)
 		}
 	}
-	// An interactive batch job has a page and no token.
+	// An interactive batch job has a page, with a token as that of an application.
 	info, err := b.Info(t.Context(), b.ada, b.run(t, "sleep 1000"))
-	if err != nil || info.URL == nil || !strings.HasSuffix(*info.URL, "/8888/") {
+	if err != nil || info.URL == nil || !strings.Contains(*info.URL, "/8888/?"+TokenParameter+"=") {
 		t.Errorf("an interactive batch job: %v, %v", info.URL, err)
 	}
 }
@@ -208,11 +208,11 @@ func TestVisitorsOfAWebPage(t *testing.T) {
 	_, err = see(Visitor{Caller: b.reader}, job.Number)
 	wantError(t, err, berth.Forbidden, "This key may only read")
 
-	// A batch job has no secret that could be known.
+	// An interactive batch job has secrets of its own, and no others let anybody in.
 	batch := b.run(t, "sleep 1000").Number
 	_, err = see(Visitor{Token: "", Sessions: []string{HashKey("session ")}}, batch)
 	wantError(t, err, berth.Unauthenticated, "Unauthorized")
-	if page, err := see(Visitor{Caller: b.ada}, batch); err != nil || page.Session != "" {
+	if page, err := see(Visitor{Caller: b.ada}, batch); err != nil || page.Session == "" {
 		t.Errorf("page %+v, %v", page, err)
 	}
 

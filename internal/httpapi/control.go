@@ -26,6 +26,9 @@ type Control interface {
 	Keys
 	Teams
 	Variables
+	Reports
+	Vaults
+	Backup(ctx context.Context, caller berth.Caller, to io.Writer, outputs bool) error
 }
 
 // Jobs makes, shows and ends jobs.
@@ -142,6 +145,18 @@ type Teams interface {
 type Variables interface {
 	Variables(ctx context.Context, caller berth.Caller, user string) (map[string]string, error)
 	SetVariable(ctx context.Context, caller berth.Caller, user, name, value string) error
+}
+
+// Reports tells administrators what everybody did.
+type Reports interface {
+	Billing(ctx context.Context, caller berth.Caller, filter control.BillingFilter, visit func(berth.Job) error) error
+	Projects(ctx context.Context, caller berth.Caller) (map[string][]string, error)
+	Licence(ctx context.Context, caller berth.Caller) (string, error)
+}
+
+// Vaults reaches the files of vaults.
+type Vaults interface {
+	OpenVault(ctx context.Context, caller berth.Caller, name string, change bool) (control.VaultFiles, error)
 }
 
 // FromService returns the use cases of a service as the handlers take them.

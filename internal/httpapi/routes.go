@@ -55,11 +55,18 @@ func (s *server) jarviceRoutes() []route {
 		{pattern: "/jarvice/metrics", methods: getOrPost, texts: jobTexts, handle: s.jobMetrics},
 		{pattern: "/jarvice/events", methods: getOrPost, texts: jobTexts, handle: s.eventsText},
 		{pattern: "/jarvice/audit", methods: getOrPost, texts: commonTexts, handle: s.auditByParameters},
+		{pattern: "/jarvice/vault", methods: getOrPost, texts: commonTexts, handle: s.vaultListing},
 		{pattern: "/jarvice/machines", methods: getOrPost, texts: commonTexts, handle: s.machines},
 		{pattern: "/jarvice/queues", methods: getOrPost, texts: commonTexts, handle: s.queues},
 		{pattern: "/jarvice/apps", methods: getOrPost, texts: commonTexts, handle: s.apps},
 		{pattern: "/jarvice/appdef", methods: getOrPost, texts: commonTexts, handle: s.appdef},
 		{pattern: "/jarvice/validate", methods: getOrPost, texts: commonTexts, handle: s.validate},
+		{pattern: "/jarvice/pull", methods: getOrPost, texts: commonTexts, handle: s.pull},
+		{pattern: "/jarvice/build", methods: getOrPost, texts: commonTexts, handle: s.build},
+		{pattern: "/jarvice/history", methods: getOrPost, texts: commonTexts, handle: s.history},
+		{pattern: "/jarvice/billing", methods: getOrPost, texts: commonTexts, handle: s.billing},
+		{pattern: "/jarvice/projects", methods: getOrPost, texts: commonTexts, handle: s.projects},
+		{pattern: "/jarvice/license", methods: getOrPost, texts: commonTexts, handle: s.license},
 		{pattern: "/jarvice/live", methods: getOrPost, texts: commonTexts, handle: s.live, vital: true},
 		{pattern: "/jarvice/ready", methods: getOrPost, texts: commonTexts, handle: s.ready, vital: true},
 	}
@@ -105,10 +112,16 @@ func (s *server) ownRoutes() []route {
 		{"/v1/teams/{name}", http.MethodPatch, s.changeTeam},
 		{"/v1/teams/{name}", http.MethodDelete, s.removeTeam},
 
+		{"/v1/vaults/{vault}/files/{path}", http.MethodGet, s.vaultFile},
+		{"/v1/vaults/{vault}/files/{path}", http.MethodPut, s.putVaultFile},
+		{"/v1/vaults/{vault}/files/{path}", http.MethodDelete, s.removeVaultFile},
+		{"/v1/vaults/{vault}/uploads/{upload}", http.MethodGet, s.vaultUpload},
+
 		{"/v1/machines", http.MethodGet, s.machineTypes},
 		{"/v1/machines/{name}", http.MethodPut, s.setMachine},
 		{"/v1/machines/{name}", http.MethodDelete, s.removeMachine},
 		{"/v1/audit", http.MethodGet, s.auditByQuery},
+		{"/v1/backup", http.MethodGet, s.backup},
 	}
 	routes := make([]route, len(table))
 	for i, row := range table {
