@@ -41,6 +41,9 @@ const (
 	ActQueueSet       ActKind = "queue-set"
 	ActQueueRemoved   ActKind = "queue-removed"
 	ActVariableSet    ActKind = "variable-set"
+	ActVaultAdded     ActKind = "vault-added"
+	ActVaultChanged   ActKind = "vault-changed"
+	ActVaultRemoved   ActKind = "vault-removed"
 	// ActShellOpened has the number of the job as its subject.
 	ActShellOpened ActKind = "shell-opened"
 )

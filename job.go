@@ -54,7 +54,7 @@ type Job struct {
 	Started time.Time
 	// Ended is when the job reached its final state.
 	Ended time.Time
-	// End says how the job ended; zero until then.
+	// End says how the job ended; zero until then, or until its data is copied back.
 	End End
 }
 
@@ -87,10 +87,14 @@ type Wait string
 
 // What a job can wait for.
 const (
-	WaitNone      Wait = ""
-	WaitResources Wait = "resources"
-	WaitImage     Wait = "image"
-	WaitStopping  Wait = "stopping"
+	WaitNone       Wait = ""
+	WaitResources  Wait = "resources"
+	// WaitVault: another job has the vault.
+	WaitVault      Wait = "vault"
+	WaitImage      Wait = "image"
+	WaitStagingIn  Wait = "staging-in"
+	WaitStagingOut Wait = "staging-out"
+	WaitStopping   Wait = "stopping"
 )
 
 // Wish is what somebody wants to become of a job. It is stored before it is answered, beside the state.
@@ -125,6 +129,8 @@ const (
 	EndTerminated EndReason = "terminated"
 	// EndWalltime: the walltime limit was reached.
 	EndWalltime EndReason = "walltime"
+	// EndNotSaved: the command ended by itself or by a shutdown, but not all of its data could be copied back; ExitCode is its own.
+	EndNotSaved EndReason = "not-saved"
 	// EndLost: how it ended cannot be learned. It counts as an error.
 	EndLost EndReason = "lost"
 	// EndRefused: it could not be started, and trying again would not help (for example: no such image). It never ran.
