@@ -87,8 +87,8 @@ type Wait string
 
 // What a job can wait for.
 const (
-	WaitNone       Wait = ""
-	WaitResources  Wait = "resources"
+	WaitNone      Wait = ""
+	WaitResources Wait = "resources"
 	// WaitVault: another job has the vault.
 	WaitVault      Wait = "vault"
 	WaitImage      Wait = "image"

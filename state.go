@@ -56,7 +56,9 @@ func (s State) Final() bool {
 func (s State) Active() bool { return s != StateQueued && !s.Final() }
 
 // ActiveStates lists the states of jobs that are placed and have not ended.
-func ActiveStates() []State { return []State{StateStarting, StateRunning, StateStopping, StateStagingOut} }
+func ActiveStates() []State {
+	return []State{StateStarting, StateRunning, StateStopping, StateStagingOut}
+}
 
 // EventKind says what happened to a job.
 type EventKind string

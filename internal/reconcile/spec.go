@@ -15,10 +15,7 @@ import (
 // spec says what the agent has to do. The error wraps engine.ErrRefused when nobody knows it any more.
 func (r *Reconciler) spec(ctx context.Context, job berth.Job) (agentapi.Spec, error) {
 	sub := job.Submission
-	who := berth.DefaultIdentity
-	if sub.Identity != nil {
-		who = *sub.Identity
-	}
+	who := identityOf(job)
 	hostname := "jarvice-job-" + strconv.FormatInt(job.Number, 10)
 	spec := agentapi.Spec{
 		Job: job.Number, Name: job.Name, Label: job.Label(), Hostname: hostname,
@@ -47,6 +44,14 @@ func (r *Reconciler) spec(ctx context.Context, job berth.Job) (agentapi.Spec, er
 		run.Env = hpcEnv(job, spec.Nodes, run.Env)
 	}
 	return spec, r.addRun(&spec, run.Numbered(job.Number), sub.Geometry)
+}
+
+// identityOf is who a job runs as.
+func identityOf(job berth.Job) berth.Identity {
+	if job.Submission.Identity != nil {
+		return *job.Submission.Identity
+	}
+	return berth.DefaultIdentity
 }
 
 // addRun adds what an application's job runs.

@@ -24,7 +24,14 @@ const progressEvery = 2 * time.Second
 
 // start starts a placed job. The engine is asked first and tells when the attempt is there already, or when the image is not.
 func (r *Reconciler) start(ctx context.Context, job berth.Job) (more bool, err error) {
-	attempt, err := r.prepare(ctx, job)
+	data, err := r.data(ctx, job)
+	if err == nil && data == "" {
+		return true, nil // somebody wants the job to end
+	}
+	var attempt engine.Attempt
+	if err == nil {
+		attempt, err = r.prepare(ctx, job, data)
+	}
 	if errors.Is(err, engine.ErrRefused) {
 		return true, r.refuse(ctx, job, image.Reason(err))
 	}
@@ -135,19 +142,15 @@ func (r *Reconciler) progress(ctx context.Context, job berth.Job) engine.Progres
 
 // tell stores what a job waits for while its image is brought.
 func (r *Reconciler) tell(ctx context.Context, job berth.Job, detail string) (berth.Job, error) {
-	return r.apply(ctx, job, berth.Event{Kind: berth.EventWaiting, Wait: berth.WaitImage, Detail: detail})
+	return r.waits(ctx, job, berth.WaitImage, detail)
 }
 
-// prepare makes everything that an attempt needs on the host. Safe to repeat.
-func (r *Reconciler) prepare(ctx context.Context, job berth.Job) (engine.Attempt, error) {
-	v, err := r.vault(ctx, job)
-	if err != nil {
-		return engine.Attempt{}, err
-	}
-	data, err := r.cfg.Vaults.Prepare(v, job.Attempt)
-	if err != nil {
-		return engine.Attempt{}, err
-	}
+func (r *Reconciler) waits(ctx context.Context, job berth.Job, wait berth.Wait, detail string) (berth.Job, error) {
+	return r.apply(ctx, job, berth.Event{Kind: berth.EventWaiting, Wait: wait, Detail: detail})
+}
+
+// prepare makes everything that an attempt needs on the host besides its data. Safe to repeat.
+func (r *Reconciler) prepare(ctx context.Context, job berth.Job, data string) (engine.Attempt, error) {
 	spec, err := r.spec(ctx, job)
 	if err != nil {
 		return engine.Attempt{}, err
@@ -161,14 +164,6 @@ func (r *Reconciler) prepare(ctx context.Context, job berth.Job) (engine.Attempt
 		Cores: job.Need.Cores, RAM: job.Need.RAM, Dir: dir,
 		Mounts: []engine.Mount{{Source: data, Target: dataPath, ReadOnly: job.Submission.Vault.ReadOnly}},
 	}, nil
-}
-
-func (r *Reconciler) vault(ctx context.Context, job berth.Job) (berth.Vault, error) {
-	name := job.Submission.Vault.Name
-	if name == berth.EphemeralVault {
-		return berth.Vault{Name: name, Owner: job.Owner, Kind: berth.VaultEphemeral}, nil
-	}
-	return r.cfg.Store.Vault(ctx, job.Owner, name)
 }
 
 // writeSpec leaves a whole specification or none: an agent may be reading it already when a server that was killed comes again.

@@ -61,7 +61,7 @@ func (s *Scheduler) Notify(job berth.Job, ev berth.Event) {
 	switch {
 	case ev.Kind == berth.EventSubmitted && s.blocked.Load():
 		return
-	case ev.Kind == berth.EventSubmitted, job.State.Final():
+	case ev.Kind == berth.EventSubmitted, ev.Kind == berth.EventStaging, job.State.Final():
 		s.poke()
 	}
 }

@@ -107,7 +107,7 @@ func TestSchemaKnowsTheWords(t *testing.T) {
 		"wait": asStrings([]berth.Wait{
 			berth.WaitNone, berth.WaitResources, berth.WaitVault, berth.WaitImage, berth.WaitStagingIn, berth.WaitStagingOut, berth.WaitStopping,
 		}),
-		"wish":  asStrings([]berth.Wish{berth.WishNone, berth.WishStop, berth.WishTerminate}),
+		"wish": asStrings([]berth.Wish{berth.WishNone, berth.WishStop, berth.WishTerminate}),
 		"end_reason": asStrings([]berth.EndReason{
 			"", berth.EndExited, berth.EndSignaled, berth.EndOutOfMemory, berth.EndShutdown, berth.EndTerminated, berth.EndWalltime,
 			berth.EndNotSaved, berth.EndLost, berth.EndRefused, berth.EndCanceled,

@@ -11,8 +11,8 @@ import (
 )
 
 const (
-	vaultColumns = `name, owner, kind, path, is_default, team, team_read_only, bucket`
-	insertVault  = `INSERT INTO vaults (` + vaultColumns + `, access_key, secret_key) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`
+	vaultColumns        = `name, owner, kind, path, is_default, team, team_read_only, bucket`
+	insertVault         = `INSERT INTO vaults (` + vaultColumns + `, access_key, secret_key) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`
 	updateVault         = `UPDATE vaults SET is_default = $3, team = $4, team_read_only = $5, bucket = $6 WHERE owner = $1 AND name = $2`
 	updateCredentials   = `UPDATE vaults SET access_key = $3, secret_key = $4 WHERE owner = $1 AND name = $2`
 	clearDefaultVault   = `UPDATE vaults SET is_default = FALSE WHERE owner = $1 AND is_default`

@@ -1,5 +1,5 @@
 // Package vault provides what jobs find at /data: directories of the server, one for each file vault and one for each attempt
-// with an ephemeral vault.
+// with an ephemeral vault or an object vault.
 package vault
 
 import (
@@ -16,7 +16,7 @@ import (
 type Directories struct {
 	// Files is where file vaults are made: Files/<user>/<name>.
 	Files string
-	// Scratch holds the ephemeral vaults: Scratch/<attempt>.
+	// Scratch holds the ephemeral vaults, and the files of object vaults: Scratch/<attempt>.
 	Scratch string
 }
 
@@ -27,7 +27,7 @@ func (d Directories) FilePath(user, name string) string { return filepath.Join(d
 // the agent; others on the server cannot enter the folders above it.
 func (d Directories) Prepare(v berth.Vault, attempt string) (string, error) {
 	path := v.Path
-	if v.Kind == berth.VaultEphemeral {
+	if v.Kind == berth.VaultEphemeral || v.Kind == berth.VaultObject {
 		path = filepath.Join(d.Scratch, attempt)
 	}
 	if path == "" {
@@ -43,7 +43,7 @@ func (d Directories) Prepare(v berth.Vault, attempt string) (string, error) {
 	return path, nil
 }
 
-// Release deletes the ephemeral vault of an attempt. File vaults stay.
+// Release deletes the directory that is an attempt's own. File vaults stay.
 func (d Directories) Release(attempt string) error {
 	if err := os.RemoveAll(filepath.Join(d.Scratch, attempt)); err != nil {
 		return fmt.Errorf("ephemeral vault of %s: %w", attempt, err)
@@ -51,7 +51,7 @@ func (d Directories) Release(attempt string) error {
 	return nil
 }
 
-// Attempts lists the attempts that have an ephemeral vault.
+// Attempts lists the attempts that have a directory of their own.
 func (d Directories) Attempts() ([]string, error) {
 	entries, err := os.ReadDir(d.Scratch)
 	if errors.Is(err, fs.ErrNotExist) {

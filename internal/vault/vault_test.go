@@ -55,7 +55,7 @@ func TestFileVaultStays(t *testing.T) {
 }
 
 func TestAVaultWithoutDirectoryIsRefused(t *testing.T) {
-	if _, err := (Directories{}).Prepare(berth.Vault{Name: "x", Kind: "object"}, "berth-1-a"); err == nil {
-		t.Error("Prepare made a directory for an object vault")
+	if _, err := (Directories{}).Prepare(berth.Vault{Name: "x", Kind: "tape"}, "berth-1-a"); err == nil {
+		t.Error("Prepare made a directory for a vault of no kind")
 	}
 }
