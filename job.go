@@ -1,6 +1,9 @@
 package berth
 
-import "time"
+import (
+	"strconv"
+	"time"
+)
 
 // Job is one submitted job with everything that the server knows of it. Times are UTC with microseconds; a zero time has not
 // happened yet.
@@ -36,7 +39,7 @@ type Job struct {
 	Submission  Submission
 	// Image is the normalised reference that runs.
 	Image string
-	// Need is what all nodes of the job take together, fixed at submission.
+	// Need is what each node of the job takes, fixed at submission.
 	Need Capacity
 	// Grace is how long the command may take to end after a shutdown, fixed at submission by the machine type; 0 is what the
 	// server gives to every job.
@@ -44,8 +47,9 @@ type Job struct {
 
 	// Attempt identifies the placement; stored before the engine is asked to start it. Empty until then.
 	Attempt string
-	// Host is the host that the first node was placed on.
-	Host string
+	// Hosts are the hosts that the nodes were placed on, in their order: the command runs on the first. Several nodes can be on one
+	// host.
+	Hosts []string
 
 	Submitted time.Time
 	// Placed is when the scheduler gave the job its resources.
@@ -56,6 +60,22 @@ type Job struct {
 	Ended time.Time
 	// End says how the job ended; zero until then, or until its data is copied back.
 	End End
+}
+
+// Nodes is how many nodes the job has, at least 1.
+func (j Job) Nodes() int { return max(1, j.Submission.Machine.Nodes) }
+
+// Total is what all nodes of the job take together.
+func (j Job) Total() Capacity { return j.Need.Times(j.Nodes()) }
+
+// NodeName returns the host name of a node of the job inside its network; node 0 runs the command. A job of one node and the first
+// node of several have the same name.
+func (j Job) NodeName(node int) string {
+	name := "jarvice-job-" + strconv.FormatInt(j.Number, 10)
+	if node == 0 {
+		return name
+	}
+	return name + "-" + strconv.Itoa(node+1)
 }
 
 // Label returns the job's label, "" when it has none.
@@ -131,6 +151,8 @@ const (
 	EndWalltime EndReason = "walltime"
 	// EndNotSaved: the command ended by itself or by a shutdown, but not all of its data could be copied back; ExitCode is its own.
 	EndNotSaved EndReason = "not-saved"
+	// EndNodeFailed: a node ended while the command on the first one still ran, which was ended then. Detail names it.
+	EndNodeFailed EndReason = "node-failed"
 	// EndLost: how it ended cannot be learned. It counts as an error.
 	EndLost EndReason = "lost"
 	// EndRefused: it could not be started, and trying again would not help (for example: no such image). It never ran.

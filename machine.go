@@ -31,16 +31,36 @@ type Capacity struct {
 	Cores int
 	// RAM is in bytes.
 	RAM int64
+	// GPUs is the number of GPUs.
+	GPUs int
 	// Slots is the number of nodes (containers) that may be there at once, whatever their size.
 	Slots int
 }
 
 // Fits says whether need fits into c.
 func (c Capacity) Fits(need Capacity) bool {
-	return need.Cores <= c.Cores && need.RAM <= c.RAM && need.Slots <= c.Slots
+	return need.Cores <= c.Cores && need.RAM <= c.RAM && need.GPUs <= c.GPUs && need.Slots <= c.Slots
 }
 
 // Minus returns what is left of c when used is taken away. It can be negative.
 func (c Capacity) Minus(used Capacity) Capacity {
-	return Capacity{Cores: c.Cores - used.Cores, RAM: c.RAM - used.RAM, Slots: c.Slots - used.Slots}
+	return Capacity{Cores: c.Cores - used.Cores, RAM: c.RAM - used.RAM, GPUs: c.GPUs - used.GPUs, Slots: c.Slots - used.Slots}
+}
+
+// Plus returns c and more together.
+func (c Capacity) Plus(more Capacity) Capacity {
+	return Capacity{Cores: c.Cores + more.Cores, RAM: c.RAM + more.RAM, GPUs: c.GPUs + more.GPUs, Slots: c.Slots + more.Slots}
+}
+
+// Times returns n times c.
+func (c Capacity) Times(n int) Capacity {
+	return Capacity{Cores: c.Cores * n, RAM: c.RAM * int64(n), GPUs: c.GPUs * n, Slots: c.Slots * n}
+}
+
+// Host is a machine that jobs can be placed on.
+type Host struct {
+	// Name is unique among the hosts of a server.
+	Name string
+	// Capacity is what it has for jobs, used or not.
+	Capacity Capacity
 }

@@ -67,7 +67,7 @@ type EventKind string
 const (
 	// EventSubmitted is the first event of every job. The store writes it with the job; Apply does not know it.
 	EventSubmitted EventKind = "submitted"
-	// EventPlaced: the scheduler gave resources. Carries Attempt and Host.
+	// EventPlaced: the scheduler gave resources. Carries Attempt and Hosts.
 	EventPlaced EventKind = "placed"
 	// EventWaiting: what the job waits for changed. Carries Wait and Detail.
 	EventWaiting EventKind = "waiting"
@@ -110,7 +110,7 @@ type Event struct {
 	By, From string
 	Signal   int
 	Attempt  string
-	Host     string
+	Hosts    []string
 	Wait     Wait
 	Detail   string
 	Exit     Exit
@@ -126,6 +126,8 @@ type Exit struct {
 	Code        int
 	Signal      int
 	OutOfMemory bool
+	// Node is the name of the node that ended while the command still ran on the first, and so ended the job; else empty.
+	Node string
 	// Detail is a sentence for people, may be empty.
 	Detail string
 }
@@ -224,7 +226,7 @@ func Apply(job Job, ev Event) (Job, error) {
 	}
 	switch ev.Kind {
 	case EventPlaced:
-		job.Attempt, job.Host, job.Placed = ev.Attempt, ev.Host, ev.At
+		job.Attempt, job.Hosts, job.Placed = ev.Attempt, ev.Hosts, ev.At
 		job.Wait, job.WaitDetail = WaitNone, ""
 	case EventWaiting:
 		job.Wait, job.WaitDetail = ev.Wait, ev.Detail
@@ -326,6 +328,13 @@ func ended(job Job, exit Exit) (State, End) {
 			end.ExitCode, end.Signal = -1, 0
 		}
 		return StateTerminated, end
+	case exit.Node != "":
+		end.Reason, end.ExitCode, end.Signal = EndNodeFailed, -1, 0
+		end.Detail = "node " + exit.Node + " ended"
+		if exit.Detail != "" {
+			end.Detail += ": " + exit.Detail
+		}
+		return StateFailed, end
 	case !exit.Known:
 		end.Reason, end.ExitCode, end.Signal = EndLost, -1, 0
 		return StateFailed, end

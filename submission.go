@@ -22,6 +22,9 @@ type Submission struct {
 	Vault     VaultRequest
 	// Walltime limits the time from the start of the job; 0 is no limit.
 	Walltime time.Duration
+	// PublicIP asks for an address at which the job is reached from outside, and IPAddr for which one.
+	PublicIP bool   `json:",omitempty"`
+	IPAddr   string `json:",omitempty"`
 	// Geometry is the size of the desktop of a graphical job, as sent.
 	Geometry string `json:",omitempty"`
 	Label    string `json:",omitempty"`
@@ -60,6 +63,9 @@ type Container struct {
 	JobScript   string `json:",omitempty"`
 	Interactive bool   `json:",omitempty"`
 }
+
+// MaxNodes is the largest number of nodes of a job, whatever its machine type says.
+const MaxNodes = 10_000
 
 // MachineRequest is the machine type and the number of nodes of it.
 type MachineRequest struct {

@@ -57,10 +57,12 @@ type Exit struct {
 	// Ran is false when the command was never started.
 	Ran bool `json:"ran"`
 	// Code is the exit code, 128 + Signal when a signal ended the command.
-	Code        int    `json:"code"`
-	Signal      int    `json:"signal"`
-	OutOfMemory bool   `json:"out_of_memory"`
-	Detail      string `json:"detail"`
+	Code        int  `json:"code"`
+	Signal      int  `json:"signal"`
+	OutOfMemory bool `json:"out_of_memory"`
+	// Node is the node whose end ended the job although its command still ran; else empty.
+	Node   string `json:"node"`
+	Detail string `json:"detail"`
 }
 
 // History is what happened to a job so far, and why it waits.

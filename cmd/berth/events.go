@@ -168,6 +168,8 @@ func describeExit(event client.Event) string {
 	switch {
 	case exit == nil:
 		return withDetail("ended: "+event.State, event.Detail)
+	case exit.Node != "":
+		return withDetail("ended, because its node "+exit.Node+" ended", exit.Detail)
 	case !exit.Known:
 		return withDetail("ended, and how could not be learned", exit.Detail)
 	case !exit.Ran:

@@ -76,6 +76,8 @@ start. It needs root, containerd and runc.`,
 	own.BoolVar(&cfg.ExpandSubmitted, "expand-submitted", cfg.ExpandSubmitted,
 		"let the shell of a job expand $ in submitted parameters: users then run commands that the application does not have")
 	own.StringSliceVar(&cfg.TrustedProxies, "trusted-proxy", cfg.TrustedProxies, "networks or addresses of proxies whose X-Forwarded-For is believed")
+	own.StringArrayVar(&cfg.PublicAddresses, "public-address", cfg.PublicAddresses,
+		"ADDRESS or ADDRESS=USER,USER: an address of this machine that a job which asks for one can be reached at; may be repeated")
 	own.StringVar(&cfg.Database, "database", cfg.Database, "postgres:// address; empty is the embedded database")
 	own.StringVar(&cfg.Containerd, "containerd", cfg.Containerd, "auto, private or the path of a containerd socket")
 	own.StringVar(&cfg.Network, "network", cfg.Network, "network of the jobs: bridge or none")

@@ -113,17 +113,21 @@ func (s *server) open(ctx context.Context) (err error) {
 		return err
 	}
 	s.scheduler = scheduler.New(scheduler.Config{
-		Store: s.store, Host: host, Random: randomAttempt, Now: time.Now, Tick: s.cfg.Tick,
+		Store: s.store, Hosts: fixedHosts{host}, Random: randomAttempt, Now: time.Now, Tick: s.cfg.Tick,
 		SuspendedFree: s.cfg.SuspendedFree, Log: s.log,
 	})
 	s.usage = usage.New(usage.Config{Store: s.store, Meter: s.engine, Every: s.cfg.SampleEvery, Log: s.log})
+	addresses, err := s.cfg.JobAddresses()
+	if err != nil {
+		return err
+	}
 	nameservers, search := resolver("/etc/resolv.conf", "/run/systemd/resolve/resolv.conf")
 	s.reconcile = reconcile.New(reconcile.Config{
 		Store: s.store, Engine: s.engine, Images: s.engine, Vaults: s.vaults, Dir: s.outputs.Dir,
-		Grace: s.cfg.Grace, SuspendedFree: s.cfg.SuspendedFree, Nameservers: nameservers, Search: search,
+		Grace: s.cfg.Grace, SuspendedFree: s.cfg.SuspendedFree, PublicAddresses: addresses, Nameservers: nameservers, Search: search,
 		Now: time.Now, Tick: s.cfg.Tick, Log: s.log,
 	})
-	return s.firstStart(ctx, host.capacity)
+	return s.firstStart(ctx, host.Capacity)
 }
 
 // changed tells everybody what was stored of a job.
@@ -216,11 +220,15 @@ func (s *server) handler(apiURL string) (http.Handler, error) {
 	if s.cfg.JobPages {
 		publicURL = cmp.Or(s.cfg.PublicURL, hostOf(apiURL))
 	}
+	addresses, err := s.cfg.JobAddresses()
+	if err != nil {
+		return nil, err
+	}
 	service := control.New(control.Config{
 		Store: s.store, Images: s.engine, Checker: image.NewChecker(image.CheckerConfig{}), Outputs: s.outputs,
 		Agents: s.engine, Usage: s.usage, Forecaster: s.scheduler, Vaults: s.newVaults, Changes: s.changes,
 		EngineReady: s.engine.Ping, APIURL: apiURL, PublicURL: publicURL,
-		ExpandSubmitted: s.cfg.ExpandSubmitted, Log: s.log,
+		ExpandSubmitted: s.cfg.ExpandSubmitted, PublicAddresses: addresses, Log: s.log,
 	})
 	registry := prometheus.NewRegistry()
 	if err := registerMetrics(registry, s.store); err != nil {

@@ -21,7 +21,6 @@ import (
 	"github.com/berth-hpc/berth"
 	"github.com/berth-hpc/berth/internal/agentbin"
 	"github.com/berth-hpc/berth/internal/control"
-	"github.com/berth-hpc/berth/internal/engine"
 	"github.com/berth-hpc/berth/internal/engine/containerd"
 	"github.com/berth-hpc/berth/internal/store"
 )
@@ -62,22 +61,18 @@ func listens(ctx context.Context, socket string) bool {
 	return true
 }
 
-// limitedHost is the engine's host with what the settings give to jobs.
-type limitedHost struct {
-	name     string
-	capacity berth.Capacity
-}
+// fixedHosts are the engine's hosts with what the settings give to jobs.
+type fixedHosts []berth.Host
 
-func (h limitedHost) Host(context.Context) (string, berth.Capacity, error) {
-	return h.name, h.capacity, nil
-}
+func (h fixedHosts) Hosts(context.Context) ([]berth.Host, error) { return h, nil }
 
-func (s *server) host(ctx context.Context) (limitedHost, error) {
-	var engines engine.Engine = s.engine
-	name, capacity, err := engines.Host(ctx)
+// host is the host of the engine with what the settings give to jobs.
+func (s *server) host(ctx context.Context) (berth.Host, error) {
+	hosts, err := s.engine.Hosts(ctx)
 	if err != nil {
-		return limitedHost{}, err
+		return berth.Host{}, err
 	}
+	host, capacity := hosts[0], hosts[0].Capacity
 	if s.cfg.Cores > 0 {
 		capacity.Cores = s.cfg.Cores
 	}
@@ -88,7 +83,8 @@ func (s *server) host(ctx context.Context) (limitedHost, error) {
 	if s.cfg.Slots > 0 {
 		capacity.Slots = s.cfg.Slots
 	}
-	return limitedHost{name: name, capacity: capacity}, nil
+	host.Capacity = capacity
+	return host, nil
 }
 
 // firstStart makes machine types that fit this machine, the default queue and the user admin, unless they are there.
@@ -200,7 +196,7 @@ func defaultMachines(all berth.Capacity) []berth.Machine {
 	share := func(name, description string, cores, position int) berth.Machine {
 		return berth.Machine{
 			Name: name, Description: description, Cores: cores, RAM: all.RAM / int64(all.Cores) * int64(cores),
-			ScaleMin: 1, ScaleMax: 1, Position: position,
+			ScaleMin: 1, ScaleMax: all.Cores / cores, Position: position,
 		}
 	}
 	return []berth.Machine{

@@ -334,7 +334,7 @@ func TestInfoWithoutTexts(t *testing.T) {
 
 func TestActions(t *testing.T) {
 	t.Parallel()
-	c := started(t, "echo job\nBEGUN\ntrap 'exit 3' USR1\nsleep 1000 & wait", func(b *bundle) {
+	c := started(t, "echo job\ntrap 'exit 3' USR1\nBEGUN\nsleep 1000 & wait", func(b *bundle) {
 		b.put(agentapi.ActionsFile, `{"who": {"args": "id -un; pwd; echo $JOB_LABEL; echo error >&2; echo > /data/acts"}}`)
 	})
 	acts := c.fifo("acts")

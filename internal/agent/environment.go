@@ -52,7 +52,7 @@ func platformVariables(spec agentapi.Spec) map[string]string {
 		"JOB_NAME":         spec.Name,
 		"JOB_LABEL":        spec.Label,
 		"JOB_PRIVATEIP":    spec.Nodes[0].Address,
-		"JOB_PUBLICIP":     "",
+		"JOB_PUBLICIP":     spec.PublicAddress,
 		"JARVICE_ID_USER":  spec.User.Name,
 		"JARVICE_ID_GROUP": spec.User.Group,
 		"JARVICE_ID_UID":   strconv.Itoa(spec.User.UID),

@@ -29,7 +29,7 @@ func jobInfo(spec agentapi.Spec) string {
 		"JOB_NAME=" + doubleQuoted(spec.Name) + "\n" +
 		"JOB_LABEL=" + word(spec.Label) + "\n" +
 		"JOB_PRIVATEIP=" + word(spec.Nodes[0].Address) + "\n" +
-		"JOB_PUBLICIP=\n"
+		"JOB_PUBLICIP=" + word(spec.PublicAddress) + "\n"
 }
 
 // jobEnv holds the variables of the job, except those whose names a shell cannot assign.

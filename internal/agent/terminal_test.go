@@ -57,7 +57,8 @@ func TestShellRequest(t *testing.T) {
 	typeLine(t, terminal, "echo $((1+1))=$(id -un):$(pwd):$JOB_LABEL:$TERM:$(stty size):$(tty)")
 	until(t, terminal, "2=nimbix:/home/nimbix:my label:xterm-256color:22 111:/dev/pts/0")
 	must(t, terminal.Write(agentapi.Frame{Size: &agentapi.TerminalSize{Columns: 90, Rows: 33}}))
-	typeLine(t, terminal, "stty size; sleep 1000; echo $((40+2))")
+	// One process group: between two commands of the shell there is a moment in which nobody gets what the terminal sends.
+	typeLine(t, terminal, "sh -c 'stty size; exec sleep 1000'; echo $((40+2))")
 	until(t, terminal, "33 90\r\n")
 	must(t, terminal.Write(agentapi.Frame{Data: []byte{3}})) // Ctrl-C ends the sleep only
 	typeLine(t, terminal, "echo $((50+5))")
@@ -105,7 +106,7 @@ func TestShellHangsUp(t *testing.T) {
 // TestShellWithoutTerminals is refused, and the job goes on.
 func TestShellWithoutTerminals(t *testing.T) {
 	t.Parallel()
-	c := started(t, "BEGUN; trap 'exit 3' USR1; sleep 1000 & wait")
+	c := started(t, "trap 'exit 3' USR1; BEGUN; sleep 1000 & wait")
 	conn, err := c.dial()
 	must(t, err)
 	defer conn.Close()

@@ -15,6 +15,9 @@ const Init = "/run/berth-init"
 const (
 	// SpecFile holds a Spec as JSON, written by the server before the start.
 	SpecFile = "spec.json"
+	// PeersFile holds the nodes of a job that has several as JSON, []Node with their addresses, written by the engine before it starts
+	// any of them. Without it a job has one node.
+	PeersFile = "peers.json"
 	// OutputFile holds the job's output: the agent's INIT lines, the banner, then stdout and stderr of the command in one ordered
 	// stream. The agent appends to it and nobody else. It is not empty once the agent has begun: a missing or empty output file
 	// means that nothing of the job ever ran.
@@ -69,6 +72,10 @@ type Spec struct {
 	// Env is set for the command over the environment of the image, but never PATH, JARVICE_* and what the platform sets itself, such
 	// as HOME, USER, HOSTNAME and JOB_NAME. Variables are set over all of it.
 	Env map[string]string `json:"env,omitempty"`
+	// PublicAddress is where the first node is reached from outside; empty when it is not.
+	PublicAddress string `json:"public_address,omitempty"`
+	// SSH is how the nodes let the job's user in; nil when nobody shall.
+	SSH *SSH `json:"ssh,omitempty"`
 	// Data says what to do with /data.
 	Data Data `json:"data"`
 	// Grace is how long the command may take to end after a SIGTERM to the agent before everything is killed.
@@ -84,6 +91,15 @@ type Node struct {
 	// Address is its IP address, empty when it has no network besides the loopback.
 	Address string `json:"address,omitempty"`
 	Cores   int    `json:"cores"`
+}
+
+// SSH is what the agents of all nodes of a job share so that its user gets from each to each, and in from outside, without a password.
+type SSH struct {
+	// Key is the private key of the job's user and HostKey that of every node's server, in the format of OpenSSH.
+	Key     []byte `json:"key"`
+	HostKey []byte `json:"host_key"`
+	// Authorized are public keys that may log in too, as lines of authorized_keys.
+	Authorized []string `json:"authorized,omitempty"`
 }
 
 // Setting is a variable with its value.

@@ -9,8 +9,11 @@ import (
 	"net/netip"
 	"net/url"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
+
+	"github.com/berth-hpc/berth"
 )
 
 // Config are the settings of a server. Default returns ones that need no change.
@@ -29,6 +32,9 @@ type Config struct {
 	ExpandSubmitted bool
 	// TrustedProxies are the networks (10.0.0.0/8) and addresses of proxies whose X-Forwarded-For tells where a request came from.
 	TrustedProxies []string
+	// PublicAddresses are addresses of this machine that jobs can be reached at: ADDRESS for everybody's, ADDRESS=USER,USER for those of
+	// some users.
+	PublicAddresses []string
 	// Database is a postgres:// address; empty is the embedded database in the data directory.
 	Database string
 	// Containerd is the socket of a containerd to use; "auto" takes the system's when it answers, else a private one; "private"
@@ -113,6 +119,9 @@ func (c *Config) checkAddresses(refuse func(flag string, value any, allowed stri
 	if !checkURL(&c.PublicURL) || strings.Count(c.PublicURL, "/") > len("://") {
 		refuse("public-url", c.PublicURL, "must be an address without a path such as https://berth.example.org/, or empty for the host of --api-url")
 	}
+	if _, err := c.JobAddresses(); err != nil {
+		refuse("public-address", strings.Join(c.PublicAddresses, " "), "must be ADDRESS or ADDRESS=USER,USER, for example 192.0.2.7=ada")
+	}
 	if _, err := c.Proxies(); err != nil {
 		refuse("trusted-proxy", strings.Join(c.TrustedProxies, ","), "must be networks or addresses, for example 10.0.0.0/8 or ::1")
 	}
@@ -145,6 +154,26 @@ func (c *Config) Proxies() ([]netip.Prefix, error) {
 		networks = append(networks, network.Masked())
 	}
 	return networks, nil
+}
+
+// JobAddresses returns PublicAddresses.
+func (c *Config) JobAddresses() ([]berth.PublicAddress, error) {
+	addresses := make([]berth.PublicAddress, 0, len(c.PublicAddresses))
+	for _, text := range c.PublicAddresses {
+		address, users, restricted := strings.Cut(text, "=")
+		parsed, err := netip.ParseAddr(address)
+		if err != nil {
+			return nil, err
+		}
+		public := berth.PublicAddress{Address: parsed.String()}
+		if restricted {
+			if public.Users = strings.Split(users, ","); slices.Contains(public.Users, "") {
+				return nil, fmt.Errorf("%s: a user without a name", text)
+			}
+		}
+		addresses = append(addresses, public)
+	}
+	return addresses, nil
 }
 
 // Level returns the log level.

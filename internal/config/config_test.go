@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/berth-hpc/berth"
 )
 
 func TestDefaultIsValid(t *testing.T) {
@@ -18,7 +20,7 @@ func TestDefaultIsValid(t *testing.T) {
 func TestCheckNamesEveryWrongFlag(t *testing.T) {
 	c := Config{
 		Listen: "8080", APIURL: "example.org", PublicURL: "/jobs", Database: "mysql://x", Containerd: "docker", Network: "cni", Cores: -1, MemoryMB: -1, Slots: -1,
-		Grace: -time.Second, LogLevel: "loud", TrustedProxies: []string{"10.0.0.0/8", "proxy.example.org"},
+		Grace: -time.Second, LogLevel: "loud", TrustedProxies: []string{"10.0.0.0/8", "proxy.example.org"}, PublicAddresses: []string{"eth0"},
 	}
 	err := c.Check()
 	if err == nil {
@@ -26,7 +28,7 @@ func TestCheckNamesEveryWrongFlag(t *testing.T) {
 	}
 	for _, flag := range []string{
 		"data", "listen", "api-url", "public-url", "database", "containerd", "network", "cores", "memory-mb", "slots", "grace", "sample-every", "tick", "log-level",
-		"trusted-proxy",
+		"trusted-proxy", "public-address",
 	} {
 		if !strings.Contains(err.Error(), "--"+flag) {
 			t.Errorf("the error does not name --%s:\n%v", flag, err)
@@ -42,6 +44,22 @@ func TestProxies(t *testing.T) {
 	want := []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("192.0.2.7/32"), netip.MustParsePrefix("::1/128")}
 	if got, err := c.Proxies(); err != nil || !slices.Equal(got, want) {
 		t.Errorf("Proxies = %v, %v; want %v", got, err, want)
+	}
+}
+
+func TestJobAddresses(t *testing.T) {
+	c := Config{PublicAddresses: []string{"192.0.2.7", "2001:DB8::1=ada,bob"}}
+	want := []berth.PublicAddress{{Address: "192.0.2.7"}, {Address: "2001:db8::1", Users: []string{"ada", "bob"}}}
+	if got, err := c.JobAddresses(); err != nil || !slices.EqualFunc(got, want, func(a, b berth.PublicAddress) bool {
+		return a.String() == b.String()
+	}) {
+		t.Errorf("JobAddresses = %v, %v; want %v", got, err, want)
+	}
+	for _, wrong := range []string{"", "host", "192.0.2.7=", "192.0.2.7=ada,"} {
+		c.PublicAddresses = []string{wrong}
+		if got, err := c.JobAddresses(); err == nil {
+			t.Errorf("%q is %v; want an error", wrong, got)
+		}
 	}
 }
 

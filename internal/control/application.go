@@ -140,6 +140,7 @@ func (s *Service) render(ctx context.Context, caller berth.Caller, app berth.App
 	if d.sub.Walltime == 0 {
 		d.sub.Walltime = rendered.Walltime
 	}
+	d.sub.PublicIP = d.sub.PublicIP || rendered.PublicIP
 	d.run = runOf(rendered, env)
 	if err := checkFiles(d.run.Files); err != nil {
 		return err
@@ -177,7 +178,7 @@ func (s *Service) environment(d draft) appdef.Environment {
 func runOf(rendered appdef.Rendered, env appdef.Environment) *berth.Run {
 	run := &berth.Run{
 		Init: rendered.Init, VerboseInit: rendered.VerboseInit, Interactive: rendered.Interactive,
-		URL: rendered.URL, NoConnect: rendered.NoConnect, Ports: tcpPorts(rendered.Ports),
+		URL: rendered.URL, NoConnect: rendered.NoConnect, Ports: tcpPorts(rendered.Ports), PublicPorts: publicPorts(rendered.Ports),
 		Password: env.Password, Random: env.Random,
 	}
 	if rendered.Shell != "" && !rendered.Init {
@@ -195,6 +196,18 @@ func runOf(rendered appdef.Rendered, env appdef.Environment) *berth.Run {
 		run.Files = append(run.Files, berth.File{Path: script.Path, Data: script.Data, Executable: true})
 	}
 	return run
+}
+
+// publicPorts are the ports that an AppDef names, nil for nil.
+func publicPorts(ports []appdef.Port) []berth.Port {
+	if ports == nil {
+		return nil
+	}
+	public := make([]berth.Port, len(ports))
+	for i, port := range ports {
+		public[i] = berth.Port(port)
+	}
+	return public
 }
 
 // checkFiles refuses files that no job may have.

@@ -122,7 +122,7 @@ type Forecaster interface {
 // Usage knows what running jobs use.
 type Usage interface {
 	// Usage returns the last sample of a job. ok is false before the first one and after the job's end.
-	Usage(number int64) (sample usage.Sample, ok bool)
+	Usage(number int64) (samples []usage.Sample, ok bool)
 }
 
 // Config is what a Service is made of. Everything is required unless it says otherwise.
@@ -152,6 +152,8 @@ type Config struct {
 	// ExpandSubmitted lets the shell of a job expand $ in submitted parameters too: users then run commands that the application does
 	// not have.
 	ExpandSubmitted bool
+	// PublicAddresses are those that jobs can ask for. Optional.
+	PublicAddresses []berth.PublicAddress
 	Log             *slog.Logger
 }
 

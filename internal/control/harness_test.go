@@ -48,8 +48,8 @@ func (a answers) Check(context.Context, string, string) error { return a.err }
 // sampled has measured every job, or none.
 type sampled struct{ none bool }
 
-func (s sampled) Usage(int64) (usage.Sample, bool) {
-	return usage.Sample{CPU: 97, Memory: 1 << 20, MemoryLimit: 1 << 30, At: time.Unix(1, 0)}, !s.none
+func (s sampled) Usage(int64) ([]usage.Sample, bool) {
+	return []usage.Sample{{CPU: 97, Memory: 1 << 20, MemoryLimit: 1 << 30, At: time.Unix(1, 0)}}, !s.none
 }
 
 // foreseen is what every queued job is told.
@@ -182,7 +182,7 @@ func (b *bench) apply(t *testing.T, number int64, kinds ...berth.EventKind) {
 	t.Helper()
 	for _, kind := range kinds {
 		ev := berth.Event{
-			Kind: kind, At: time.Now(), Attempt: berth.NewAttempt(number, "x"), Host: "h", Exit: berth.Exit{Known: true, Ran: true},
+			Kind: kind, At: time.Now(), Attempt: berth.NewAttempt(number, "x"), Hosts: []string{"h"}, Exit: berth.Exit{Known: true, Ran: true},
 		}
 		if _, err := b.store.Apply(t.Context(), number, ev); err != nil {
 			t.Fatal(err)

@@ -133,13 +133,17 @@ func (s *Service) Metrics(ctx context.Context, caller berth.Caller, ref JobRef) 
 	case !runs(job):
 		return JobMetrics{}, errNotRunning
 	}
-	sample, ok := s.cfg.Usage.Usage(job.Number)
+	samples, ok := s.cfg.Usage.Usage(job.Number)
 	if !ok {
 		return JobMetrics{}, &berth.Error{Kind: berth.NotFound, Msg: msgNoMetrics}
 	}
-	return JobMetrics{Nodes: []NodeMetrics{{
-		CPU: sample.CPU, MemoryUsed: sample.Memory, MemoryTotal: sample.MemoryLimit, Sampled: sample.At,
-	}}}, nil
+	metrics := JobMetrics{Nodes: make([]NodeMetrics, len(samples))}
+	for i, sample := range samples {
+		metrics.Nodes[i] = NodeMetrics{
+			CPU: sample.CPU, MemoryUsed: sample.Memory, MemoryTotal: sample.MemoryLimit, Sampled: sample.At,
+		}
+	}
+	return metrics, nil
 }
 
 // order has an agent do something and stores that it did. The job may have ended in between: then it was done all the same.

@@ -62,7 +62,7 @@ func (s *Service) submit(
 
 // job makes the job of a draft.
 func (s *Service) job(caller berth.Caller, d draft) berth.Job {
-	now, nodes := s.cfg.Now().UTC(), d.sub.Machine.Nodes
+	now := s.cfg.Now().UTC()
 	return berth.Job{
 		Name:        s.jobName(now, d.application, caller.User.Name),
 		Owner:       caller.User.Name,
@@ -74,7 +74,7 @@ func (s *Service) job(caller berth.Caller, d draft) berth.Job {
 		Command:     d.command,
 		Submission:  d.sub,
 		Image:       d.image,
-		Need:        berth.Capacity{Cores: d.machine.Cores * nodes, RAM: d.machine.RAM * int64(nodes), Slots: nodes},
+		Need:        berth.Capacity{Cores: d.machine.Cores, RAM: d.machine.RAM, GPUs: d.machine.GPUs, Slots: 1},
 		Grace:       d.machine.Grace,
 		Submitted:   now,
 	}
@@ -89,8 +89,32 @@ func (s *Service) place(ctx context.Context, caller berth.Caller, d *draft) (err
 	if d.machine, err = s.machine(ctx, d.sub.Machine); err != nil {
 		return err
 	}
+	if err := s.checkAddress(caller, d.sub.IPAddr); err != nil {
+		return err
+	}
 	d.vault, err = s.vault(ctx, caller, d.sub.Vault)
 	return err
+}
+
+// checkAddress refuses a public address that is not the user's to have. Whether a job has it already shows when the job starts.
+func (s *Service) checkAddress(caller berth.Caller, address string) error {
+	if address == "" {
+		return nil
+	}
+	var allowed []string
+	for _, public := range s.cfg.PublicAddresses {
+		if public.For(caller.User.Name) {
+			allowed = append(allowed, public.Address)
+		}
+	}
+	switch {
+	case slices.Contains(allowed, address):
+		return nil
+	case len(allowed) == 0:
+		return malformed("application.ipaddr", fmt.Sprintf("%q is not allowed: this server has no addresses for your jobs", address))
+	default:
+		return malformed("application.ipaddr", fmt.Sprintf("%q is not one of %s", address, strings.Join(allowed, ", ")))
+	}
 }
 
 // create stores a job, under another name when the random part of its name was taken in the same second.

@@ -27,6 +27,11 @@ func (a Attempt) Check() error {
 	case !filepath.IsAbs(a.Dir):
 		return fmt.Errorf("%w: attempt %s with the directory %q, which is not absolute", ErrRefused, a.ID, a.Dir)
 	}
+	for _, w := range a.Workers {
+		if !filepath.IsAbs(w.Dir) {
+			return fmt.Errorf("%w: attempt %s with the directory %q of a node, which is not absolute", ErrRefused, a.ID, w.Dir)
+		}
+	}
 	for _, m := range a.Mounts {
 		if !filepath.IsAbs(m.Source) || !filepath.IsAbs(m.Target) {
 			return fmt.Errorf("%w: attempt %s with a mount of %q at %q, which are not absolute", ErrRefused, a.ID, m.Source, m.Target)

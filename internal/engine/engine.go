@@ -33,14 +33,44 @@ type Attempt struct {
 	Hostname string
 	// Image is a normalised reference that is in the engine's local store (see Images.Pull).
 	Image string
-	// Cores is a hard CPU limit; RAM is a hard memory limit in bytes.
+	// Cores is a hard CPU limit, RAM a hard memory limit in bytes, and GPUs the number of GPUs, of each node. GPUs is optional.
 	Cores int
 	RAM   int64
+	GPUs  int
 	// Dir is an absolute path of a directory on the host, made by the caller, mode 0700, owner root. The engine mounts it at
 	// agentapi.Dir. It holds the agent's specification before Start; the agent writes its output and its report there.
 	Dir string
+	// Workers are the nodes besides the first, each with the same image, limits and mounts. Optional. With them, the engine writes
+	// agentapi.PeersFile into the directories of all nodes before any of them starts.
+	Workers []Worker
+	// Hosts are the names of the hosts for the nodes, the first node's first; empty when the engine has one host only.
+	Hosts []string
 	// Mounts are further directories of the host. Optional.
 	Mounts []Mount
+	// Publish are ports of the first node that are reached at an address of its host as well. Optional.
+	Publish Publish
+}
+
+// Worker is a node of an attempt besides the first.
+type Worker struct {
+	// Hostname and Dir are as those of the Attempt.
+	Hostname string
+	Dir      string
+}
+
+// Publish says where the first node of an attempt is reached from outside.
+type Publish struct {
+	// Address is an address of the host; empty for one that the engine chooses.
+	Address string
+	Ports   []Port
+}
+
+// Port is a port of the first node that is reached at the same number, unless Host is set, of an address of the host.
+type Port struct {
+	// Protocol is tcp or udp.
+	Protocol string
+	// Number is the port inside; Host the one outside, 0 for the same.
+	Number, Host int
 }
 
 // Mount puts a directory of the host into the container.
@@ -69,8 +99,14 @@ type Status struct {
 	Phase Phase
 	// Started is when the container was started, zero when that is not known.
 	Started time.Time
-	// Exit is set in PhaseExited. Exit.Known is false when the engine can never learn the exit code; it never guesses.
+	// Exit is set in PhaseExited. Exit.Known is false when the engine can never learn the exit code; it never guesses. Exit.Node
+	// names a worker that ended by itself before the first node did.
 	Exit berth.Exit
+	// Failed is, in PhaseRunning, the host name of a worker that runs no more although the first node does: the attempt is to be
+	// stopped. Detail says how it ended, as far as that is known.
+	Failed, Detail string
+	// Address is where the ports of Attempt.Publish are reached; empty without them.
+	Address string
 	// Ended is when it ended, zero when that is not known.
 	Ended time.Time
 }
@@ -78,14 +114,17 @@ type Status struct {
 // Engine runs attempts. All methods may be called concurrently, also for the same attempt, and return soon after ctx ends.
 // An engine remembers attempts over a restart of the server, and no restart of the server touches a running one.
 type Engine interface {
-	// Host returns the name and the capacity of the host that the engine runs attempts on.
-	Host(ctx context.Context) (name string, capacity berth.Capacity, err error)
+	// Hosts returns the hosts that the engine runs attempts on, ordered by name.
+	Hosts(ctx context.Context) ([]berth.Host, error)
 
-	// Start creates and starts an attempt. ErrExists when the id is taken, also by an attempt that has exited; two concurrent
+	// Start creates and starts an attempt: all of its nodes or, after an error, none that stays. The first node is started last: an
+	// attempt of which only workers are there is in PhaseCreated. ErrExists when the id is taken, also by an attempt that has exited; two concurrent
 	// Starts of an id start it once. After any other error the caller learns by Status what is there. ErrRefused when it can
 	// never work.
 	Start(ctx context.Context, a Attempt) error
 
+	// The attempt runs as long as its first node does. Workers run until Remove, or until a Stop without grace.
+	//
 	// Stop asks an attempt to end and returns at once; calling it twice is safe. With a grace above 0 the agent forwards SIGTERM
 	// and kills what is left after the grace, even when the server is gone by then. With grace 0 everything is killed now; output
 	// already written by the command is kept. No error when it has exited already; ErrNotFound when it is not there.
@@ -99,7 +138,7 @@ type Engine interface {
 	// Safe to call twice and for an attempt that was never there. Dir is the caller's and stays.
 	Remove(ctx context.Context, id string) error
 
-	// Exits sends the id of an attempt soon after its exit. It is a hint: it can be lost, repeated or late, so callers look with
+	// Exits sends the id of an attempt soon after its exit, and after that of one of its workers. It is a hint: it can be lost, repeated or late, so callers look with
 	// Status and have a slow tick. The channel is closed after ctx ends.
 	Exits(ctx context.Context) <-chan string
 }
@@ -117,11 +156,11 @@ type Agents interface {
 
 // Meter measures what attempts use. Safe for concurrent use.
 type Meter interface {
-	// Usage returns what an attempt has used up to now; ErrNotFound when it does not run.
-	Usage(ctx context.Context, id string) (Usage, error)
+	// Usage returns what each node of an attempt has used up to now, the first node first; ErrNotFound when it does not run.
+	Usage(ctx context.Context, id string) ([]Usage, error)
 }
 
-// Usage is what one attempt uses.
+// Usage is what one node of an attempt uses.
 type Usage struct {
 	// At is when it was measured.
 	At time.Time

@@ -50,9 +50,7 @@ func (d *decoder) application(raw json.RawMessage, sub *submission) {
 		sub.NoSubmit = d.flag("application.nosubmit", app.NoSubmit)
 		sub.Walltime = d.walltime("application.walltime", app.Walltime)
 		sub.Geometry = d.geometry("application.geometry", app.Geometry)
-		if d.word("application.ipaddr", app.IPAddr) != "" {
-			d.sent("application.ipaddr", app.IPAddr, "nothing is allowed: this server has no addresses to give to jobs")
-		}
+		sub.IPAddr = d.address("application.ipaddr", app.IPAddr)
 	}
 	if !sub.runsApplication() {
 		return

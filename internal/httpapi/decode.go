@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -170,6 +171,20 @@ func (d *decoder) whole(path string, raw json.RawMessage, b bounds) int {
 		return b.fallback
 	}
 	return n
+}
+
+// address reads an IP address; absent and empty ones are "".
+func (d *decoder) address(path string, raw json.RawMessage) string {
+	text := d.word(path, raw)
+	if text == "" {
+		return ""
+	}
+	address, err := netip.ParseAddr(text)
+	if err != nil {
+		d.sent(path, raw, "an IP address is allowed")
+		return ""
+	}
+	return address.String()
 }
 
 // listHolds says whether a list has an element. An absent one and null have none.

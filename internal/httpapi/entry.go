@@ -3,6 +3,7 @@ package httpapi
 import (
 	"cmp"
 	"encoding/json"
+	"strings"
 	"time"
 
 	"github.com/berth-hpc/berth"
@@ -76,6 +77,7 @@ type wireSubmission struct {
 	Priority    string           `json:"job_priority,omitempty"`
 	Queue       string           `json:"queue"` // required by the clients of queues
 	Licenses    string           `json:"licenses,omitempty"`
+	PublicIP    bool             `json:"publicIP,omitempty"`
 }
 
 type wireUser struct {
@@ -85,6 +87,7 @@ type wireUser struct {
 type wireApplication struct {
 	Command    string                     `json:"command,omitempty"`
 	Geometry   string                     `json:"geometry,omitempty"`
+	IPAddr     string                     `json:"ipaddr,omitempty"`
 	Walltime   string                     `json:"walltime,omitempty"`
 	Parameters map[string]json.RawMessage `json:"parameters,omitempty"`
 }
@@ -156,7 +159,7 @@ func newJobEntry(job berth.Job, now time.Time) jobEntry {
 		AppPrice:         job.Submission.AppPrice,
 		MachineName:      job.Submission.Machine.Type,
 		MachineScale:     job.Submission.Machine.Nodes,
-		Nodes:            job.Host,
+		Nodes:            strings.Join(job.Hosts, ","),
 		SchedulerJob:     job.Attempt,
 		DashboardVisible: 1,
 		Submission:       newWireSubmission(job),
@@ -197,6 +200,7 @@ func newWireSubmission(job berth.Job) wireSubmission {
 		Priority:    sub.Priority,
 		Queue:       sub.Queue,
 		Licenses:    sub.Licenses,
+		PublicIP:    sub.PublicIP,
 	}
 	if sub.App == "" && sub.HPC == nil {
 		wire.Container = &wireContainer{sub.Container.Image, sub.Container.JobScript, sub.Container.Interactive}
@@ -209,10 +213,10 @@ func newWireSubmission(job berth.Job) wireSubmission {
 
 // newWireApplication returns nil when there is nothing to show.
 func newWireApplication(sub berth.Submission) *wireApplication {
-	if sub.Command == "" && sub.Geometry == "" && sub.Walltime == 0 && len(sub.Parameters) == 0 {
+	if sub.Command == "" && sub.Geometry == "" && sub.IPAddr == "" && sub.Walltime == 0 && len(sub.Parameters) == 0 {
 		return nil
 	}
-	wire := &wireApplication{Command: sub.Command, Geometry: sub.Geometry, Parameters: sub.Parameters}
+	wire := &wireApplication{Command: sub.Command, Geometry: sub.Geometry, IPAddr: sub.IPAddr, Parameters: sub.Parameters}
 	if sub.Walltime != 0 {
 		wire.Walltime = clock(sub.Walltime)
 	}

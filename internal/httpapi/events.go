@@ -29,6 +29,7 @@ type exitAnswer struct {
 	Code        int    `json:"code"`
 	Signal      int    `json:"signal"`
 	OutOfMemory bool   `json:"out_of_memory"`
+	Node        string `json:"node"`
 	Detail      string `json:"detail"`
 }
 

@@ -54,7 +54,7 @@ func eventSentence(ev berth.Event) string {
 	case berth.EventSubmitted:
 		return by("submitted", ev)
 	case berth.EventPlaced:
-		return "placed on " + ev.Host
+		return "placed on " + strings.Join(ev.Hosts, ", ")
 	case berth.EventWaiting:
 		wait := waitSubstatus(ev.Wait).text
 		if wait == "" {
@@ -98,6 +98,8 @@ func withDetail(what, detail string) string {
 func exitSentence(exit berth.Exit) string {
 	var how string
 	switch {
+	case exit.Node != "":
+		return "ended, because its node " + exit.Node + " ended"
 	case !exit.Known:
 		return "ended, and how cannot be learned"
 	case !exit.Ran:

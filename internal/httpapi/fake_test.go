@@ -77,7 +77,7 @@ func newScripted() *scripted {
 	}
 	queued, running, ended := job(queuedJob, berth.StateQueued), job(runningJob, berth.StateRunning), job(endedJob, berth.StateCompleted)
 	queued.Wait = berth.WaitResources
-	running.Started, running.Host, running.Attempt = submittedAt().Add(3*time.Second), "node1", "berth-8-abc"
+	running.Started, running.Hosts, running.Attempt = submittedAt().Add(3*time.Second), []string{"node1"}, "berth-8-abc"
 	ended.Started, ended.Ended = submittedAt().Add(3*time.Second), submittedAt().Add(20*time.Second)
 	ended.End = berth.End{Reason: berth.EndExited}
 	return &scripted{

@@ -66,7 +66,7 @@ func lifeOfAJob() []berth.Record {
 	return []berth.Record{
 		record(1, 0, berth.StateQueued, berth.Event{Kind: berth.EventSubmitted, By: "ada", From: "10.1.2.3"}),
 		record(2, 1*time.Second, berth.StateQueued, berth.Event{Kind: berth.EventWaiting, Wait: berth.WaitResources}),
-		record(3, 2*time.Second, berth.StateStarting, berth.Event{Kind: berth.EventPlaced, Host: "node1", Attempt: "berth-8-a"}),
+		record(3, 2*time.Second, berth.StateStarting, berth.Event{Kind: berth.EventPlaced, Hosts: []string{"node1"}, Attempt: "berth-8-a"}),
 		record(4, 3*time.Second, berth.StateStarting, berth.Event{Kind: berth.EventWaiting, Wait: berth.WaitImage, Detail: "12 of\n45 MB"}),
 		record(5, 3*time.Second, berth.StateStarting, berth.Event{Kind: berth.EventWaiting}),
 		record(6, 4*time.Second, berth.StateRunning, berth.Event{Kind: berth.EventStarted}),
@@ -150,7 +150,7 @@ func TestLeftOutEvents(t *testing.T) {
 // TestEveryEventHasASentence would fail for a kind that was added to the domain only.
 func TestEveryEventHasASentence(t *testing.T) {
 	for _, kind := range append(berth.EventKinds(), berth.EventSubmitted) {
-		ev := berth.Event{Kind: kind, Wait: berth.WaitImage, Host: "h", Detail: "d"}
+		ev := berth.Event{Kind: kind, Wait: berth.WaitImage, Hosts: []string{"h"}, Detail: "d"}
 		if sentence := eventSentence(ev); sentence == "" {
 			t.Errorf("%s has no sentence", kind)
 		}
@@ -170,7 +170,7 @@ func TestExplanation(t *testing.T) {
 		`{"id":1,"number":8,"kind":"submitted","at":"2023-09-06T10:42:00Z","state":"queued","by":"ada","from":"10.1.2.3"},` +
 		`{"id":2,"number":8,"kind":"waiting","at":"2023-09-06T10:42:01Z","state":"queued","wait":"resources"},` +
 		`{"id":12,"number":8,"kind":"ended","at":"2023-09-06T10:42:09Z","state":"terminated",` +
-		`"exit":{"known":true,"ran":true,"code":137,"signal":9,"out_of_memory":true,"detail":"killed"}}],` +
+		`"exit":{"known":true,"ran":true,"code":137,"signal":9,"out_of_memory":true,"node":"","detail":"killed"}}],` +
 		`"waiting":{"position":2,"blockers":[{"kind":"queue","number":5,"detail":"d"}]}}`
 	if diff := cmp.Diff(want, got.body); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)

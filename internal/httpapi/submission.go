@@ -129,9 +129,7 @@ func (d *decoder) submission(raw *rawSubmission, sub *submission) {
 	d.machine(raw.Machine, sub)
 	d.vault(raw.Vault, sub)
 	d.identity(raw.Identity, sub)
-	if d.flag("publicIP", raw.PublicIP) {
-		d.sent("publicIP", raw.PublicIP, "only false is allowed: this server gives jobs no public address")
-	}
+	sub.PublicIP = d.flag("publicIP", raw.PublicIP) || sub.IPAddr != ""
 }
 
 func (d *decoder) user(raw json.RawMessage, sub *submission) {
@@ -157,8 +155,7 @@ func (d *decoder) container(raw json.RawMessage, sub *submission) {
 // machine decodes the machine type and the number of nodes. Scripts of queues need not name a machine type: their resources or their
 // queue do.
 func (d *decoder) machine(raw json.RawMessage, sub *submission) {
-	// One node is all that a job can have on this server, whatever the machine type says.
-	nodes := bounds{fallback: 1, low: 1, high: 1}
+	nodes := bounds{fallback: 1, low: 1, high: berth.MaxNodes} // the machine type may say less
 	sub.Machine.Nodes = nodes.fallback
 	var machine rawMachine
 	if !d.object("machine", raw, &machine) {

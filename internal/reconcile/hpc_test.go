@@ -25,7 +25,7 @@ func TestSpecOfAnHPCScript(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	spec, err := b.spec(t.Context(), job)
+	spec, _, err := b.spec(t.Context(), job, "")
 	want := map[string]string{
 		"A": "b", "JOB_ID": "the client's", "SLURM_JOB_ID": "1",
 		"slurm_hosts": "jarvice-job-1", "slurm_host": "jarvice-job-1", "host_alias": "jarvice-job-1",

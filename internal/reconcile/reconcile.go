@@ -63,6 +63,8 @@ type Config struct {
 	Grace time.Duration
 	// SuspendedFree says that time in which a job is suspended does not count as walltime.
 	SuspendedFree bool
+	// PublicAddresses are those that jobs can ask for. Optional.
+	PublicAddresses []berth.PublicAddress
 	// Nameservers and Search are for the jobs' /etc/resolv.conf. Optional.
 	Nameservers []string
 	Search      []string
@@ -78,11 +80,12 @@ type Reconciler struct {
 
 	mu sync.Mutex
 	// pending holds the jobs to look at before Run has begun or between two of its rounds.
-	pending map[int64]struct{}
-	workers map[int64]*worker
-	timers  map[int64]*time.Timer
-	wake    chan struct{}
-	running sync.WaitGroup
+	pending  map[int64]struct{}
+	workers  map[int64]*worker
+	timers   map[int64]*time.Timer
+	wake     chan struct{}
+	running  sync.WaitGroup
+	promises promises
 }
 
 // worker is a job that is being worked on.

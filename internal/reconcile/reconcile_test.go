@@ -115,7 +115,7 @@ func (b *bench) place(t *testing.T, script string, change ...func(*berth.Job)) b
 	if err != nil {
 		t.Fatal(err)
 	}
-	return b.apply(t, job.Number, berth.Event{Kind: berth.EventPlaced, Attempt: berth.NewAttempt(job.Number, "x"), Host: "host"})
+	return b.apply(t, job.Number, berth.Event{Kind: berth.EventPlaced, Attempt: berth.NewAttempt(job.Number, "x"), Hosts: []string{"host"}})
 }
 
 func (b *bench) apply(t *testing.T, number int64, ev berth.Event) berth.Job {

@@ -12,14 +12,17 @@ import (
 	"github.com/berth-hpc/berth/internal/jobscript"
 )
 
-// spec says what the agent has to do. The error wraps engine.ErrRefused when nobody knows it any more.
-func (r *Reconciler) spec(ctx context.Context, job berth.Job) (agentapi.Spec, error) {
+// spec says what the agent of the first node has to do, which is reached at the address from outside. ports are those to be reached
+// there, nil for the usual ones. The error wraps engine.ErrRefused when nobody knows it any more.
+func (r *Reconciler) spec(ctx context.Context, job berth.Job, address string) (spec agentapi.Spec, ports []berth.Port, err error) {
 	sub := job.Submission
 	who := identityOf(job)
-	hostname := "jarvice-job-" + strconv.FormatInt(job.Number, 10)
-	spec := agentapi.Spec{
-		Job: job.Number, Name: job.Name, Label: job.Label(), Hostname: hostname,
-		Nodes:     []agentapi.Node{{Name: hostname, Cores: job.Need.Cores}},
+	keys, err := sshOf(job, address, r.cfg.Dir(job.Number))
+	if err != nil {
+		return agentapi.Spec{}, nil, err
+	}
+	spec = agentapi.Spec{
+		Job: job.Number, Name: job.Name, Label: job.Label(), Hostname: job.NodeName(0), Nodes: nodesOf(job), SSH: keys, PublicAddress: address,
 		User:      agentapi.User{Name: who.Username, Group: who.Group, UID: who.UID, GID: who.GID},
 		Variables: []agentapi.Setting{{Key: "JARVICE_VAULT_NAME", Value: sub.Vault.Name}},
 		Data:      agentapi.Data{Path: dataPath, Chown: !sub.Vault.ReadOnly},
@@ -28,22 +31,22 @@ func (r *Reconciler) spec(ctx context.Context, job berth.Job) (agentapi.Spec, er
 	if sub.App == "" && sub.HPC == nil {
 		script, err := jobscript.Decode(sub.Container.JobScript)
 		if err != nil {
-			return spec, fmt.Errorf("script of job %d: %w", job.Number, err)
+			return spec, nil, fmt.Errorf("script of job %d: %w", job.Number, err)
 		}
 		spec.Script, spec.Init = script, isInit(script)
-		return spec, nil
+		return spec, nil, nil
 	}
 	run, ok, err := r.cfg.Store.Run(ctx, job.Number)
 	if err != nil {
-		return spec, err
+		return spec, nil, err
 	}
 	if !ok {
-		return spec, image.Refuse("what the job was to run has been lost")
+		return spec, nil, image.Refuse("what the job was to run has been lost")
 	}
 	if sub.HPC != nil {
 		run.Env = hpcEnv(job, spec.Nodes, run.Env)
 	}
-	return spec, r.addRun(&spec, run.Numbered(job.Number), sub.Geometry)
+	return spec, run.PublicPorts, r.addRun(&spec, run.Numbered(job.Number), sub.Geometry)
 }
 
 // identityOf is who a job runs as.

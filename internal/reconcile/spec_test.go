@@ -32,7 +32,7 @@ func (b *bench) placeApplication(t *testing.T, run *berth.Run) berth.Job {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return b.apply(t, job.Number, berth.Event{Kind: berth.EventPlaced, Attempt: berth.NewAttempt(job.Number, "x"), Host: "host"})
+	return b.apply(t, job.Number, berth.Event{Kind: berth.EventPlaced, Attempt: berth.NewAttempt(job.Number, "x"), Hosts: []string{"host"}})
 }
 
 func TestSpecOfAnApplication(t *testing.T) {
@@ -68,7 +68,7 @@ func TestSpecOfAnApplication(t *testing.T) {
 			run, want := run, want
 			change(&run, &want)
 			b := newBench(t)
-			got, err := b.spec(t.Context(), b.placeApplication(t, &run))
+			got, _, err := b.spec(t.Context(), b.placeApplication(t, &run), "")
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -35,8 +35,11 @@ func (r *Reconciler) vault(ctx context.Context, job berth.Job) (berth.Vault, err
 	return v, err
 }
 
-// data returns the directory that a job finds at /data, with everything in it that the job asked for. It is empty when somebody wants
-// the job to end meanwhile. The error wraps engine.ErrRefused when the job can never have it.
+// errInterrupted says that somebody wants the end of a job whose data is being brought.
+var errInterrupted = errors.New("the job is to end")
+
+// data returns the directory that a job finds at /data, with everything in it that the job asked for. The error wraps
+// engine.ErrRefused when the job can never have it, and is errInterrupted when it is to end meanwhile.
 func (r *Reconciler) data(ctx context.Context, job berth.Job) (string, error) {
 	v, err := r.vault(ctx, job)
 	if err != nil {
@@ -48,9 +51,11 @@ func (r *Reconciler) data(ctx context.Context, job berth.Job) (string, error) {
 	}
 	bringing, stop := r.interruptible(ctx, job.Number)
 	defer stop()
-	latest, err := r.cfg.Store.Job(ctx, job.Number)
-	if err != nil || latest.Wish != berth.WishNone {
+	switch latest, err := r.cfg.Store.Job(ctx, job.Number); {
+	case err != nil:
 		return "", err
+	case latest.Wish != berth.WishNone:
+		return "", errInterrupted
 	}
 	t, err := r.transfer(ctx, job, v, r.teller(ctx, job, berth.WaitStagingIn))
 	if err != nil {
@@ -58,7 +63,7 @@ func (r *Reconciler) data(ctx context.Context, job berth.Job) (string, error) {
 	}
 	err = r.cfg.Stager.In(bringing, t)
 	if bringing.Err() != nil && ctx.Err() == nil {
-		return "", nil
+		return "", errInterrupted
 	}
 	if refused, ok := errors.AsType[*staging.Refused](err); ok {
 		return "", image.RefuseBecause(refused, "%s", refused.Text)

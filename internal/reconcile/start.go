@@ -24,18 +24,15 @@ const progressEvery = 2 * time.Second
 
 // start starts a placed job. The engine is asked first and tells when the attempt is there already, or when the image is not.
 func (r *Reconciler) start(ctx context.Context, job berth.Job) (more bool, err error) {
-	data, err := r.data(ctx, job)
-	if err == nil && data == "" {
-		return true, nil // somebody wants the job to end
-	}
-	var attempt engine.Attempt
-	if err == nil {
-		attempt, err = r.prepare(ctx, job, data)
-	}
-	if errors.Is(err, engine.ErrRefused) {
+	attempt, err := r.prepare(ctx, job)
+	switch {
+	case errors.Is(err, errInterrupted):
+		return true, nil
+	case errors.Is(err, engine.ErrRefused):
 		return true, r.refuse(ctx, job, image.Reason(err))
-	}
-	if err != nil {
+	case errors.Is(err, errNoAddress):
+		return false, r.waitForAddress(ctx, job)
+	case err != nil:
 		return false, err
 	}
 	crashpoint.Here("reconcile.start.before")
@@ -53,6 +50,18 @@ func (r *Reconciler) start(ctx context.Context, job berth.Job) (more bool, err e
 	default:
 		return false, err
 	}
+}
+
+// addressAgain is how soon a job is looked at again that waits for a public address.
+const addressAgain = 2 * time.Second
+
+func (r *Reconciler) waitForAddress(ctx context.Context, job berth.Job) error {
+	r.pokeAfter(job.Number, addressAgain)
+	if job.Wait == berth.WaitResources {
+		return nil
+	}
+	_, err := r.apply(ctx, job, berth.Event{Kind: berth.EventWaiting, Wait: berth.WaitResources, Detail: errNoAddress.Error()})
+	return err
 }
 
 // begun records the start of an attempt that was started just now. The engine tells when it exits, so there is no need to ask it at
@@ -149,20 +158,30 @@ func (r *Reconciler) waits(ctx context.Context, job berth.Job, wait berth.Wait, 
 	return r.apply(ctx, job, berth.Event{Kind: berth.EventWaiting, Wait: wait, Detail: detail})
 }
 
-// prepare makes everything that an attempt needs on the host besides its data. Safe to repeat.
-func (r *Reconciler) prepare(ctx context.Context, job berth.Job, data string) (engine.Attempt, error) {
-	spec, err := r.spec(ctx, job)
+// prepare makes everything that an attempt needs on the host. Safe to repeat.
+func (r *Reconciler) prepare(ctx context.Context, job berth.Job) (engine.Attempt, error) {
+	data, err := r.data(ctx, job)
+	if err != nil {
+		return engine.Attempt{}, err
+	}
+	address, err := r.publicAddress(ctx, job)
+	if err != nil {
+		return engine.Attempt{}, err
+	}
+	spec, ports, err := r.spec(ctx, job, address)
 	if err != nil {
 		return engine.Attempt{}, err
 	}
 	dir := r.cfg.Dir(job.Number)
-	if err := writeSpec(dir, spec); err != nil {
+	workers, err := writeSpecs(dir, spec)
+	if err != nil {
 		return engine.Attempt{}, err
 	}
 	return engine.Attempt{
 		ID: job.Attempt, Job: job.Number, Hostname: spec.Hostname, Image: job.Image,
-		Cores: job.Need.Cores, RAM: job.Need.RAM, Dir: dir,
-		Mounts: []engine.Mount{{Source: data, Target: dataPath, ReadOnly: job.Submission.Vault.ReadOnly}},
+		Cores: job.Need.Cores, RAM: job.Need.RAM, GPUs: job.Need.GPUs, Dir: dir, Workers: workers, Hosts: job.Hosts,
+		Mounts:  []engine.Mount{{Source: data, Target: dataPath, ReadOnly: job.Submission.Vault.ReadOnly}},
+		Publish: publish(address, ports),
 	}, nil
 }
 

@@ -70,6 +70,8 @@ func (r *Reconciler) watch(ctx context.Context, job berth.Job) (more bool, err e
 		return false, err
 	case status.Phase == engine.PhaseExited:
 		return true, r.end(ctx, job, status.Exit)
+	case status.Failed != "":
+		return false, r.failNode(ctx, job, status)
 	case status.Phase == engine.PhaseCreated:
 		return true, r.end(ctx, job, berth.Exit{}) // it was started once, and must not be started twice
 	}
@@ -78,6 +80,17 @@ func (r *Reconciler) watch(ctx context.Context, job berth.Job) (more bool, err e
 		return true, err
 	}
 	return false, r.carryOut(ctx, job)
+}
+
+// failNode ends what is left of an attempt of which a node has failed. The engine says so again when the first node has ended.
+func (r *Reconciler) failNode(ctx context.Context, job berth.Job, status engine.Status) error {
+	r.cfg.Log.WarnContext(ctx, "a node of the job ended while its command ran; ending the job", "job", job.Number, "node", status.Failed,
+		"detail", status.Detail)
+	err := r.cfg.Engine.Stop(ctx, job.Attempt, 0)
+	if errors.Is(err, engine.ErrNotFound) {
+		return nil
+	}
+	return err
 }
 
 // limit says whether the walltime of a job is over. Otherwise it has the job looked at again when it will be.
@@ -164,6 +177,7 @@ func (r *Reconciler) clean(ctx context.Context, job berth.Job) error {
 		return err
 	}
 	crashpoint.Here("reconcile.removed")
+	r.promises.forget(job.Attempt)
 	names := []string{agentapi.SpecFile, agentapi.ReportFile}
 	keeps, err := r.keeps(ctx, job)
 	if err != nil {
@@ -182,9 +196,11 @@ func (r *Reconciler) clean(ctx context.Context, job berth.Job) error {
 		}
 	}
 	if mayKeep(job) && !keeps {
-		return r.cfg.Store.DeleteKept(ctx, job.Number)
+		if err := r.cfg.Store.DeleteKept(ctx, job.Number); err != nil {
+			return err
+		}
 	}
-	return nil
+	return cleanNodes(job, dir)
 }
 
 func (r *Reconciler) apply(ctx context.Context, job berth.Job, ev berth.Event) (berth.Job, error) {

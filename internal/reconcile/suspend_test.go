@@ -80,7 +80,7 @@ func (b *bench) readSpec(t *testing.T, job berth.Job) (spec agentapi.Spec) {
 func TestAnInitIsToldToTheAgent(t *testing.T) {
 	b := newBench(t)
 	job := b.place(t, "L3NiaW4vaW5pdAo=")
-	if spec, err := b.spec(t.Context(), job); err != nil || !spec.Init {
+	if spec, _, err := b.spec(t.Context(), job, ""); err != nil || !spec.Init {
 		t.Errorf("specification %+v, %v", spec, err)
 	}
 }

@@ -9,9 +9,8 @@ import (
 
 // Snapshot is what a decision is made on.
 type Snapshot struct {
-	// Host is the host that jobs are placed on, Capacity what it has for jobs.
-	Host     string
-	Capacity berth.Capacity
+	// Host is the host that jobs are placed on.
+	berth.Host
 	// Active are all jobs that hold resources.
 	Active []berth.Job
 	// Queued is the head of the queue in its order. It may be cut: what is behind it cannot go before it.
@@ -31,16 +30,16 @@ type Decision struct {
 func Decide(s Snapshot) (decisions []Decision, blocked bool) {
 	free := s.Capacity
 	for _, job := range s.Active {
-		free = free.Minus(job.Need)
+		free = free.Minus(job.Total())
 	}
 	for _, job := range s.Queued {
 		switch {
-		case !s.Capacity.Fits(job.Need):
-			if detail := tooLarge(job.Need, s.Capacity); detail != job.WaitDetail {
+		case !s.Capacity.Fits(job.Total()):
+			if detail := tooLarge(job.Total(), s.Capacity); detail != job.WaitDetail {
 				decisions = append(decisions, Decision{Number: job.Number, Detail: detail})
 			}
-		case free.Fits(job.Need):
-			free = free.Minus(job.Need)
+		case free.Fits(job.Total()):
+			free = free.Minus(job.Total())
 			decisions = append(decisions, Decision{Number: job.Number, Place: true})
 		default:
 			return decisions, true

@@ -39,7 +39,7 @@ func TestDecide(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			got, blocked := Decide(Snapshot{Capacity: four, Active: test.active, Queued: test.queued})
+			got, blocked := Decide(Snapshot{Host: berth.Host{Capacity: four}, Active: test.active, Queued: test.queued})
 			if diff := cmp.Diff(test.want, got); diff != "" || blocked != test.blocked {
 				t.Errorf("blocked %v, want %v; decisions (-want +got):\n%s", blocked, test.blocked, diff)
 			}
@@ -54,7 +54,7 @@ func randomSnapshot(t *rapid.T) (s Snapshot, free berth.Capacity) {
 			Cores: rapid.IntRange(1, 6).Draw(t, "cores"), RAM: rapid.Int64Range(1, 6).Draw(t, "ram"), Slots: 1,
 		}
 	})
-	s = Snapshot{Capacity: berth.Capacity{Cores: 4, RAM: 5, Slots: 3}}
+	s = Snapshot{Host: berth.Host{Capacity: berth.Capacity{Cores: 4, RAM: 5, Slots: 3}}}
 	free = s.Capacity
 	for _, n := range rapid.SliceOfN(need, 0, 4).Draw(t, "active") {
 		if free.Fits(n) {

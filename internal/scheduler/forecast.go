@@ -40,10 +40,11 @@ func (s *Scheduler) Forecast(ctx context.Context, job berth.Job) (berth.Forecast
 		return berth.Forecast{}, nil
 	}
 	outlook := Outlook{Job: job, Now: s.cfg.Now(), SuspendedFree: s.cfg.SuspendedFree}
-	var err error
-	if _, outlook.Capacity, err = s.cfg.Host.Host(ctx); err != nil {
-		return berth.Forecast{}, fmt.Errorf("capacity of the host: %w", err)
+	host, err := s.host(ctx)
+	if err != nil {
+		return berth.Forecast{}, err
 	}
+	outlook.Capacity = host.Capacity
 	ahead, err := s.cfg.Store.QueuePosition(ctx, job.Number)
 	if err != nil {
 		return berth.Forecast{}, err
@@ -69,14 +70,14 @@ func (s *Scheduler) Forecast(ctx context.Context, job berth.Job) (berth.Forecast
 // Forecast is what Decide will do with the job. It is pure.
 func (o Outlook) Forecast() berth.Forecast {
 	forecast := berth.Forecast{Position: o.Position}
-	if !o.Capacity.Fits(o.Job.Need) {
-		forecast.Blockers = []berth.Blocker{{Kind: berth.BlockerImpossible, Detail: tooLarge(o.Job.Need, o.Capacity)}}
+	if !o.Capacity.Fits(o.Job.Total()) {
+		forecast.Blockers = []berth.Blocker{{Kind: berth.BlockerImpossible, Detail: tooLarge(o.Job.Total(), o.Capacity)}}
 		return forecast
 	}
 	p := o.plan()
 	var waiting []berth.Job
 	for _, job := range o.Ahead {
-		if !o.Capacity.Fits(job.Need) {
+		if !o.Capacity.Fits(job.Total()) {
 			continue // it blocks nobody
 		}
 		if p.place(job); p.waited {
@@ -116,19 +117,19 @@ func queueBlockers(waiting []berth.Job, cut int) []berth.Blocker {
 func (o Outlook) resourceBlockers(behind bool) []berth.Blocker {
 	free := o.Capacity
 	for _, job := range o.Active {
-		free = free.Minus(job.Need)
+		free = free.Minus(job.Total())
 	}
-	if behind && free.Fits(o.Job.Need) {
+	if behind && free.Fits(o.Job.Total()) {
 		return nil
 	}
-	blockers := []berth.Blocker{{Kind: berth.BlockerResources, Detail: missing(o.Job.Need, free)}}
+	blockers := []berth.Blocker{{Kind: berth.BlockerResources, Detail: missing(o.Job.Total(), free)}}
 	p := o.plan()
 	for _, end := range p.ends[:min(named, len(p.ends))] {
-		if free.Fits(o.Job.Need) {
+		if free.Fits(o.Job.Total()) {
 			break
 		}
 		blockers = append(blockers, berth.Blocker{Kind: berth.BlockerJob, Number: end.job.Number, Detail: end.String()})
-		free = plus(free, end.job.Need)
+		free = plus(free, end.job.Total())
 	}
 	return blockers
 }
@@ -184,7 +185,7 @@ func (e ending) String() string {
 func (o Outlook) plan() *plan {
 	p := &plan{now: o.Now, free: o.Capacity}
 	for _, job := range o.Active {
-		p.free = p.free.Minus(job.Need)
+		p.free = p.free.Minus(job.Total())
 		p.add(o.ending(job))
 	}
 	return p
@@ -218,17 +219,17 @@ func (p *plan) add(e ending) {
 // place starts a job as soon as it fits, and not before those that were placed before it. ok is false when that is not known; it
 // is not known for any later job then.
 func (p *plan) place(job berth.Job) (start time.Time, ok bool) {
-	for p.stuck || !p.free.Fits(job.Need) {
+	for p.stuck || !p.free.Fits(job.Total()) {
 		p.waited = true
 		if p.stuck || len(p.ends) == 0 || p.ends[0].never {
 			p.stuck = true
 			return time.Time{}, false
 		}
 		p.now = later(p.now, p.ends[0].at)
-		p.free = plus(p.free, p.ends[0].job.Need)
+		p.free = plus(p.free, p.ends[0].job.Total())
 		p.ends = slices.Delete(p.ends, 0, 1)
 	}
-	p.free = p.free.Minus(job.Need)
+	p.free = p.free.Minus(job.Total())
 	job.Started = p.now
 	deadline, limited := job.Deadline(false)
 	p.add(ending{job: job, at: deadline, never: !limited})

@@ -170,7 +170,7 @@ func simulate(s Snapshot, wanted int64) time.Time {
 	queued := slices.Clone(s.Queued)
 	active := slices.Clone(s.Active)
 	for {
-		decisions, _ := Decide(Snapshot{Capacity: s.Capacity, Active: active, Queued: queued})
+		decisions, _ := Decide(Snapshot{Host: berth.Host{Capacity: s.Capacity}, Active: active, Queued: queued})
 		for _, d := range decisions {
 			if !d.Place {
 				continue

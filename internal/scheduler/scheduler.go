@@ -24,15 +24,15 @@ type Store interface {
 	Apply(ctx context.Context, number int64, ev berth.Event) (berth.Job, error)
 }
 
-// Host tells what there is to give out.
-type Host interface {
-	Host(ctx context.Context) (name string, capacity berth.Capacity, err error)
+// Hosts tells what there is to give out.
+type Hosts interface {
+	Hosts(ctx context.Context) ([]berth.Host, error)
 }
 
 // Config is what a Scheduler is made of. All is required.
 type Config struct {
 	Store Store
-	Host  Host
+	Hosts Hosts
 	// Random returns a random part of an attempt's id, [a-z0-9]+.
 	Random func() string
 	Now    func() time.Time
@@ -99,7 +99,7 @@ func (s *Scheduler) runOnce(ctx context.Context) error {
 	}
 	decisions, blocked := Decide(snapshot)
 	for _, decision := range decisions {
-		if err := s.carryOut(ctx, snapshot.Host, decision); err != nil {
+		if err := s.carryOut(ctx, snapshot.Name, decision); err != nil {
 			return err
 		}
 	}
@@ -112,9 +112,8 @@ func (s *Scheduler) runOnce(ctx context.Context) error {
 
 // snapshot reads what a decision needs. more says that the queue goes on behind it.
 func (s *Scheduler) snapshot(ctx context.Context) (snapshot Snapshot, more bool, err error) {
-	snapshot.Host, snapshot.Capacity, err = s.cfg.Host.Host(ctx)
-	if err != nil {
-		return Snapshot{}, false, fmt.Errorf("capacity of the host: %w", err)
+	if snapshot.Host, err = s.host(ctx); err != nil {
+		return Snapshot{}, false, err
 	}
 	snapshot.Active, err = s.cfg.Store.Jobs(ctx, store.Filter{
 		States: []berth.State{berth.StateStarting, berth.StateRunning, berth.StateStopping},
@@ -126,9 +125,21 @@ func (s *Scheduler) snapshot(ctx context.Context) (snapshot Snapshot, more bool,
 	return snapshot, more, err
 }
 
+// host is the host that jobs are placed on.
+func (s *Scheduler) host(ctx context.Context) (berth.Host, error) {
+	hosts, err := s.cfg.Hosts.Hosts(ctx)
+	if err != nil {
+		return berth.Host{}, fmt.Errorf("capacity of the host: %w", err)
+	}
+	if len(hosts) != 1 {
+		return berth.Host{}, fmt.Errorf("there are %d hosts", len(hosts))
+	}
+	return hosts[0], nil
+}
+
 // queue reads the head of the queue: as far as the first page with a job that this host can hold.
 func (s *Scheduler) queue(ctx context.Context, capacity berth.Capacity) (jobs []berth.Job, more bool, err error) {
-	possible := func(job berth.Job) bool { return capacity.Fits(job.Need) }
+	possible := func(job berth.Job) bool { return capacity.Fits(job.Total()) }
 	filter := store.Filter{States: []berth.State{berth.StateQueued}, Limit: head}
 	for {
 		page, err := s.cfg.Store.Jobs(ctx, filter)
@@ -149,7 +160,7 @@ func (s *Scheduler) carryOut(ctx context.Context, host string, decision Decision
 	event := berth.Event{Kind: berth.EventWaiting, At: s.cfg.Now(), Wait: berth.WaitResources, Detail: decision.Detail}
 	if decision.Place {
 		event = berth.Event{
-			Kind: berth.EventPlaced, At: s.cfg.Now(), Host: host, Attempt: berth.NewAttempt(decision.Number, s.cfg.Random()),
+			Kind: berth.EventPlaced, At: s.cfg.Now(), Hosts: []string{host}, Attempt: berth.NewAttempt(decision.Number, s.cfg.Random()),
 		}
 	}
 	crashpoint.Here("scheduler.store.before")

@@ -16,8 +16,8 @@ import (
 
 type fixedHost berth.Capacity
 
-func (h fixedHost) Host(context.Context) (string, berth.Capacity, error) {
-	return "host", berth.Capacity(h), nil
+func (h fixedHost) Hosts(context.Context) ([]berth.Host, error) {
+	return []berth.Host{{Name: "host", Capacity: berth.Capacity(h)}}, nil
 }
 
 type bench struct {
@@ -45,7 +45,7 @@ func newBench(t *testing.T, capacity berth.Capacity) *bench {
 	t.Cleanup(func() { _ = st.Close() })
 	b.store = st
 	b.Scheduler = New(Config{
-		Store: st, Host: fixedHost(capacity), Random: func() string { return "r" }, Now: time.Now, Tick: time.Hour,
+		Store: st, Hosts: fixedHost(capacity), Random: func() string { return "r" }, Now: time.Now, Tick: time.Hour,
 		Log: slog.New(slog.DiscardHandler),
 	})
 	if err := st.CreateUser(t.Context(), store.NewUser{User: berth.User{Name: "ada", Billing: true}}, berth.Act{Kind: berth.ActUserAdded, By: berth.ByServer}); err != nil {

@@ -12,7 +12,7 @@ import (
 const (
 	// updateJob writes what berth.Apply can change, unless another server has changed the job since it was read.
 	updateJob = `UPDATE jobs SET version = version + 1, state = $3, wait = $4, wait_detail = $5, wish = $6, wish_by = $7,
-	attempt = $8, host = $9, placed_at = $10, started_at = $11, ended_at = $12, suspended_at = $13, suspended_for = $14,
+	attempt = $8, hosts = $9, placed_at = $10, started_at = $11, ended_at = $12, suspended_at = $13, suspended_for = $14,
 	end_reason = $15, exit_code = $16, exit_signal = $17, end_by = $18, end_detail = $19
 	WHERE number = $1 AND version = $2`
 	deleteSecret = `DELETE FROM pull_secrets WHERE number = $1`
@@ -78,7 +78,7 @@ func apply(b *batch, number int64, e entry) (berth.Job, error) {
 // update writes the row unless its version is another one by now.
 func update(b *batch, j berth.Job) (written bool, err error) {
 	n, err := b.exec(updateJob, j.Number, j.Version, string(j.State), string(j.Wait), j.WaitDetail, string(j.Wish), j.WishBy,
-		j.Attempt, j.Host, micro(j.Placed), micro(j.Started), micro(j.Ended), micro(j.Suspended), j.SuspendedFor.Microseconds(),
+		j.Attempt, joinHosts(j.Hosts), micro(j.Placed), micro(j.Started), micro(j.Ended), micro(j.Suspended), j.SuspendedFor.Microseconds(),
 		string(j.End.Reason), j.End.ExitCode, j.End.Signal, j.End.By, j.End.Detail)
 	if err != nil {
 		return false, fmt.Errorf("update: %w", err)

@@ -219,8 +219,8 @@ func loadHistory(ctx context.Context, path string, ended int) error {
 	}
 	defer func() { _ = tx.Rollback() }()
 	job, err := tx.PrepareContext(ctx, `INSERT INTO jobs (number, name, version, owner, team, payer, state, application, command, label, submission, image,
-		machine, grace, need_cores, need_ram, need_slots, attempt, host, submitted_at, placed_at, started_at, ended_at, end_reason)
-		VALUES ($1, $2, 4, 'alice', '', 'alice', 'completed', 'jarvice-batch', 'Batch', '', $3, 'docker.io/local/ffmpeg:latest', 'n0', 0, 1, 1073741824, 1, $4,
+		machine, grace, need_cores, need_ram, need_gpus, need_slots, attempt, hosts, submitted_at, placed_at, started_at, ended_at, end_reason)
+		VALUES ($1, $2, 4, 'alice', '', 'alice', 'completed', 'jarvice-batch', 'Batch', '', $3, 'docker.io/local/ffmpeg:latest', 'n0', 0, 1, 1073741824, 0, 1, $4,
 		'host', $5, $5, $5, $5, 'exited')`)
 	if err != nil {
 		return err
@@ -228,7 +228,7 @@ func loadHistory(ctx context.Context, path string, ended int) error {
 	defer func() { _ = job.Close() }()
 	event, err := tx.PrepareContext(ctx, `INSERT INTO events (number, id, seq, kind, at, actor, state, data) VALUES
 		($1, $1 * 4 - 3, 1, 'submitted', $2, 'alice', 'queued', '{}'),
-		($1, $1 * 4 - 2, 2, 'placed', $2, '', 'starting', '{"Attempt":"a","Host":"h"}'),
+		($1, $1 * 4 - 2, 2, 'placed', $2, '', 'starting', '{"Attempt":"a","Hosts":["h"]}'),
 		($1, $1 * 4 - 1, 3, 'started', $2, '', 'running', '{}'),
 		($1, $1 * 4, 4, 'ended', $2, '', 'completed', '{"Exit":{"Known":true}}')`)
 	if err != nil {
@@ -265,7 +265,7 @@ func openSQLite(tb testing.TB, path string) *store.Store {
 // live takes a job through its life.
 func live(ctx context.Context, s *store.Store, number int64) error {
 	for _, ev := range []berth.Event{
-		{Kind: berth.EventPlaced, At: time.Now(), Attempt: "attempt-" + strconv.FormatInt(number, 10), Host: "host"},
+		{Kind: berth.EventPlaced, At: time.Now(), Attempt: "attempt-" + strconv.FormatInt(number, 10), Hosts: []string{"host"}},
 		{Kind: berth.EventStarted, At: time.Now()},
 		{Kind: berth.EventEnded, At: time.Now(), Exit: berth.Exit{Known: true, Ran: true}},
 	} {

@@ -210,7 +210,7 @@ func TestUnstorableText(t *testing.T) {
 		if got.Label() != "a\uFFFDb\uFFFDc" {
 			t.Errorf("label %q", got.Label())
 		}
-		apply(t, s, job.Number, berth.Event{Kind: berth.EventPlaced, At: submitted, Attempt: "a", Host: "h"})
+		apply(t, s, job.Number, berth.Event{Kind: berth.EventPlaced, At: submitted, Attempt: "a", Hosts: []string{"h"}})
 		ended := apply(t, s, job.Number, berth.Event{Kind: berth.EventEnded, At: submitted, Exit: berth.Exit{Known: true, Ran: true, Detail: "\xfe\x00"}})
 		got, err = s.Job(t.Context(), job.Number)
 		if diff := cmp.Diff(ended, got); diff != "" || err != nil {
@@ -243,7 +243,7 @@ func lifeTo(t testing.TB, s *store.Store, number int64, state berth.State) {
 	if state == berth.StateQueued || state == berth.StateCanceled {
 		return
 	}
-	next(berth.Event{Kind: berth.EventPlaced, Attempt: fmt.Sprintf("berth-%d-x", number), Host: "host"})
+	next(berth.Event{Kind: berth.EventPlaced, Attempt: fmt.Sprintf("berth-%d-x", number), Hosts: []string{"host"}})
 	if state == berth.StateStarting {
 		return
 	}
@@ -275,7 +275,7 @@ func TestApplyLife(t *testing.T) {
 		at := submitted
 		for _, ev := range []berth.Event{
 			{Kind: berth.EventWaiting, Wait: berth.WaitResources, Detail: "two jobs are before it"},
-			{Kind: berth.EventPlaced, Attempt: "berth-1-x", Host: "host"},
+			{Kind: berth.EventPlaced, Attempt: "berth-1-x", Hosts: []string{"host"}},
 			{Kind: berth.EventWaiting, Wait: berth.WaitImage, Detail: "12 MB"},
 			{Kind: berth.EventStarted},
 			{Kind: berth.EventActionRequested, By: "alice", From: "192.0.2.1", Detail: "snapshot"},

@@ -20,7 +20,7 @@ type recordData struct {
 	From    string     `json:",omitempty"`
 	Signal  int        `json:",omitempty"`
 	Attempt string     `json:",omitempty"`
-	Host    string     `json:",omitempty"`
+	Hosts   []string   `json:",omitempty"`
 	Wait    berth.Wait `json:",omitempty"`
 	Subject string     `json:",omitempty"`
 	Detail  string     `json:",omitempty"`
@@ -45,11 +45,11 @@ func newEntry(record berth.Record, kind string, data recordData) (entry, error) 
 // eventEntry is what happened to a job that is not known yet.
 func eventEntry(ev berth.Event) (entry, error) {
 	ev.At = stored(ev.At)
-	for _, text := range []*string{&ev.By, &ev.From, &ev.Attempt, &ev.Host, &ev.Detail, &ev.Exit.Detail} {
+	for _, text := range []*string{&ev.By, &ev.From, &ev.Attempt, &ev.Detail, &ev.Exit.Detail} {
 		clean(text)
 	}
 	return newEntry(berth.Record{Event: ev}, string(ev.Kind), recordData{
-		From: ev.From, Signal: ev.Signal, Attempt: ev.Attempt, Host: ev.Host, Wait: ev.Wait, Detail: ev.Detail, Exit: ev.Exit,
+		From: ev.From, Signal: ev.Signal, Attempt: ev.Attempt, Hosts: ev.Hosts, Wait: ev.Wait, Detail: ev.Detail, Exit: ev.Exit,
 	})
 }
 
@@ -104,7 +104,7 @@ func scanRecord(row scanner) (berth.Record, error) {
 	r.Version, r.State = seq, berth.State(state)
 	r.Event = berth.Event{
 		Kind: berth.EventKind(kind), At: fromMicro(at), By: by, From: data.From, Signal: data.Signal,
-		Attempt: data.Attempt, Host: data.Host, Wait: data.Wait, Detail: data.Detail, Exit: data.Exit,
+		Attempt: data.Attempt, Hosts: data.Hosts, Wait: data.Wait, Detail: data.Detail, Exit: data.Exit,
 	}
 	return r, nil
 }

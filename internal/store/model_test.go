@@ -139,7 +139,7 @@ func drawEvent(r *rapid.T) berth.Event {
 	ev := berth.Event{Kind: rapid.SampledFrom(berth.EventKinds()).Draw(r, "kind"), At: at}
 	switch ev.Kind {
 	case berth.EventPlaced:
-		ev.Attempt, ev.Host = "attempt", "host"
+		ev.Attempt, ev.Hosts = "attempt", []string{"host"}
 	case berth.EventWaiting:
 		ev.Wait = rapid.SampledFrom([]berth.Wait{berth.WaitNone, berth.WaitImage, berth.WaitResources}).Draw(r, "wait")
 		ev.Detail = rapid.StringMatching(`[a-z' %"]{0,8}`).Draw(r, "detail")

@@ -13,7 +13,7 @@ import (
 
 // jobColumns are the columns that scanJob reads.
 const jobColumns = `number, name, version, owner, team, payer, state, wait, wait_detail, wish, wish_by, application, command,
-	submission, image, grace, need_cores, need_ram, need_slots, attempt, host, submitted_at, placed_at, started_at, ended_at,
+	submission, image, grace, need_cores, need_ram, need_gpus, need_slots, attempt, hosts, submitted_at, placed_at, started_at, ended_at,
 	suspended_at, suspended_for, end_reason, exit_code, exit_signal, end_by, end_detail`
 
 // scanner is a *sql.Row or *sql.Rows.
@@ -22,10 +22,10 @@ type scanner interface{ Scan(dest ...any) error }
 // scanJob reads the columns of jobColumns. The texts are scanned as plain strings, which is twice as fast as into their own types.
 func scanJob(row scanner) (berth.Job, error) {
 	var j berth.Job
-	var state, wait, wish, submission, reason string
+	var state, wait, wish, submission, reason, hosts string
 	var grace, submitted, placed, started, ended, suspended, suspendedFor int64
 	err := row.Scan(&j.Number, &j.Name, &j.Version, &j.Owner, &j.Team, &j.Payer, &state, &wait, &j.WaitDetail, &wish, &j.WishBy,
-		&j.Application, &j.Command, &submission, &j.Image, &grace, &j.Need.Cores, &j.Need.RAM, &j.Need.Slots, &j.Attempt, &j.Host,
+		&j.Application, &j.Command, &submission, &j.Image, &grace, &j.Need.Cores, &j.Need.RAM, &j.Need.GPUs, &j.Need.Slots, &j.Attempt, &hosts,
 		&submitted, &placed, &started, &ended, &suspended, &suspendedFor, &reason, &j.End.ExitCode, &j.End.Signal, &j.End.By,
 		&j.End.Detail)
 	if err != nil {
@@ -36,6 +36,7 @@ func scanJob(row scanner) (berth.Job, error) {
 	}
 	j.State, j.Wait, j.Wish, j.End.Reason = berth.State(state), berth.Wait(wait), berth.Wish(wish), berth.EndReason(reason)
 	j.Submitted, j.Placed, j.Started, j.Ended = fromMicro(submitted), fromMicro(placed), fromMicro(started), fromMicro(ended)
+	j.Hosts = splitHosts(hosts)
 	j.Suspended, j.SuspendedFor, j.Grace = fromMicro(suspended), duration(suspendedFor), duration(grace)
 	return j, nil
 }
@@ -55,6 +56,16 @@ func scanAll[T any](rows *sql.Rows, err error, scan func(scanner) (T, error)) ([
 		all = append(all, item)
 	}
 	return all, rows.Err()
+}
+
+// joinHosts are the hosts of a job's nodes as the database has them: no name of a host holds a comma.
+func joinHosts(hosts []string) string { return strings.Join(hosts, ",") }
+
+func splitHosts(hosts string) []string {
+	if hosts == "" {
+		return nil
+	}
+	return strings.Split(hosts, ",")
 }
 
 // micro is a time as the database has it.

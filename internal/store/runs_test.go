@@ -76,7 +76,7 @@ func wantRun(t *testing.T, s *store.Store, job berth.Job, want store.NewJob) {
 func happen(t *testing.T, s *store.Store, number int64, kind berth.EventKind) {
 	t.Helper()
 	_, err := s.Apply(t.Context(), number, berth.Event{
-		Kind: kind, At: submitted, By: "alice", Attempt: berth.NewAttempt(number, "x"), Host: "h",
+		Kind: kind, At: submitted, By: "alice", Attempt: berth.NewAttempt(number, "x"), Hosts: []string{"h"},
 		Exit: berth.Exit{Known: true, Ran: true},
 	})
 	if err != nil {

@@ -109,7 +109,7 @@ func TestSchemaKnowsTheWords(t *testing.T) {
 		}),
 		"wish": asStrings([]berth.Wish{berth.WishNone, berth.WishStop, berth.WishTerminate}),
 		"end_reason": asStrings([]berth.EndReason{
-			"", berth.EndExited, berth.EndSignaled, berth.EndOutOfMemory, berth.EndShutdown, berth.EndTerminated, berth.EndWalltime,
+			"", berth.EndExited, berth.EndSignaled, berth.EndOutOfMemory, berth.EndShutdown, berth.EndTerminated, berth.EndWalltime, berth.EndNodeFailed,
 			berth.EndNotSaved, berth.EndLost, berth.EndRefused, berth.EndCanceled,
 		}),
 	} {
@@ -138,8 +138,8 @@ func TestSchemaKnowsFinalStates(t *testing.T) {
 				reason = "exited"
 			}
 			_, err := s.writeDB.ExecContext(t.Context(), `INSERT INTO jobs (number, name, version, owner, team, payer, state, application, command,
-				label, submission, image, machine, grace, need_cores, need_ram, need_slots, submitted_at, attempt, placed_at, started_at, ended_at, end_reason)
-				VALUES ($1, $2, 1, 'o', '', 'o', $3, '', '', '', '{}', '', '', 0, 0, 0, 0, 1, $4, $5, $5, $6, $7)`,
+				label, submission, image, machine, grace, need_cores, need_ram, need_gpus, need_slots, submitted_at, attempt, placed_at, started_at, ended_at, end_reason)
+				VALUES ($1, $2, 1, 'o', '', 'o', $3, '', '', '', '{}', '', '', 0, 0, 0, 0, 0, 1, $4, $5, $5, $6, $7)`,
 				i+1, fmt.Sprint(state, ended), string(state), attempt, started, endedAt, reason)
 			if allowed := ended == state.Final(); allowed != (err == nil) {
 				t.Errorf("state %s, ended %v: %v", state, ended, err)
@@ -156,7 +156,7 @@ func TestSchemaRefuses(t *testing.T) {
 	}
 	for _, set := range []string{
 		"state = 'held'", "state = 'running'", "state = 'completed'", "ended_at = 1", "placed_at = 1", "attempt = 'a'", "started_at = 1",
-		"wait = 'x'", "wish = 'x'", "end_reason = 'lost'", "need_cores = -1", "version = 0", "owner = ''", "submitted_at = NULL",
+		"wait = 'x'", "wish = 'x'", "end_reason = 'lost'", "need_cores = -1", "need_gpus = -1", "version = 0", "owner = ''", "submitted_at = NULL",
 		"payer = ''", "team = NULL", "machine = NULL", "grace = -1", "suspended_for = -1", "suspended_at = 1",
 		"state = 'canceled', ended_at = 1, end_reason = 'canceled', wait = 'image'",
 		"state = 'starting', placed_at = 1",
@@ -303,11 +303,11 @@ func emptyField(v reflect.Value, path string) string {
 func TestRecordFormat(t *testing.T) {
 	t.Parallel()
 	ev, err := eventEntry(berth.Event{
-		Kind: berth.EventEnded, By: "b", From: "f", Signal: 20, Attempt: "a", Host: "h", Wait: berth.WaitImage, Detail: "d",
+		Kind: berth.EventEnded, By: "b", From: "f", Signal: 20, Attempt: "a", Hosts: []string{"h"}, Wait: berth.WaitImage, Detail: "d",
 		Exit: berth.Exit{Known: true, Ran: true, Code: 137, Signal: 9, OutOfMemory: true, Detail: "x"},
 	})
-	const want = `{"From":"f","Signal":20,"Attempt":"a","Host":"h","Wait":"image","Detail":"d",` +
-		`"Exit":{"Known":true,"Ran":true,"Code":137,"Signal":9,"OutOfMemory":true,"Detail":"x"}}`
+	const want = `{"From":"f","Signal":20,"Attempt":"a","Hosts":["h"],"Wait":"image","Detail":"d",` +
+		`"Exit":{"Known":true,"Ran":true,"Code":137,"Signal":9,"OutOfMemory":true,"Node":"","Detail":"x"}}`
 	if ev.data != want || err != nil {
 		t.Errorf("%s, %v; want %s", ev.data, err, want)
 	}

@@ -27,13 +27,13 @@ type Config struct {
 	Log   *slog.Logger
 }
 
-// Sample is what a job used.
+// Sample is what a node of a job used.
 type Sample struct {
 	// At is when it was measured.
 	At time.Time
-	// CPU is the percentage of the job's cores, 0 to 100, since the measurement before, or since the job's start.
+	// CPU is the percentage of the node's cores, 0 to 100, since the measurement before, or since the job's start.
 	CPU int
-	// Memory is what the job takes, MemoryLimit what it may take, in bytes.
+	// Memory is what the node takes, MemoryLimit what it may take, in bytes.
 	Memory, MemoryLimit int64
 }
 
@@ -46,10 +46,10 @@ type Sampler struct {
 	jobs map[int64]measured
 }
 
-// measured is what is known of a job: the last measurement, and what it says with the one before.
+// measured is what is known of the nodes of a job: the last measurement, and what it says with the one before.
 type measured struct {
-	last   engine.Usage
-	sample Sample
+	last    []engine.Usage
+	samples []Sample
 }
 
 const (
@@ -75,12 +75,13 @@ func (s *Sampler) Notify(_ berth.Job, ev berth.Event) {
 	}
 }
 
-// Usage returns the last sample of a job. ok is false before the first one and soon after the job's end.
-func (s *Sampler) Usage(number int64) (sample Sample, ok bool) {
+// Usage returns the last samples of a job's nodes, the first node first. ok is false before they were first measured and soon after
+// the job's end. The caller must not change them.
+func (s *Sampler) Usage(number int64) (samples []Sample, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	m, ok := s.jobs[number]
-	return m.sample, ok
+	return m.samples, ok
 }
 
 // Run measures until ctx ends.
@@ -131,23 +132,32 @@ func (s *Sampler) runOnce(ctx context.Context, onlyNew bool) error {
 		case err != nil:
 			s.cfg.Log.WarnContext(ctx, "job not measured", "job", job.Number, "error", err)
 		default:
-			s.set(job.Number, measured{last: now, sample: sample(job, before.last, now)})
+			s.set(job.Number, measured{last: now, samples: sample(job, before.last, now)})
 		}
 	}
 	return nil
 }
 
-func (s *Sampler) measure(ctx context.Context, job berth.Job) (engine.Usage, error) {
+func (s *Sampler) measure(ctx context.Context, job berth.Job) ([]engine.Usage, error) {
 	ctx, cancel := context.WithTimeout(ctx, meterWithin)
 	defer cancel()
 	return s.cfg.Meter.Usage(ctx, job.Attempt)
 }
 
-// sample says what two measurements of a job mean. The first one has the start of the job before it.
-func sample(job berth.Job, before, now engine.Usage) Sample {
-	if before.At.IsZero() {
-		before.At = job.Started
+// sample says what two measurements of a job's nodes mean. The first one has the start of the job before it.
+func sample(job berth.Job, before, now []engine.Usage) []Sample {
+	samples := make([]Sample, len(now))
+	for i := range now {
+		last := engine.Usage{At: job.Started}
+		if i < len(before) {
+			last = before[i]
+		}
+		samples[i] = sampleNode(job, last, now[i])
 	}
+	return samples
+}
+
+func sampleNode(job berth.Job, before, now engine.Usage) Sample {
 	result := Sample{At: now.At, Memory: now.Memory, MemoryLimit: now.MemoryLimit}
 	if elapsed := now.At.Sub(before.At); elapsed > 0 && job.Need.Cores > 0 {
 		const percent = 100

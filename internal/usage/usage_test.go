@@ -36,19 +36,19 @@ func (m *machine) Jobs(_ context.Context, filter store.Filter) ([]berth.Job, err
 	return m.jobs, nil
 }
 
-func (m *machine) Usage(ctx context.Context, id string) (engine.Usage, error) {
+func (m *machine) Usage(ctx context.Context, id string) ([]engine.Usage, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.asked.Add(1)
 	if err := m.fails[id]; err != nil {
-		return engine.Usage{}, err
+		return nil, err
 	}
 	u, ok := m.used[id]
 	if !ok {
-		return engine.Usage{}, engine.ErrNotFound
+		return nil, engine.ErrNotFound
 	}
 	u.At = time.Now()
-	return u, ctx.Err()
+	return []engine.Usage{u}, ctx.Err()
 }
 
 // runs adds a job with two cores that starts now.
@@ -98,7 +98,7 @@ func TestPercentOfTheCores(t *testing.T) {
 				t.Fatal(err)
 			}
 			got, ok := s.Usage(1)
-			if diff := cmp.Diff(Sample{At: time.Now(), CPU: step.want, Memory: 5, MemoryLimit: 10}, got); diff != "" || !ok {
+			if diff := cmp.Diff([]Sample{{At: time.Now(), CPU: step.want, Memory: 5, MemoryLimit: 10}}, got); diff != "" || !ok {
 				t.Errorf("after %v (-want +got):\n%s", step, diff)
 			}
 		}
@@ -120,11 +120,11 @@ func TestAJobThatCannotBeMeasured(t *testing.T) {
 	if err := s.runOnce(t.Context(), false); err != nil {
 		t.Fatal(err)
 	}
-	if again, ok := s.Usage(1); !ok || again != first {
+	if again, ok := s.Usage(1); !ok || !cmp.Equal(again, first) {
 		t.Errorf("sample %+v, want the one before, %+v", again, first)
 	}
 	for _, number := range []int64{0, 2} {
-		if again, ok := s.Usage(number); !ok || !again.At.After(first.At) {
+		if again, ok := s.Usage(number); !ok || !again[0].At.After(first[0].At) {
 			t.Errorf("job %d was not measured again: %+v", number, again)
 		}
 	}

@@ -242,18 +242,18 @@ func (e *Engine) close() error {
 	return nil
 }
 
-// Host returns the name and capacity of this machine: what the kernel lets this process use.
-func (e *Engine) Host(context.Context) (string, berth.Capacity, error) {
+// Hosts returns this machine: what the kernel lets this process use.
+func (e *Engine) Hosts(context.Context) ([]berth.Host, error) {
 	name, err := os.Hostname()
 	if err != nil {
-		return "", berth.Capacity{}, fmt.Errorf("name of this host: %w", err)
+		return nil, fmt.Errorf("name of this host: %w", err)
 	}
 	var info unix.Sysinfo_t
 	if err := unix.Sysinfo(&info); err != nil {
-		return "", berth.Capacity{}, fmt.Errorf("memory of this host: %w", err)
+		return nil, fmt.Errorf("memory of this host: %w", err)
 	}
 	ram := int64(info.Totalram) * int64(info.Unit) //nolint:gosec // a machine with 8 EiB of memory is not there yet
-	return name, berth.Capacity{Cores: runtime.NumCPU(), RAM: ram, Slots: maxAttempts}, nil
+	return []berth.Host{{Name: name, Capacity: berth.Capacity{Cores: runtime.NumCPU(), RAM: ram, Slots: maxAttempts}}}, nil
 }
 
 // maxAttempts is how many attempts this host can have at once: each takes some 10 MB of memory outside its own limit, and an

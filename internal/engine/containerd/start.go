@@ -31,6 +31,9 @@ func (e *Engine) Start(ctx context.Context, a engine.Attempt) error {
 	if err := a.Check(); err != nil {
 		return err
 	}
+	if len(a.Workers) > 0 {
+		return fmt.Errorf("%w: jobs of several nodes", engine.ErrRefused)
+	}
 	ctx, cancel := e.bounded(ctx)
 	defer cancel()
 	unlock, err := e.ids.lock(ctx, a.ID)

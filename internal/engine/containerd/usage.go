@@ -12,16 +12,19 @@ import (
 
 // Usage is engine.Meter. It reads the kernel's files alone and asks containerd nothing, so it is cheap enough for all attempts at
 // short intervals.
-func (e *Engine) Usage(ctx context.Context, id string) (engine.Usage, error) {
+func (e *Engine) Usage(ctx context.Context, id string) ([]engine.Usage, error) {
 	if err := ctx.Err(); err != nil {
-		return engine.Usage{}, fmt.Errorf("usage of %s: %w", id, err)
+		return nil, fmt.Errorf("usage of %s: %w", id, err)
 	}
 	if !engine.ValidID(id) {
-		return engine.Usage{}, fmt.Errorf("usage of %q: %w", id, engine.ErrNotFound)
+		return nil, fmt.Errorf("usage of %q: %w", id, engine.ErrNotFound)
 	}
 	usage, err := cgroup.Of(id).Usage()
 	if errors.Is(err, fs.ErrNotExist) {
-		return engine.Usage{}, fmt.Errorf("usage of %s: %w", id, engine.ErrNotFound)
+		return nil, fmt.Errorf("usage of %s: %w", id, engine.ErrNotFound)
 	}
-	return usage, err
+	if err != nil {
+		return nil, err
+	}
+	return []engine.Usage{usage}, nil
 }

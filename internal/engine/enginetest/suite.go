@@ -44,16 +44,6 @@ func Run(t *testing.T, open func(t *testing.T) Subject) {
 	t.Run("restart of the server", func(t *testing.T) { testRestart(t, subject) })
 }
 
-func testHost(t *testing.T, e engine.Engine) {
-	name, capacity, err := e.Host(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if name == "" || capacity.Cores < 1 || capacity.RAM < 1 || capacity.Slots < 1 {
-		t.Errorf("Host is %q with %+v: something is missing", name, capacity)
-	}
-}
-
 func testExits(t *testing.T, e engine.Engine) {
 	for name, test := range map[string]struct {
 		script string

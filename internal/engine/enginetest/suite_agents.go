@@ -153,7 +153,10 @@ func measure(t *testing.T, e Engine, a engine.Attempt) engine.Usage {
 	if err != nil {
 		t.Fatalf("Usage: %v", err)
 	}
-	return usage
+	if len(usage) != 1+len(a.Workers) {
+		t.Fatalf("Usage of %d nodes, want %d", len(usage), 1+len(a.Workers))
+	}
+	return usage[0]
 }
 
 // testSignalSuspended: what a suspended attempt gets, it sees when it goes on.

@@ -82,12 +82,12 @@ func (a *attempt) shell(terminal *agentapi.Terminal, size agentapi.TerminalSize)
 }
 
 // Usage is engine.Meter: attempts compute all the time on one core, except while they are suspended.
-func (e *Engine) Usage(ctx context.Context, id string) (engine.Usage, error) {
+func (e *Engine) Usage(ctx context.Context, id string) ([]engine.Usage, error) {
 	a, err := e.running(ctx, Usage, id)
 	if err != nil {
-		return engine.Usage{}, err
+		return nil, err
 	}
-	return a.usage(), nil
+	return []engine.Usage{a.usage()}, nil
 }
 
 // running returns an attempt whose command runs, or engine.ErrNotFound.

@@ -49,7 +49,7 @@ const (
 
 // Config says what the engine has.
 type Config struct {
-	// Host and Capacity are what Host returns.
+	// Host and Capacity are what Hosts returns.
 	Host     string
 	Capacity berth.Capacity
 	// Images are in the local store from the start; Registry are those that Pull finds.
@@ -122,9 +122,9 @@ func (e *Engine) Close() {
 	}
 }
 
-// Host is engine.Engine.
-func (e *Engine) Host(context.Context) (string, berth.Capacity, error) {
-	return e.cfg.Host, e.cfg.Capacity, nil
+// Hosts is engine.Engine.
+func (e *Engine) Hosts(context.Context) ([]berth.Host, error) {
+	return []berth.Host{{Name: e.cfg.Host, Capacity: e.cfg.Capacity}}, nil
 }
 
 // enter begins an operation: it takes the lock, unless the operation is to fail.
@@ -144,6 +144,9 @@ func (e *Engine) enter(ctx context.Context, op Operation) error {
 func (e *Engine) Start(ctx context.Context, what engine.Attempt) error {
 	if err := what.Check(); err != nil {
 		return err
+	}
+	if len(what.Workers) > 0 {
+		return fmt.Errorf("%w: jobs of several nodes", engine.ErrRefused)
 	}
 	if err := e.enter(ctx, Start); err != nil {
 		return err

@@ -1,0 +1,101 @@
+package reconcile
+
+import (
+	"crypto/ed25519"
+	"crypto/rand"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"golang.org/x/crypto/ssh"
+
+	"github.com/berth-hpc/berth"
+	"github.com/berth-hpc/berth/internal/agentapi"
+	"github.com/berth-hpc/berth/internal/engine"
+)
+
+// nodeDir is the directory of a node of a job. The first node has the job's own, where its output is.
+func nodeDir(dir string, node int) string {
+	if node == 0 {
+		return dir
+	}
+	return filepath.Join(dir, "node-"+strconv.Itoa(node+1))
+}
+
+// nodesOf says which nodes a job has, the first of which runs the command.
+func nodesOf(job berth.Job) []agentapi.Node {
+	nodes := make([]agentapi.Node, job.Nodes())
+	for i := range nodes {
+		nodes[i] = agentapi.Node{Name: job.NodeName(i), Cores: job.Need.Cores}
+	}
+	return nodes
+}
+
+// writeSpecs leaves the specification of every node in its directory and returns the workers.
+func writeSpecs(dir string, spec agentapi.Spec) ([]engine.Worker, error) {
+	if err := writeSpec(dir, spec); err != nil {
+		return nil, err
+	}
+	workers := make([]engine.Worker, 0, len(spec.Nodes)-1)
+	for i := 1; i < len(spec.Nodes); i++ {
+		spec.Hostname = spec.Nodes[i].Name
+		worker := engine.Worker{Hostname: spec.Hostname, Dir: nodeDir(dir, i)}
+		if err := writeSpec(worker.Dir, spec); err != nil {
+			return nil, err
+		}
+		workers = append(workers, worker)
+	}
+	return workers, nil
+}
+
+// sshOf returns the keys of a job of several nodes or with a public address, nil for others. They are those that an earlier call has written to the job's
+// specification, when there was one: some of its nodes may know them already.
+func sshOf(job berth.Job, address, dir string) (*agentapi.SSH, error) {
+	if job.Nodes() == 1 && address == "" {
+		return nil, nil //nolint:nilnil // nobody shall get in
+	}
+	var written agentapi.Spec
+	text, err := os.ReadFile(filepath.Join(dir, agentapi.SpecFile))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return nil, fmt.Errorf("specification of job %d: %w", job.Number, err)
+	case json.Unmarshal(text, &written) == nil && written.SSH != nil:
+		return written.SSH, nil
+	}
+	var keys agentapi.SSH
+	for _, key := range []*[]byte{&keys.Key, &keys.HostKey} {
+		if *key, err = newSSHKey(job.Name); err != nil {
+			return nil, fmt.Errorf("ssh keys of job %d: %w", job.Number, err)
+		}
+	}
+	return &keys, nil
+}
+
+// newSSHKey returns a private key in the format of OpenSSH.
+func newSSHKey(comment string) ([]byte, error) {
+	_, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	block, err := ssh.MarshalPrivateKey(private, comment)
+	if err != nil {
+		return nil, err
+	}
+	return pem.EncodeToMemory(block), nil
+}
+
+// cleanNodes removes the directories of a job's nodes but the first. Safe to repeat.
+func cleanNodes(job berth.Job, dir string) error {
+	for i := 1; i < job.Nodes(); i++ {
+		if err := os.RemoveAll(nodeDir(dir, i)); err != nil {
+			return fmt.Errorf("remove what a node of job %d left: %w", job.Number, err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,158 @@
+package reconcile
+
+import (
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/crypto/ssh"
+
+	"github.com/berth-hpc/berth"
+	"github.com/berth-hpc/berth/internal/agentapi"
+	"github.com/berth-hpc/berth/internal/engine"
+)
+
+func withNodes(n int) func(*berth.Job) {
+	return func(job *berth.Job) { job.Submission.Machine.Nodes = n }
+}
+
+// TestSpecsOfNodes: every node finds its own specification, and what they share stays when the server is killed in between.
+func TestSpecsOfNodes(t *testing.T) {
+	b := newBench(t)
+	job := b.place(t, "exit 0", withNodes(3))
+	attempt, err := b.prepare(t.Context(), job)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := b.files.Dir(job.Number)
+	want := []engine.Worker{
+		{Hostname: job.NodeName(1), Dir: filepath.Join(dir, "node-2")}, {Hostname: job.NodeName(2), Dir: filepath.Join(dir, "node-3")},
+	}
+	if diff := cmp.Diff(want, attempt.Workers); diff != "" || attempt.Dir != dir || attempt.Cores != job.Need.Cores {
+		t.Errorf("attempt %+v; workers (-want +got):\n%s", attempt, diff)
+	}
+	first := readSpec(t, dir)
+	if _, err := ssh.ParsePrivateKey(first.SSH.Key); err != nil {
+		t.Error(err)
+	}
+	if len(first.Nodes) != 3 || string(first.SSH.Key) == string(first.SSH.HostKey) {
+		t.Errorf("specification %+v", first)
+	}
+	b.renew()
+	if _, err := b.prepare(t.Context(), job); err != nil {
+		t.Fatal(err)
+	}
+	for node, dir := range []string{dir, want[0].Dir, want[1].Dir} {
+		expected := first
+		expected.Hostname = job.NodeName(node)
+		if diff := cmp.Diff(expected, readSpec(t, dir)); diff != "" {
+			t.Errorf("node %d, after a restart (-first +now):\n%s", node, diff)
+		}
+	}
+	if err := cleanNodes(job, dir); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(want[0].Dir); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the directory of a node is left: %v", err)
+	}
+}
+
+func TestOneNodeHasNoKeys(t *testing.T) {
+	b := newBench(t)
+	job := b.place(t, "exit 0")
+	attempt, err := b.prepare(t.Context(), job)
+	if err != nil || len(attempt.Workers) != 0 || len(attempt.Publish.Ports) != 0 {
+		t.Errorf("attempt %+v, %v", attempt, err)
+	}
+	if spec := readSpec(t, attempt.Dir); spec.SSH != nil || spec.PublicAddress != "" {
+		t.Errorf("specification %+v", spec)
+	}
+}
+
+func readSpec(t *testing.T, dir string) agentapi.Spec {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(dir, agentapi.SpecFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var spec agentapi.Spec
+	if err := json.Unmarshal(text, &spec); err != nil {
+		t.Fatal(err)
+	}
+	return spec
+}
+
+// TestPublicAddresses: an address is one job's at a time, as long as the job has not been cleaned up.
+func TestPublicAddresses(t *testing.T) {
+	b := newBench(t)
+	b.cfg.PublicAddresses = []berth.PublicAddress{{Address: "192.0.2.1", Users: []string{"bob"}}, {Address: "192.0.2.2"}, {Address: "192.0.2.3"}}
+	asks := func(address string) func(*berth.Job) {
+		return func(job *berth.Job) { job.Submission.PublicIP, job.Submission.IPAddr = true, address }
+	}
+	var jobs []berth.Job
+	for _, want := range []string{"192.0.2.2", "192.0.2.3"} {
+		job := b.place(t, "exit 0", asks(""))
+		b.preparePublic(t, job, want)
+		b.preparePublic(t, job, want) // the same when it is asked again
+		jobs = append(jobs, job)
+	}
+	if _, err := b.prepare(t.Context(), b.place(t, "exit 0", asks(""))); !errors.Is(err, errNoAddress) {
+		t.Errorf("a third job: %v; want that it has to wait", err)
+	}
+	for _, address := range []string{"192.0.2.2", "192.0.2.1", "192.0.2.9"} {
+		if _, err := b.prepare(t.Context(), b.place(t, "exit 0", asks(address))); !errors.Is(err, engine.ErrRefused) {
+			t.Errorf("%s: %v; want a refusal", address, err)
+		}
+	}
+	if err := b.clean(t.Context(), jobs[0]); err != nil {
+		t.Fatal(err)
+	}
+	attempt, err := b.prepare(t.Context(), b.place(t, "exit 0", asks("192.0.2.2")))
+	if err != nil || attempt.Publish.Address != "192.0.2.2" {
+		t.Errorf("after the end of the job that had it: %q, %v", attempt.Publish.Address, err)
+	}
+}
+
+func (b *bench) preparePublic(t *testing.T, job berth.Job, want string) {
+	t.Helper()
+	attempt, err := b.prepare(t.Context(), job)
+	if err != nil || attempt.Publish.Address != want {
+		t.Fatalf("it got %q, %v; want %q", attempt.Publish.Address, err, want)
+	}
+	if ssh := (engine.Port{Protocol: "tcp", Number: 2222, Host: 22}); attempt.Publish.Ports[0] != ssh || len(attempt.Publish.Ports) != 9 {
+		t.Errorf("ports %+v", attempt.Publish.Ports)
+	}
+	if spec := readSpec(t, attempt.Dir); spec.PublicAddress != want || spec.SSH == nil {
+		t.Errorf("specification %+v", spec)
+	}
+}
+
+// TestAJobWaitsForAnAddress and says so; it goes on when another one ends.
+func TestAJobWaitsForAnAddress(t *testing.T) {
+	b := newBench(t)
+	b.cfg.PublicAddresses = []berth.PublicAddress{{Address: "192.0.2.2"}}
+	public := func(job *berth.Job) { job.Submission.PublicIP = true }
+	first := b.place(t, "sleep 1000", public)
+	defer b.run(t)()
+	b.until(t, first.Number, in(berth.StateRunning))
+	second := b.place(t, "exit 0", public)
+	b.Notify(second, berth.Event{Kind: berth.EventPlaced})
+	b.until(t, second.Number, func(job berth.Job) bool { return job.WaitDetail == errNoAddress.Error() })
+	b.apply(t, first.Number, berth.Event{Kind: berth.EventTerminateRequested, By: "ada"})
+	if job := b.until(t, second.Number, ended); job.State != berth.StateCompleted {
+		t.Errorf("it is %s: %+v", job.State, job.End)
+	}
+}
+
+func TestPublishedPorts(t *testing.T) {
+	got := publish("192.0.2.2", []berth.Port{{Number: 22, Protocol: "tcp"}, {Number: 53, Protocol: "udp"}, {Number: 9, Protocol: "sctp"}})
+	want := engine.Publish{Address: "192.0.2.2", Ports: []engine.Port{
+		{Protocol: "tcp", Number: 2222, Host: 22}, {Protocol: "udp", Number: 53},
+	}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
