@@ -44,6 +44,8 @@ const (
 	ActVaultAdded     ActKind = "vault-added"
 	ActVaultChanged   ActKind = "vault-changed"
 	ActVaultRemoved   ActKind = "vault-removed"
+	// ActKeptWished has the number of the job as its subject, and the wish for its kept data as its detail.
+	ActKeptWished ActKind = "kept-data"
 	// ActShellOpened has the number of the job as its subject.
 	ActShellOpened ActKind = "shell-opened"
 )

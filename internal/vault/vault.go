@@ -66,3 +66,33 @@ func (d Directories) Attempts() ([]string, error) {
 	}
 	return attempts, nil
 }
+
+// Empty says whether a file vault has no files. Other vaults have none here.
+func (d Directories) Empty(v berth.Vault) (bool, error) {
+	if v.Path == "" {
+		return true, nil
+	}
+	entries, err := os.ReadDir(v.Path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return true, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("vault %s of %s: %w", v.Name, v.Owner, err)
+	}
+	return len(entries) == 0, nil
+}
+
+// Remove deletes the directory of a file vault, and with data everything in it; without, it fails when there is something.
+func (d Directories) Remove(v berth.Vault, data bool) error {
+	if v.Path == "" {
+		return nil
+	}
+	remove := os.Remove
+	if data {
+		remove = os.RemoveAll
+	}
+	if err := remove(v.Path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("vault %s of %s: %w", v.Name, v.Owner, err)
+	}
+	return nil
+}
