@@ -110,7 +110,7 @@ func parameterNames() []string {
 	return []string{
 		"username", "apikey", "name", "number", "lines", "completed", "all", "label", "exactmatch", "vault",
 		"pull_secret", "rootfs", "offset", "follow", "raw", "wait",
-		"version", "info",
+		"version", "info", "owner", "data",
 		"signal", "action", "last_event_id", "by", "subject", "since", "before", "limit",
 	}
 }

@@ -99,6 +99,15 @@ func (s *server) ownRoutes() []route {
 		{"/v1/teams/{name}", http.MethodPatch, s.changeTeam},
 		{"/v1/teams/{name}", http.MethodDelete, s.removeTeam},
 
+		{"/v1/vaults", http.MethodGet, s.vaults},
+		{"/v1/vaults", http.MethodPost, s.addVault},
+		{"/v1/vaults/{name}", http.MethodGet, s.vault},
+		{"/v1/vaults/{name}", http.MethodPatch, s.changeVault},
+		{"/v1/vaults/{name}", http.MethodDelete, s.removeVault},
+		{"/v1/kept", http.MethodGet, s.keptData},
+		{"/v1/kept/{number}", http.MethodPost, s.saveKept},
+		{"/v1/kept/{number}", http.MethodDelete, s.dropKept},
+
 		{"/v1/machines", http.MethodGet, s.machineTypes},
 		{"/v1/machines/{name}", http.MethodPut, s.setMachine},
 		{"/v1/machines/{name}", http.MethodDelete, s.removeMachine},
