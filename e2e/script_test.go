@@ -73,6 +73,7 @@ func TestStories(t *testing.T) {
 				}
 				_ = syscall.Unmount(filepath.Join(s.Data, "jobs"), syscall.MNT_DETACH) // of the story of a full disk
 			})
+			env.Values[s3Key{}] = &s3Story{}
 			env.Setenv("PATH", bin+":"+os.Getenv("PATH"))
 			env.Setenv("HOME", env.WorkDir)
 			env.Setenv("BUSYBOX", rootfs)
@@ -98,6 +99,7 @@ func TestStories(t *testing.T) {
 			"killshim":    killshimCmd,
 			"full":        fullCmd,
 			"postgres":    postgresCmd,
+			"s3":          s3Cmd,
 		},
 	})
 }

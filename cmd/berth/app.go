@@ -110,7 +110,7 @@ with -f or --wait exit with the job's own code: 0 only when it was COMPLETED.`,
 		a.statusCommand(), a.jobsCommand(), a.tailCommand(), a.outputCommand(), a.waitCommand(),
 		a.eventsCommand(), a.infoCommand(), a.metricsCommand(), a.connectCommand(),
 		a.signalCommand(), a.actionCommand(), a.endCommand("shutdown"), a.endCommand("terminate"),
-		a.machinesCommand(), a.queuesCommand(), a.imageCommand(), a.adminCommand(), a.versionCommand(),
+		a.machinesCommand(), a.queuesCommand(), a.vaultCommand(), a.imageCommand(), a.adminCommand(), a.versionCommand(),
 	)
 	return root
 }

@@ -27,6 +27,7 @@ import (
 	"github.com/berth-hpc/berth/internal/reconcile"
 	"github.com/berth-hpc/berth/internal/retention"
 	"github.com/berth-hpc/berth/internal/scheduler"
+	"github.com/berth-hpc/berth/internal/staging"
 	"github.com/berth-hpc/berth/internal/store"
 	"github.com/berth-hpc/berth/internal/usage"
 	"github.com/berth-hpc/berth/internal/vault"
@@ -123,7 +124,8 @@ func (s *server) open(ctx context.Context) (err error) {
 	}
 	nameservers, search := resolver("/etc/resolv.conf", "/run/systemd/resolve/resolv.conf")
 	s.reconcile = reconcile.New(reconcile.Config{
-		Store: s.store, Engine: s.engine, Images: s.engine, Vaults: s.vaults, Dir: s.outputs.Dir,
+		Store: s.store, Engine: s.engine, Images: s.engine, Vaults: s.vaults,
+		Stager: staging.New(staging.Config{RetryFor: s.cfg.StagingRetry, Now: time.Now}), Dir: s.outputs.Dir,
 		Grace: s.cfg.Grace, SuspendedFree: s.cfg.SuspendedFree, PublicAddresses: addresses, Nameservers: nameservers, Search: search,
 		Now: time.Now, Tick: s.cfg.Tick, Log: s.log,
 	})
@@ -228,6 +230,7 @@ func (s *server) handler(apiURL string) (http.Handler, error) {
 		Store: s.store, Images: s.engine, Checker: image.NewChecker(image.CheckerConfig{}), Outputs: s.outputs,
 		Agents: s.engine, Usage: s.usage, Forecaster: s.scheduler, Vaults: s.newVaults, Changes: s.changes,
 		EngineReady: s.engine.Ping, APIURL: apiURL, PublicURL: publicURL,
+		VaultDirs: s.vaults, ObjectEndpoints: s.cfg.ObjectEndpoints, LookAtKept: s.reconcile.Look,
 		ExpandSubmitted: s.cfg.ExpandSubmitted, PublicAddresses: addresses, Log: s.log,
 	})
 	registry := prometheus.NewRegistry()

@@ -50,6 +50,11 @@ type Config struct {
 	Slots    int
 	// Grace is how long a command may take to end after a shutdown.
 	Grace time.Duration
+	// ObjectEndpoints are the addresses of S3 stores on private networks that users may have vaults in, http:// or https:// without a
+	// path. Those that administrators add vaults for need not be here.
+	ObjectEndpoints []string
+	// StagingRetry is how long a store may do nothing that helps before a job that needs it is given up.
+	StagingRetry time.Duration
 	// SuspendedFree says that time in which a job is suspended does not count as walltime.
 	SuspendedFree bool
 	// SampleEvery is how often what running jobs use is measured.
@@ -64,7 +69,7 @@ type Config struct {
 func Default() Config {
 	return Config{
 		Data: "/var/lib/berth", Listen: "127.0.0.1:8080", Containerd: "auto", Network: "bridge",
-		Grace: 3 * time.Second, SampleEvery: 10 * time.Second, Tick: 10 * time.Second, LogLevel: "info",
+		Grace: 3 * time.Second, StagingRetry: time.Hour, SampleEvery: 10 * time.Second, Tick: 10 * time.Second, LogLevel: "info",
 	}
 }
 
@@ -97,7 +102,7 @@ func (c *Config) Check() error {
 	if c.Grace < 0 {
 		refuse("grace", c.Grace, "must not be negative")
 	}
-	for flag, value := range map[string]time.Duration{"sample-every": c.SampleEvery, "tick": c.Tick} {
+	for flag, value := range map[string]time.Duration{"sample-every": c.SampleEvery, "tick": c.Tick, "staging-retry": c.StagingRetry} {
 		if value <= 0 {
 			refuse(flag, value, "must be above 0")
 		}
@@ -122,9 +127,23 @@ func (c *Config) checkAddresses(refuse func(flag string, value any, allowed stri
 	if _, err := c.JobAddresses(); err != nil {
 		refuse("public-address", strings.Join(c.PublicAddresses, " "), "must be ADDRESS or ADDRESS=USER,USER, for example 192.0.2.7=ada")
 	}
+	for i := range c.ObjectEndpoints {
+		if !checkEndpoint(&c.ObjectEndpoints[i]) {
+			refuse("object-endpoint", c.ObjectEndpoints[i], "must be an address without a path, for example http://minio.example.org:9000")
+		}
+	}
 	if _, err := c.Proxies(); err != nil {
 		refuse("trusted-proxy", strings.Join(c.TrustedProxies, ","), "must be networks or addresses, for example 10.0.0.0/8 or ::1")
 	}
+}
+
+// checkEndpoint has an address of an S3 store end without a slash. It returns false when it is no such address.
+func checkEndpoint(address *string) bool {
+	if *address == "" || !checkURL(address) || strings.Count(*address, "/") > len("://") {
+		return false
+	}
+	*address = strings.TrimSuffix(*address, "/")
+	return true
 }
 
 // checkURL has an address of a server end in a slash; empty is fine. It returns false when it is no such address.

@@ -98,6 +98,9 @@ func (s *Stager) fetchAll(ctx context.Context, c *client, t Transfer, m *manifes
 		client: c, manifest: m, progress: s.progress(t.Tell, "Brought"), root: root, uid: t.UID, gid: t.GID,
 		folders: map[string]bool{".": true},
 	}
+	if err := root.Lchown(".", t.UID, t.GID); err != nil { // the agent does it only where the job may write
+		return fmt.Errorf("data of the job: %w", err)
+	}
 	f.progress.objects = int64(len(m.objects))
 	for _, o := range m.objects {
 		f.progress.bytes += o.Size

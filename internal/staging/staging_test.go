@@ -183,7 +183,7 @@ func TestInAndOut(t *testing.T) {
 	wantSame(t, "brought", map[string]string{
 		"in/": "", "in/a": "a", "in/deep/": "", "in/deep/er/": "", "in/deep/er/b": "b", "in/empty": "", "in/big": big, "one": "one", "folder/": "",
 	}, b.files(t))
-	for name := range b.files(t) {
+	for _, name := range append(slices.Collect(maps.Keys(b.files(t))), ".") {
 		info, err := os.Lstat(filepath.Join(b.job.Data, name))
 		if err != nil {
 			t.Fatal(err)
