@@ -20,7 +20,7 @@ func (a *app) vaultAddCommand() *cobra.Command {
 written like ~/.aws/credentials; the server shows them to nobody. Without a bucket, each job names one.
 
 Administrators make file vaults, which are directories of the server, by --file.`,
-		Example: `  berth vault add results --endpoint https://s3.example.org --bucket results --prefix ada/ --credentials ~/.aws/credentials
+		Example: `  berth vault add results --endpoint https://s3.example.org --bucket results --prefix ada/ --keys ~/.aws/credentials
   berth batch --image library/debian:bookworm --vault results --object input/mesh.dat -f -c 'ls -l /data'`,
 	}
 	flags := cmd.Flags()
@@ -31,7 +31,7 @@ Administrators make file vaults, which are directories of the server, by --file.
 	flags.StringVar(&v.Prefix, "prefix", "", "what the keys of all objects of the vault begin with")
 	flags.StringVar(&v.Region, "region", "", "region of the bucket; the store is asked when it is empty")
 	flags.BoolVar(&v.PathStyle, "path-style", false, "put the bucket into the path of addresses, as most stores want it that are not Amazon's")
-	flags.StringVar(&keys, "credentials", "", "file with the credentials, or - for stdin")
+	flags.StringVar(&keys, "keys", "", "file with the credentials, or - for stdin")
 	flags.BoolVar(&v.Default, "default", false, "make it the vault of jobs that name none")
 	flags.StringVar(&v.Share, "share", "", "what your team may do with it: read or write")
 	_ = cmd.RegisterFlagCompletionFunc("owner", a.completeUsers())
