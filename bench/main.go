@@ -37,6 +37,7 @@ type part struct {
 var parts = []part{
 	{"submissions", (*bench).submissions},
 	{"start", (*bench).starts},
+	{"nodes", (*bench).nodes},
 	{"status", (*bench).status},
 	{"memory", (*bench).memory},
 	{"agents", (*bench).agents},
@@ -45,7 +46,7 @@ var parts = []part{
 }
 
 func main() {
-	only := flag.String("only", "", "comma-separated parts to run: submissions, start, status, memory, agents, streams, apps; all when empty")
+	only := flag.String("only", "", "comma-separated parts to run: submissions, start, nodes, status, memory, agents, streams, apps; all when empty")
 	short := flag.Bool("short", false, "small numbers, to see that everything works")
 	root := flag.String("root", ".", "root of the module")
 	flag.Parse()

@@ -222,3 +222,19 @@ func credentialsCmd(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	ts.Fatalf("%s holds no key: %s", args[1], fmt.Sprintf("%q", text))
 }
+
+// rootfsCmd: rootfs VARIABLE PACKAGE [OPTION…] sets a variable to the path of a root filesystem with a package of Debian, see
+// scripts/rootfs.
+func rootfsCmd(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) < 2 || neg {
+		ts.Fatalf("usage: rootfs VARIABLE PACKAGE [OPTION…]")
+	}
+	script := exec.CommandContext(context.Background(), "../scripts/rootfs", args[1:]...)
+	var said bytes.Buffer
+	script.Stderr = &said
+	path, err := script.Output()
+	if err != nil {
+		ts.Fatalf("%v: %v\n%s", args, err, said.String())
+	}
+	ts.Setenv(args[0], strings.TrimSpace(string(path)))
+}

@@ -91,6 +91,7 @@ func TestStories(t *testing.T) {
 			"shell":       shellCmd,
 			"address":     addressCmd,
 			"credentials": credentialsCmd,
+			"rootfs":      rootfsCmd,
 			"attempt":     attemptCmd,
 			"await":       awaitCmd,
 			"gone":        goneCmd,
@@ -239,12 +240,12 @@ func postgresCmd(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv("POSTGRES", dsn)
 }
 
-// killshimCmd: killshim NUMBER kills the shim of a job's container.
+// killshimCmd: killshim NUMBER [NODE] kills the shim of a job's container, that of the first node or of NODE, which is 2 or more.
 func killshimCmd(ts *testscript.TestScript, neg bool, args []string) {
-	if len(args) != 1 || neg {
-		ts.Fatalf("usage: killshim NUMBER")
+	if len(args) < 1 || len(args) > 2 || neg {
+		ts.Fatalf("usage: killshim NUMBER [NODE]")
 	}
-	pattern := "containerd-shim-runc-v2 .*-id berth-" + args[0] + "-.* -address " + private.StateDir(serverOf(ts).Data)
+	pattern := "containerd-shim-runc-v2 .*-id berth-" + strings.Join(args, "-[a-z0-9]*-") + "[-a-z0-9]* -address " + private.StateDir(serverOf(ts).Data)
 	ts.Check(ts.Exec("pkill", "-KILL", "-f", pattern))
 }
 

@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"syscall"
 	"testing"
 
+	"github.com/berth-hpc/berth/internal/engine"
 	"github.com/berth-hpc/berth/internal/engine/containerd"
 	"github.com/berth-hpc/berth/internal/engine/enginetest"
 )
@@ -38,8 +40,28 @@ func TestConformance(t *testing.T) {
 				t.Fatal(err)
 			}
 			return machine.open(t)
-		}}
+		}, EndWorker: func(t *testing.T, a engine.Attempt, worker int) { endWorker(t, machine, a, worker) }}
 	})
+}
+
+// endWorker kills the agent of a worker and waits until containerd knows.
+func endWorker(t *testing.T, m *machine, a engine.Attempt, worker int) {
+	t.Helper()
+	id := fmt.Sprintf("%s-%d", a.ID, worker+1)
+	container, err := clientOf(t, m).LoadContainer(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	task, err := container.Task(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended, err := task.Wait(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	kill(t, agentOf(t, id), syscall.SIGKILL)
+	<-ended
 }
 
 // machine is a data directory with the image of the suite, and a private containerd that ends with the test.

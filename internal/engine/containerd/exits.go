@@ -1,8 +1,11 @@
 package containerd
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
+	"strconv"
+	"strings"
 	"time"
 
 	apievents "github.com/containerd/containerd/api/events"
@@ -55,7 +58,7 @@ func (e *Engine) follow(ctx context.Context, exits chan<- string) (connected boo
 		return false, err
 	}
 	for _, status := range missed {
-		if status.Phase == engine.PhaseExited {
+		if status.Phase == engine.PhaseExited || status.Failed != "" {
 			send(ctx, exits, status.ID)
 		}
 	}
@@ -63,7 +66,7 @@ func (e *Engine) follow(ctx context.Context, exits chan<- string) (connected boo
 		select {
 		case envelope := <-envelopes:
 			if id, ok := exited(envelope); ok {
-				send(ctx, exits, id)
+				send(ctx, exits, e.attemptOf(ctx, id))
 			}
 		case err := <-failed:
 			return true, err
@@ -78,6 +81,21 @@ func send(ctx context.Context, exits chan<- string, id string) {
 	case exits <- id:
 	case <-ctx.Done():
 	}
+}
+
+// attemptOf returns the attempt that a container belongs to. An id that is not like a worker's is an attempt's.
+func (e *Engine) attemptOf(ctx context.Context, id string) string {
+	suffix := id[strings.LastIndexByte(id, '-')+1:]
+	if _, err := strconv.Atoi(suffix); err != nil {
+		return id
+	}
+	ctx, cancel := e.bounded(ctx)
+	defer cancel()
+	record, err := e.containers.Get(ctx, id)
+	if err != nil {
+		return id // a hint may be wrong
+	}
+	return cmp.Or(record.Labels[labelAttempt], id)
 }
 
 // exited returns whose end an event tells: the container's own, not that of a process that was executed in it.

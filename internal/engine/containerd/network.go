@@ -2,10 +2,12 @@ package containerd
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"path/filepath"
 
+	"github.com/berth-hpc/berth/internal/engine"
 	"github.com/berth-hpc/berth/internal/engine/containerd/bridge"
 )
 
@@ -18,54 +20,133 @@ func (e *Engine) openNetwork(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var used []netip.Addr
+	state := bridge.State{Published: make(map[string]bridge.Publication)}
 	var ids []string
 	for _, record := range records {
 		ids = append(ids, record.ID)
-		if address, err := netip.ParseAddr(record.Labels[labelAddress]); err == nil {
-			used = append(used, address)
+		if subnet, ok := subnetOf(record.Labels); ok {
+			state.Used = append(state.Used, subnet)
+		}
+		if published, ok := publicationOf(record.Labels); ok {
+			state.Published[record.ID] = published
 		}
 	}
 	e.network, err = bridge.Open(bridge.Config{
 		Identity: e.owner, StateFile: filepath.Join(e.cfg.DataDir, "network.json"), Log: e.log,
-	}, used)
+	}, state)
 	if err != nil {
 		return err
 	}
 	return e.network.Sweep(ids)
 }
 
-// reserve adds an address to the labels of a new attempt. release takes it back.
-func (e *Engine) reserve(labels map[string]string) (release func(), err error) {
-	if e.network == nil {
-		return func() {}, nil
+// subnetOf returns the addresses that the labels of a first node name.
+func subnetOf(labels map[string]string) (netip.Prefix, bool) {
+	if subnet, err := netip.ParsePrefix(labels[labelNetwork]); err == nil {
+		return subnet, true
 	}
-	address, err := e.network.Allocate()
+	address, err := netip.ParseAddr(labels[labelAddress])
 	if err != nil {
-		return nil, err
+		return netip.Prefix{}, false
 	}
-	labels[labelAddress] = address.String()
-	return func() { e.network.Release(address) }, nil
+	return netip.PrefixFrom(address, address.BitLen()), true
 }
 
-// attach connects a created task to the bridge, before its agent runs.
-func (e *Engine) attach(id string, pid int, address string) error {
-	if e.network == nil || address == "" {
+// place is where a node is in the network; the zero value is nowhere.
+type place struct {
+	segment *bridge.Segment
+	address netip.Addr
+}
+
+// attach connects a created task, before its agent runs.
+func (p place) attach(id string, pid int) error {
+	if p.segment == nil {
 		return nil
 	}
-	parsed, err := netip.ParseAddr(address)
-	if err != nil {
-		return fmt.Errorf("address of %s: %w", id, err)
-	}
-	return e.network.Attach(id, pid, parsed)
+	return p.segment.Attach(id, pid, p.address)
 }
 
-// release takes back the address that the labels name.
-func (e *Engine) release(labels map[string]string) {
-	if e.network == nil {
-		return
+// open makes the network of several nodes, before the first of them is attached.
+func (p place) open() error {
+	if p.segment == nil {
+		return nil
 	}
-	if address, err := netip.ParseAddr(labels[labelAddress]); err == nil {
-		e.network.Release(address)
+	return p.segment.Open()
+}
+
+// String is the node's address, empty without a network.
+func (p place) String() string {
+	if p.segment == nil {
+		return ""
 	}
+	return p.address.String()
+}
+
+// worker is the place of a worker of the attempt whose first node is at p, 1 is the first of them.
+func (p place) worker(n int) place {
+	for range n {
+		p.address = p.address.Next()
+	}
+	return p
+}
+
+// reserve finds a place for the first node of an attempt, behind which those of its workers are, and adds it to the labels of its
+// record.
+func (e *Engine) reserve(ctx context.Context, a engine.Attempt, labels map[string]string) (place, error) {
+	switch {
+	case e.network == nil && len(a.Publish.Ports) > 0:
+		return place{}, fmt.Errorf("%w: jobs have no network here, and so no ports", engine.ErrRefused)
+	case e.network == nil:
+		return place{}, nil
+	}
+	at, err := e.allocate(a, labels)
+	if err != nil || len(a.Publish.Ports) == 0 {
+		return at, err
+	}
+	published, err := e.network.Publish(ctx, a.ID, bridge.Publication{Publish: a.Publish, To: at.address})
+	if err == nil {
+		err = labelPublication(labels, published)
+	}
+	if err != nil {
+		return place{}, errors.Join(err, e.release(a.ID, labels))
+	}
+	return at, nil
+}
+
+// allocate is reserve without what is published.
+func (e *Engine) allocate(a engine.Attempt, labels map[string]string) (place, error) {
+	if len(a.Workers) == 0 {
+		address, err := e.network.Allocate()
+		if err != nil {
+			return place{}, err
+		}
+		labels[labelAddress] = address.String()
+		return place{segment: e.network.Shared(), address: address}, nil
+	}
+	subnet, err := e.network.AllocateSubnet(1 + len(a.Workers))
+	if err != nil {
+		return place{}, err
+	}
+	segment := e.network.Private(a.ID, subnet)
+	first := segment.First()
+	labels[labelNetwork], labels[labelAddress] = subnet.String(), first.String()
+	return place{segment: segment, address: first}, nil
+}
+
+// release takes back what the labels of an attempt's first node name.
+func (e *Engine) release(id string, labels map[string]string) error {
+	subnet, ok := subnetOf(labels)
+	if e.network == nil || !ok {
+		return nil
+	}
+	if err := e.network.Unpublish(id); err != nil {
+		return err
+	}
+	if labels[labelNetwork] != "" {
+		if err := e.network.RemovePrivate(id); err != nil {
+			return fmt.Errorf("network of %s: %w", id, err)
+		}
+	}
+	e.network.Release(subnet)
+	return nil
 }

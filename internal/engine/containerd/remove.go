@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"time"
 
 	"github.com/containerd/containerd/api/services/tasks/v1"
 	"github.com/containerd/errdefs"
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
 	"github.com/berth-hpc/berth/internal/engine"
@@ -32,20 +34,69 @@ func (e *Engine) Remove(ctx context.Context, id string) error {
 	return e.remove(ctx, id)
 }
 
-// remove is Remove with the lock of the id held. The record goes last, so that what fails is found and done again.
+// remove is Remove with the lock of the id held. The first node's record goes last, so that what fails is found and done again.
 func (e *Engine) remove(ctx context.Context, id string) error {
 	if !engine.ValidID(id) {
 		return nil // it was never there
 	}
 	record, err := e.containers.Get(ctx, id)
+	lost := errdefs.IsNotFound(err) // containerd may have lost the record only
 	switch {
-	case errdefs.IsNotFound(err): // containerd may have lost the record only
-	case err != nil:
+	case err != nil && !lost:
 		return fmt.Errorf("remove %s: %w", id, err)
-	case record.Labels[labelOwner] != e.owner:
-		return nil // another server's
+	case !lost && (record.Labels[labelOwner] != e.owner || record.Labels[labelAttempt] != ""):
+		return nil // another server's, or a worker
+	}
+	workers := workerIDs(record)
+	if lost {
+		if workers, err = e.strayWorkers(ctx, id); err != nil {
+			return err
+		}
 	}
 	e.ends.forget(id)
+	if err := e.removeNodes(ctx, id, workers); err != nil {
+		return err
+	}
+	if err := e.release(id, record.Labels); err != nil {
+		return err
+	}
+	return e.removeRecord(ctx, id)
+}
+
+// removeNodes removes everything of an attempt but the first node's record.
+func (e *Engine) removeNodes(ctx context.Context, id string, workers []string) error {
+	if len(workers) == 0 {
+		return e.removeParts(ctx, id)
+	}
+	nodes, ctx := errgroup.WithContext(ctx)
+	nodes.SetLimit(2 * runtime.NumCPU())
+	nodes.Go(func() error { return e.removeParts(ctx, id) })
+	for _, worker := range workers {
+		nodes.Go(func() error {
+			if err := e.removeParts(ctx, worker); err != nil {
+				return err
+			}
+			return e.removeRecord(ctx, worker)
+		})
+	}
+	return nodes.Wait()
+}
+
+// strayWorkers returns the workers of an attempt whose first node has no record.
+func (e *Engine) strayWorkers(ctx context.Context, id string) ([]string, error) {
+	records, err := e.records(ctx, fmt.Sprintf("labels.%q==%s", labelAttempt, id))
+	if err != nil {
+		return nil, err
+	}
+	var workers []string
+	for _, record := range records {
+		workers = append(workers, record.ID)
+	}
+	return workers, nil
+}
+
+// removeParts removes what a node has besides its record.
+func (e *Engine) removeParts(ctx context.Context, id string) error {
 	there, err := e.removeTask(ctx, id)
 	if err != nil {
 		return err
@@ -58,13 +109,13 @@ func (e *Engine) remove(ctx context.Context, id string) error {
 			return err
 		}
 	}
-	if err := e.removeSnapshot(ctx, id); err != nil {
-		return err
-	}
+	return e.removeSnapshot(ctx, id)
+}
+
+func (e *Engine) removeRecord(ctx context.Context, id string) error {
 	if err := e.containers.Delete(ctx, id); err != nil && !errdefs.IsNotFound(err) {
 		return fmt.Errorf("remove record of %s: %w", id, err)
 	}
-	e.release(record.Labels)
 	e.started.forget(id)
 	return nil
 }

@@ -2,6 +2,7 @@ package containerd
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -17,12 +18,15 @@ import (
 	"github.com/berth-hpc/berth/internal/engine"
 )
 
-// Labels of an attempt's container.
+// Labels of the container of an attempt's first node.
 const (
 	labelOwner   = "berth/server"
 	labelJob     = "berth/job"
 	labelDir     = "berth/dir"
 	labelAddress = "berth/address"
+	// labelNodes is how many nodes the attempt has, when it has several, and labelNetwork is their subnet.
+	labelNodes   = "berth/nodes"
+	labelNetwork = "berth/network"
 )
 
 // Start is engine.Engine. The image is looked for first: ErrNotFound when it is not in the store and the attempt is not there
@@ -31,9 +35,6 @@ func (e *Engine) Start(ctx context.Context, a engine.Attempt) error {
 	if err := a.Check(); err != nil {
 		return err
 	}
-	if len(a.Workers) > 0 {
-		return fmt.Errorf("%w: jobs of several nodes", engine.ErrRefused)
-	}
 	ctx, cancel := e.bounded(ctx)
 	defer cancel()
 	unlock, err := e.ids.lock(ctx, a.ID)
@@ -41,19 +42,28 @@ func (e *Engine) Start(ctx context.Context, a engine.Attempt) error {
 		return fmt.Errorf("start %s: %w", a.ID, err)
 	}
 	defer unlock()
+	if len(a.Workers) > 0 {
+		return e.startNodes(ctx, a)
+	}
+	return e.inTurn(ctx, a.ID, func() error {
+		r, at, err := e.create(ctx, a)
+		if err != nil {
+			return err
+		}
+		if err := e.make(ctx, a, r, at); err != nil {
+			return e.discard(ctx, a.ID, err)
+		}
+		return e.begin(ctx, a.ID)
+	})
+}
+
+// inTurn does a part of a start when there are not too many others.
+func (e *Engine) inTurn(ctx context.Context, id string, do func() error) error {
 	if err := e.starting.Acquire(ctx, 1); err != nil {
-		return fmt.Errorf("start %s: %w", a.ID, err)
+		return fmt.Errorf("start %s: %w", id, err)
 	}
 	defer e.starting.Release(1)
-	r, err := e.root(ctx, a.Image)
-	if err != nil {
-		return e.unlessThere(ctx, a.ID, err)
-	}
-	address, err := e.create(ctx, a, r)
-	if err != nil {
-		return err
-	}
-	return e.run(ctx, a, r, address)
+	return do()
 }
 
 // unlessThere turns a reason not to start an attempt into ErrExists when it is there.
@@ -69,56 +79,78 @@ func (e *Engine) unlessThere(ctx context.Context, id string, reason error) error
 	}
 }
 
-// create makes the container's record, which is what a second Start collides with, and returns the attempt's address.
-func (e *Engine) create(ctx context.Context, a engine.Attempt, r root) (address string, err error) {
+// create makes the first node's record, which is what a second Start collides with, and returns what the nodes are made of and where
+// they are.
+func (e *Engine) create(ctx context.Context, a engine.Attempt) (root, place, error) {
+	r, err := e.root(ctx, a.Image)
+	if err != nil {
+		return root{}, place{}, e.unlessThere(ctx, a.ID, err)
+	}
+	labels := map[string]string{labelDir: a.Dir}
+	if len(a.Workers) > 0 {
+		labels[labelNodes] = strconv.Itoa(1 + len(a.Workers))
+	}
+	at, err := e.reserve(ctx, a, labels)
+	if err != nil {
+		return root{}, place{}, fmt.Errorf("start %s: %w", a.ID, err)
+	}
+	err = e.createRecord(ctx, a, r, labels)
+	switch {
+	case errors.Is(err, engine.ErrExists):
+		return root{}, place{}, errors.Join(err, e.release(a.ID, labels))
+	case err != nil: // perhaps it was made: its address stays reserved
+		return root{}, place{}, err
+	}
+	ran, err := agentapi.Begun(a.Dir)
+	switch {
+	case err != nil:
+		return root{}, place{}, e.discard(ctx, a.ID, err)
+	case ran:
+		// The agent has run in this directory, and containerd has forgotten it, or the start that another server began came
+		// through after the attempt was removed. It must not run again; the record says that it did.
+		return root{}, place{}, fmt.Errorf("start %s: its output is there: %w", a.ID, engine.ErrExists)
+	}
+	return r, at, nil
+}
+
+// createRecord makes the record of a node. The error wraps engine.ErrExists when there is one.
+func (e *Engine) createRecord(ctx context.Context, a engine.Attempt, r root, labels map[string]string) error {
 	spec, err := typeurl.MarshalAny(e.profile.spec(a, r))
 	if err != nil {
-		return "", fmt.Errorf("specification of %s: %w", a.ID, err)
+		return fmt.Errorf("specification of %s: %w", a.ID, err)
 	}
-	labels := map[string]string{labelOwner: e.owner, labelJob: strconv.FormatInt(a.Job, 10), labelDir: a.Dir}
-	release, err := e.reserve(labels)
-	if err != nil {
-		return "", fmt.Errorf("start %s: %w", a.ID, err)
-	}
+	labels[labelOwner], labels[labelJob] = e.owner, strconv.FormatInt(a.Job, 10)
 	_, err = e.containers.Create(ctx, containers.Container{
 		ID: a.ID, Labels: labels, Image: a.Image, Spec: spec, SnapshotKey: a.ID, Snapshotter: e.snapshotter,
 		Runtime: containers.RuntimeInfo{Name: plugins.RuntimeRuncV2, Options: e.profile.runtime},
 	})
 	if errdefs.IsAlreadyExists(err) {
-		release()
-		return "", fmt.Errorf("start %s: %w", a.ID, engine.ErrExists)
+		return fmt.Errorf("start %s: %w", a.ID, engine.ErrExists)
 	}
-	if err != nil { // perhaps it was made: its address stays reserved
-		return "", fmt.Errorf("record of %s: %w", a.ID, err)
+	if err != nil {
+		return fmt.Errorf("record of %s: %w", a.ID, err)
 	}
-	return labels[labelAddress], nil
+	return nil
 }
 
-// run makes the record's task and starts it. What fails before the start leaves nothing behind.
-func (e *Engine) run(ctx context.Context, a engine.Attempt, r root, address string) error {
-	ran, err := agentapi.Begun(a.Dir)
-	if err != nil {
-		return e.discard(ctx, a.ID, err)
-	}
-	if ran {
-		// The agent has run in this directory, and containerd has forgotten it, or the start that another server began came
-		// through after the attempt was removed. It must not run again; the record says that it did.
-		return fmt.Errorf("start %s: its output is there: %w", a.ID, engine.ErrExists)
-	}
+// make makes the task of a record, in its network. Its agent does not run yet.
+func (e *Engine) make(ctx context.Context, a engine.Attempt, r root, at place) error {
 	mounts, err := e.prepare(ctx, a, r)
 	if err != nil {
-		return e.discard(ctx, a.ID, err)
+		return err
 	}
 	task, err := e.tasks.Create(ctx, &tasks.CreateTaskRequest{ContainerID: a.ID, Rootfs: mount.ToProto(mounts)})
 	if err != nil {
-		return e.discard(ctx, a.ID, fmt.Errorf("create %s: %w", a.ID, native(err)))
+		return fmt.Errorf("create %s: %w", a.ID, native(err))
 	}
-	if err := e.attach(a.ID, int(task.GetPid()), address); err != nil {
-		return e.discard(ctx, a.ID, err)
-	}
-	e.started.set(a.ID, time.Now())
-	if _, err := e.tasks.Start(ctx, &tasks.StartRequest{ContainerID: a.ID}); err != nil {
-		return fmt.Errorf("start %s: %w", a.ID, native(err)) // nobody knows whether it runs: Status looks
+	return at.attach(a.ID, int(task.GetPid()))
+}
+
+// begin starts a task. After an error nobody knows whether it runs.
+func (e *Engine) begin(ctx context.Context, id string) error {
+	e.started.set(id, time.Now())
+	if _, err := e.tasks.Start(ctx, &tasks.StartRequest{ContainerID: id}); err != nil {
+		return fmt.Errorf("start %s: %w", id, native(err))
 	}
 	return nil
 }

@@ -43,7 +43,7 @@ func (e *Engine) Status(ctx context.Context, id string) (engine.Status, error) {
 	if err != nil {
 		return engine.Status{}, err
 	}
-	return e.judge(record, process)
+	return e.judge(ctx, record, process)
 }
 
 // List is engine.Engine.
@@ -64,13 +64,16 @@ func (e *Engine) List(ctx context.Context) ([]engine.Status, error) {
 	}
 	list := make([]engine.Status, 0, len(records))
 	for _, record := range records {
+		if record.Labels[labelAttempt] != "" {
+			continue // a worker belongs to another one
+		}
 		process := processes[record.ID]
 		if process == nil { // containerd leaves out tasks whose shim did not answer, so ask for it
 			if process, err = e.process(ctx, record.ID); err != nil {
 				return nil, err
 			}
 		}
-		status, err := e.judge(record, process)
+		status, err := e.judge(ctx, record, process)
 		if err != nil {
 			return nil, err
 		}
@@ -82,7 +85,7 @@ func (e *Engine) List(ctx context.Context) ([]engine.Status, error) {
 // record returns an attempt's container record, or engine.ErrNotFound.
 func (e *Engine) record(ctx context.Context, id string) (containers.Container, error) {
 	record, err := e.containers.Get(ctx, id)
-	if errdefs.IsNotFound(err) || err == nil && record.Labels[labelOwner] != e.owner {
+	if errdefs.IsNotFound(err) || err == nil && (record.Labels[labelOwner] != e.owner || record.Labels[labelAttempt] != "") {
 		return containers.Container{}, fmt.Errorf("attempt %s: %w", id, engine.ErrNotFound)
 	}
 	if err != nil {
@@ -91,9 +94,16 @@ func (e *Engine) record(ctx context.Context, id string) (containers.Container, e
 	return record, nil
 }
 
-// records returns the container records of this server's attempts.
-func (e *Engine) records(ctx context.Context) ([]containers.Container, error) {
-	records, err := e.containers.List(ctx, fmt.Sprintf("labels.%q==%s", labelOwner, e.owner))
+// records returns the container records of this server's nodes, all that pass one of the filters.
+func (e *Engine) records(ctx context.Context, filters ...string) ([]containers.Container, error) {
+	owned := fmt.Sprintf("labels.%q==%s", labelOwner, e.owner)
+	for i, filter := range filters {
+		filters[i] = owned + "," + filter
+	}
+	if len(filters) == 0 {
+		filters = []string{owned}
+	}
+	records, err := e.containers.List(ctx, filters...)
 	if err != nil {
 		return nil, fmt.Errorf("list attempts: %w", err)
 	}
@@ -112,8 +122,8 @@ func (e *Engine) process(ctx context.Context, id string) (*task.Process, error) 
 	return nil, nil //nolint:nilnil // no task is an answer
 }
 
-// judge says what the record, the task (nil: none) and the agent's files mean together.
-func (e *Engine) judge(record containers.Container, process *task.Process) (engine.Status, error) {
+// judge says what the first node's record, its task (nil: none), the agent's files and the workers mean together.
+func (e *Engine) judge(ctx context.Context, record containers.Container, process *task.Process) (engine.Status, error) {
 	job, err := strconv.ParseInt(record.Labels[labelJob], 10, 64)
 	if err != nil {
 		return engine.Status{}, fmt.Errorf("job of attempt %s: %w", record.ID, err)
@@ -122,7 +132,7 @@ func (e *Engine) judge(record containers.Container, process *task.Process) (engi
 	if err != nil {
 		return engine.Status{}, fmt.Errorf("attempt %s: %w", record.ID, err)
 	}
-	status := engine.Status{ID: record.ID, Job: job}
+	status := engine.Status{ID: record.ID, Job: job, Address: record.Labels[labelPublic]}
 	if status.Phase, err = found.phase(record.ID, process); err != nil {
 		return engine.Status{}, err
 	}
@@ -133,6 +143,9 @@ func (e *Engine) judge(record containers.Container, process *task.Process) (engi
 	if status.Phase == engine.PhaseExited {
 		status.Exit = found.exit(record.ID, process)
 		status.Ended = firstTime(found.report.Ended, exitedAt(process))
+	}
+	if err := e.judgeWorkers(ctx, record, process, &status); err != nil {
+		return engine.Status{}, err
 	}
 	return status, nil
 }

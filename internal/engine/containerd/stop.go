@@ -2,6 +2,7 @@ package containerd
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -22,7 +23,7 @@ const (
 )
 
 // Stop is engine.Engine. The agent does the work; the engine kills everything when the agent does not end in time.
-func (e *Engine) Stop(ctx context.Context, id string, grace time.Duration) error {
+func (e *Engine) Stop(ctx context.Context, id string, grace time.Duration) (err error) {
 	ctx, cancel := e.bounded(ctx)
 	defer cancel()
 	unlock, err := e.ids.lock(ctx, id)
@@ -30,13 +31,21 @@ func (e *Engine) Stop(ctx context.Context, id string, grace time.Duration) error
 		return fmt.Errorf("stop %s: %w", id, err)
 	}
 	defer unlock()
-	if _, err := e.record(ctx, id); err != nil {
+	record, err := e.record(ctx, id)
+	if err != nil {
 		return fmt.Errorf("stop %s: %w", id, err)
 	}
 	process, err := e.process(ctx, id)
-	switch {
-	case err != nil:
+	if err != nil {
 		return fmt.Errorf("stop %s: %w", id, err)
+	}
+	if workers := workerIDs(record); grace <= 0 && len(workers) > 0 {
+		if err := e.keepFailure(ctx, record, process); err != nil {
+			return fmt.Errorf("stop %s: %w", id, err)
+		}
+		defer func() { err = errors.Join(err, killWorkers(workers)) }()
+	}
+	switch {
 	case process == nil && grace > 0, process.GetStatus() == task.Status_STOPPED:
 		return nil
 	case process == nil: // perhaps an agent has outlived its shim

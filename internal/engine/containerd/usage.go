@@ -26,5 +26,16 @@ func (e *Engine) Usage(ctx context.Context, id string) ([]engine.Usage, error) {
 	if err != nil {
 		return nil, err
 	}
-	return []engine.Usage{usage}, nil
+	all := []engine.Usage{usage}
+	for i := 1; ; i++ {
+		group := cgroup.Of(workerID(id, i))
+		if !group.Exists() {
+			return all, nil
+		}
+		usage, err := group.Usage()
+		if err != nil && !errors.Is(err, fs.ErrNotExist) { // one that has ended uses nothing
+			return nil, err
+		}
+		all = append(all, usage)
+	}
 }

@@ -3,6 +3,7 @@
 package enginetest
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -42,6 +43,8 @@ type Subject struct {
 	// Restart returns the engine that a server has after a restart: a new one with the same state. The old one is not used any
 	// more.
 	Restart func(t *testing.T) Engine
+	// EndWorker ends a worker of a running attempt, 1 is the first of them, as the kernel would: with SIGKILL.
+	EndWorker func(t *testing.T, a engine.Attempt, worker int)
 }
 
 // Script is what the attempt of a test does.
@@ -52,39 +55,53 @@ type Script struct {
 	Grace time.Duration
 	// RAM is the memory limit in bytes; 256 MiB when it is 0.
 	RAM int64
+	// Nodes is how many nodes it has; 0 is 1. The first one runs Text.
+	Nodes int
 }
 
 // numbers gives each attempt of a process a job number of its own.
 var numbers atomic.Int64
 
-// NewAttempt makes an attempt that runs a script: its directory and what is in it.
+// NewAttempt makes an attempt that runs a script: the directories of its nodes and what is in them.
 func NewAttempt(t testing.TB, script Script) engine.Attempt {
 	t.Helper()
 	number := numbers.Add(1)
-	dir := t.TempDir()
-	if err := os.Chmod(dir, 0o700); err != nil { //nolint:gosec // a directory
-		t.Fatal(err)
-	}
 	hostname := fmt.Sprintf("jarvice-job-%d", number)
-	text, err := json.Marshal(agentapi.Spec{ //nolint:gosec // there are no secrets in it
+	a := engine.Attempt{
+		ID: berth.NewAttempt(number, strings.ToLower(fmt.Sprintf("%x", time.Now().UnixNano()))), Job: number, Hostname: hostname,
+		Image: Image, Cores: 1, RAM: cmp.Or(script.RAM, 256<<20), Dir: t.TempDir(),
+	}
+	spec := agentapi.Spec{
 		Job: number, Name: "20261123193000-ABCDE-enginetest-root_s1", Hostname: hostname,
 		Nodes:  []agentapi.Node{{Name: hostname, Cores: 1}},
 		User:   agentapi.User{Name: "nimbix", Group: "nimbix", UID: 505, GID: 505},
 		Script: script.Text, Grace: script.Grace,
-	})
+	}
+	for i := 2; i <= script.Nodes; i++ {
+		worker := engine.Worker{Hostname: fmt.Sprintf("%s-%d", hostname, i), Dir: filepath.Join(a.Dir, fmt.Sprintf("node-%d", i))}
+		a.Workers = append(a.Workers, worker)
+		spec.Nodes = append(spec.Nodes, agentapi.Node{Name: worker.Hostname, Cores: 1})
+	}
+	writeSpec(t, a.Dir, spec)
+	spec.Script = "sleep 100000" // in case that an agent runs it
+	for _, worker := range a.Workers {
+		spec.Hostname = worker.Hostname
+		writeSpec(t, worker.Dir, spec)
+	}
+	return a
+}
+
+// writeSpec makes a node's directory with its specification.
+func writeSpec(t testing.TB, dir string, spec agentapi.Spec) {
+	t.Helper()
+	text, err := json.Marshal(spec) //nolint:gosec // there are no secrets in it
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, agentapi.SpecFile), text, 0o600); err != nil {
+	err = errors.Join(os.MkdirAll(dir, 0o700), os.Chmod(dir, 0o700), //nolint:gosec // a directory
+		os.WriteFile(filepath.Join(dir, agentapi.SpecFile), text, 0o600))
+	if err != nil {
 		t.Fatal(err)
-	}
-	ram := script.RAM
-	if ram == 0 {
-		ram = 256 << 20
-	}
-	return engine.Attempt{
-		ID: berth.NewAttempt(number, strings.ToLower(fmt.Sprintf("%x", time.Now().UnixNano()))), Job: number, Hostname: hostname,
-		Image: Image, Cores: 1, RAM: ram, Dir: dir,
 	}
 }
 

@@ -41,7 +41,9 @@ func Run(t *testing.T, open func(t *testing.T) Subject) {
 	}
 	t.Run("file of an image", func(t *testing.T) { testReadFile(t, subject.Engine) })
 	t.Run("agent", func(t *testing.T) { testAgent(t, subject.Engine) })
+	t.Run("nodes", func(t *testing.T) { testNodes(t, subject) })
 	t.Run("restart of the server", func(t *testing.T) { testRestart(t, subject) })
+	t.Run("restart of the server with nodes", func(t *testing.T) { testRestartNodes(t, open(t)) })
 }
 
 func testExits(t *testing.T, e engine.Engine) {

@@ -81,13 +81,17 @@ func (a *attempt) shell(terminal *agentapi.Terminal, size agentapi.TerminalSize)
 	}
 }
 
-// Usage is engine.Meter: attempts compute all the time on one core, except while they are suspended.
+// Usage is engine.Meter: first nodes compute all the time on one core, except while they are suspended, and workers never.
 func (e *Engine) Usage(ctx context.Context, id string) ([]engine.Usage, error) {
 	a, err := e.running(ctx, Usage, id)
 	if err != nil {
 		return nil, err
 	}
-	return []engine.Usage{a.usage()}, nil
+	usage := []engine.Usage{a.usage()}
+	for range a.what.Workers {
+		usage = append(usage, engine.Usage{At: usage[0].At, Memory: usage[0].Memory, MemoryLimit: a.what.RAM, Processes: 1})
+	}
+	return usage, nil
 }
 
 // running returns an attempt whose command runs, or engine.ErrNotFound.

@@ -1,6 +1,7 @@
 package fake
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -33,6 +34,8 @@ type attempt struct {
 	started time.Time
 	ended   time.Time
 	exit    berth.Exit
+	// failed is the host name of the first worker that ended while the command ran.
+	failed string
 	// grace is how long after term everything is killed.
 	grace time.Duration
 	// acting are the actions beside the program, nil while none can be started; actions counts them.
@@ -92,6 +95,9 @@ func (a *attempt) start(ended func()) error {
 			exit = berth.Exit{} // as when an agent cannot report
 		}
 		a.mu.Lock()
+		if exit.Node = a.failed; exit.Node != "" {
+			exit.Detail = workerDetail
+		}
 		a.at, a.exit, a.ended = engine.PhaseExited, exit, time.Now().UTC()
 		a.mu.Unlock()
 		ended()
@@ -151,7 +157,28 @@ func (a *attempt) phase() engine.Phase {
 func (a *attempt) status() engine.Status {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return engine.Status{ID: a.what.ID, Job: a.what.Job, Phase: a.at, Started: a.started, Exit: a.exit, Ended: a.ended}
+	status := engine.Status{ID: a.what.ID, Job: a.what.Job, Phase: a.at, Started: a.started, Exit: a.exit, Ended: a.ended}
+	if len(a.what.Publish.Ports) > 0 {
+		status.Address = a.what.Publish.Address
+	}
+	if a.at == engine.PhaseRunning && a.failed != "" {
+		status.Failed, status.Detail = a.failed, workerDetail
+	}
+	return status
+}
+
+// workerDetail is how workers end.
+const workerDetail = "it was ended by signal 9"
+
+// endWorker ends a worker; false when the command does not run.
+func (a *attempt) endWorker(worker int) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.at != engine.PhaseRunning {
+		return false
+	}
+	a.failed = cmp.Or(a.failed, a.what.Workers[worker-1].Hostname)
+	return true
 }
 
 // stop asks it to end.

@@ -8,6 +8,8 @@
 //	unknown-exit   how the attempt ended cannot be learned
 //	lost-exit      Exits does not tell its end
 //	oom            the command is killed because the memory is used up
+//	worker-error   Start fails because a worker cannot be started: nothing is there
+//	worker-ends    the first worker ends once the command runs
 //
 // Fail makes whole operations fail. The engine polices its callers: Violations says which promises they broke.
 package fake
@@ -145,9 +147,6 @@ func (e *Engine) Start(ctx context.Context, what engine.Attempt) error {
 	if err := what.Check(); err != nil {
 		return err
 	}
-	if len(what.Workers) > 0 {
-		return fmt.Errorf("%w: jobs of several nodes", engine.ErrRefused)
-	}
 	if err := e.enter(ctx, Start); err != nil {
 		return err
 	}
@@ -157,6 +156,12 @@ func (e *Engine) Start(ctx context.Context, what engine.Attempt) error {
 	}
 	if !e.has(what.Image) {
 		return fmt.Errorf("fake engine: image %s: %w", what.Image, engine.ErrNotFound)
+	}
+	if len(what.Publish.Ports) > 0 {
+		what.Publish.Address = cmp.Or(what.Publish.Address, "192.0.2.100") // of the network for documentation
+		if err := e.checkPublish(what.Publish); err != nil {
+			return err
+		}
 	}
 	ran, err := agentapi.Begun(what.Dir)
 	if err != nil {
@@ -168,6 +173,19 @@ func (e *Engine) Start(ctx context.Context, what engine.Attempt) error {
 		return fmt.Errorf("fake engine: %s: %w", what.ID, engine.ErrExists)
 	}
 	return e.launch(what)
+}
+
+// checkPublish refuses ports that another attempt has. It is called with the lock.
+func (e *Engine) checkPublish(publish engine.Publish) error {
+	for _, port := range publish.Ports {
+		for _, other := range e.attempts {
+			taken := func(p engine.Port) bool { return p.Protocol == port.Protocol && p.Outside() == port.Outside() }
+			if other.what.Publish.Address == publish.Address && slices.ContainsFunc(other.what.Publish.Ports, taken) {
+				return fmt.Errorf("%w: port %s:%d is in use", engine.ErrRefused, publish.Address, port.Outside())
+			}
+		}
+	}
+	return nil
 }
 
 // launch starts an attempt that is not there. It is called with the lock.
@@ -183,6 +201,9 @@ func (e *Engine) launch(what engine.Attempt) error {
 		}
 	}
 	p := parse(cmp.Or(spec.Script, spec.Shell, strings.Join(spec.Argv, " ")))
+	if err := startWorkers(what, p); err != nil {
+		return err
+	}
 	a := newAttempt(what, p)
 	e.attempts[what.ID] = a
 	if p.wants("start-error") {
@@ -191,10 +212,40 @@ func (e *Engine) launch(what engine.Attempt) error {
 	if err := a.start(func() { e.tell(a) }); err != nil {
 		return err
 	}
+	if p.wants("worker-ends") && a.endWorker(1) {
+		e.announce(a)
+	}
 	if p.wants("start-unknown") {
 		return fmt.Errorf("start %s: %w", what.ID, ErrBroken)
 	}
 	return nil
+}
+
+// startWorkers prepares the nodes besides the first, of which the fake knows only whether they run.
+func startWorkers(what engine.Attempt, p program) error {
+	if len(what.Workers) > 0 && p.wants("worker-error") {
+		return fmt.Errorf("start %s: %w", what.ID, ErrBroken)
+	}
+	addresses := make([]string, 1+len(what.Workers))
+	for i := range addresses {
+		addresses[i] = fmt.Sprintf("192.0.2.%d", i+1) // of the network for documentation
+	}
+	for _, worker := range what.Workers {
+		if _, err := readSpec(worker.Dir); err != nil {
+			return err
+		}
+	}
+	return what.WritePeers(addresses)
+}
+
+// EndWorker ends a worker of an attempt, 1 is the first of them, as when it is killed.
+func (e *Engine) EndWorker(id string, worker int) {
+	e.mu.Lock()
+	a := e.attempts[id]
+	e.mu.Unlock()
+	if a.endWorker(worker) {
+		e.tell(a)
+	}
 }
 
 func (e *Engine) violate(format string, args ...any) {
@@ -281,6 +332,11 @@ func (e *Engine) tell(a *attempt) {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	e.announce(a)
+}
+
+// announce is tell with the lock.
+func (e *Engine) announce(a *attempt) {
 	for reader := range e.readers {
 		select {
 		case reader <- a.what.ID:

@@ -38,7 +38,10 @@ func newEngine(t *testing.T) *fake.Engine {
 func TestConformance(t *testing.T) {
 	enginetest.Run(t, func(t *testing.T) enginetest.Subject {
 		e := newEngine(t)
-		return enginetest.Subject{Engine: e, Restart: func(*testing.T) enginetest.Engine { return e }}
+		return enginetest.Subject{
+			Engine: e, Restart: func(*testing.T) enginetest.Engine { return e },
+			EndWorker: func(_ *testing.T, a engine.Attempt, worker int) { e.EndWorker(a.ID, worker) },
+		}
 	})
 }
 
@@ -79,6 +82,34 @@ func TestDirectives(t *testing.T) {
 				t.Errorf("exit (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// TestNodesDirectives: what goes wrong with a worker.
+func TestNodesDirectives(t *testing.T) {
+	e := newEngine(t)
+	broken := enginetest.NewAttempt(t, enginetest.Script{Text: "exit 0 # fake: worker-error", Nodes: 2})
+	if err := e.Start(t.Context(), broken); !errors.Is(err, fake.ErrBroken) {
+		t.Errorf("Start: %v; want %v", err, fake.ErrBroken)
+	}
+	if status, err := e.Status(t.Context(), broken.ID); !errors.Is(err, engine.ErrNotFound) {
+		t.Errorf("status is %+v, %v; want ErrNotFound", status, err)
+	}
+	half := enginetest.NewAttempt(t, enginetest.Script{Text: "exit 0 # fake: start-error", Nodes: 2})
+	if err := e.Start(t.Context(), half); !errors.Is(err, fake.ErrBroken) {
+		t.Errorf("Start: %v; want %v", err, fake.ErrBroken)
+	}
+	if status, err := e.Status(t.Context(), half.ID); err != nil || status.Phase != engine.PhaseCreated {
+		t.Errorf("status is %+v, %v; want created", status, err)
+	}
+	a := enginetest.NewAttempt(t, enginetest.Script{Text: "sleep 100 # fake: worker-ends", Nodes: 2})
+	exits := e.Exits(t.Context())
+	enginetest.Start(t, e, a)
+	if id := <-exits; id != a.ID {
+		t.Errorf("the end of %s was told; want %s", id, a.ID)
+	}
+	if status, err := e.Status(t.Context(), a.ID); err != nil || status.Failed != a.Workers[0].Hostname {
+		t.Errorf("status is %+v, %v; want %s failed", status, err, a.Workers[0].Hostname)
 	}
 }
 

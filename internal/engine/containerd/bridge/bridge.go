@@ -1,6 +1,6 @@
-// Package bridge gives attempts a network of their own on one machine: a veth pair each, on one Linux bridge of the data
-// directory whose ports are isolated from each other, behind masquerading. An attempt reaches the outside and nothing else: no
-// other attempt, and no service of this host on the bridge.
+// Package bridge gives attempts a network of their own on one machine: a veth pair for each node, behind masquerading. Attempts of
+// one node share a Linux bridge of the data directory whose ports are isolated from each other; one of several nodes has a bridge and
+// a subnet of its own. An attempt reaches the outside and nothing else: no other attempt but its published ports, and no service of this host.
 //
 // Everything is done by netlink; no program is executed and there is nothing to run.
 package bridge
@@ -8,16 +8,19 @@ package bridge
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"math/bits"
 	"net"
 	"net/netip"
 	"os"
+	"sync"
 
 	"github.com/vishvananda/netlink"
-	"github.com/vishvananda/netns"
 )
 
 // Config says whose bridge it is.
@@ -31,73 +34,66 @@ type Config struct {
 
 // Bridge is the network of a data directory's attempts. Its methods may be called concurrently.
 type Bridge struct {
-	name      string
-	log       *slog.Logger
-	handle    *netlink.Handle
-	link      *netlink.Bridge
+	name   string
+	group  uint32
+	log    *slog.Logger
+	handle *netlink.Handle
+	// outside is the MTU of the way to the outside.
+	outside   int
+	shared    *Segment
 	addresses *addresses
+
+	publishing sync.Mutex
+	published  map[string]Publication
+}
+
+// State is what attempts have of a network already.
+type State struct {
+	// Used are addresses and subnets that are not given out again.
+	Used []netip.Prefix
+	// Published are by the ids of their attempts.
+	Published map[string]Publication
 }
 
 // Name is the name of the bridge, and of the nftables table, of an identity.
 func Name(identity string) string { return "berth-" + identity[:8] }
 
-// Open makes the bridge and its rules, or finds them. The addresses in use are taken: they are not given out again. Close it.
-func Open(cfg Config, used []netip.Addr) (*Bridge, error) {
+// Open makes the bridge and its rules, or finds them. Published ports are reached again. Close it.
+func Open(cfg Config, state State) (*Bridge, error) {
 	handle, err := netlink.NewHandle()
 	if err != nil {
 		return nil, fmt.Errorf("network: %w", err)
 	}
-	b := &Bridge{name: Name(cfg.Identity), log: cfg.Log, handle: handle}
-	if err := b.open(cfg, used); err != nil {
+	b := &Bridge{name: Name(cfg.Identity), group: groupOf(cfg.Identity), log: cfg.Log, handle: handle}
+	b.outside = b.mtu()
+	if err := b.open(cfg, state); err != nil {
 		handle.Close()
 		return nil, err
 	}
 	return b, nil
 }
 
-func (b *Bridge) open(cfg Config, used []netip.Addr) error {
+func (b *Bridge) open(cfg Config, state State) error {
 	subnet, err := b.subnet(cfg.StateFile)
 	if err != nil {
 		return err
 	}
-	b.addresses = newAddresses(subnet, used)
-	if err := b.ensureLink(subnet); err != nil {
+	b.addresses = newAddresses(subnet, state.Used)
+	b.published = maps.Clone(state.Published)
+	if b.published == nil {
+		b.published = make(map[string]Publication)
+	}
+	if err := b.openShared(subnet); err != nil {
 		return err
 	}
 	if err := os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0); err != nil {
 		return fmt.Errorf("network: let this machine forward packets: %w", err)
 	}
-	return ensureRules(b.name, subnet)
+	return b.ensureRules()
 }
 
 // Close frees what Open took in this process. The bridge and what is attached to it stay.
 func (b *Bridge) Close() { b.handle.Close() }
-
-// ensureLink makes the bridge, gives it the first address of the subnet and sets it up.
-func (b *Bridge) ensureLink(subnet netip.Prefix) error {
-	attributes := netlink.NewLinkAttrs()
-	attributes.Name = b.name
-	attributes.HardwareAddr = hardwareAddress(b.name) // a bridge without one changes it with its ports, and attempts lose their gateway
-	attributes.MTU = b.mtu()
-	b.link = &netlink.Bridge{LinkAttrs: attributes}
-	if err := b.handle.LinkAdd(b.link); err != nil && !errors.Is(err, os.ErrExist) {
-		return fmt.Errorf("network: bridge %s: %w", b.name, err)
-	}
-	found, err := b.handle.LinkByName(b.name)
-	if err != nil {
-		return fmt.Errorf("network: bridge %s: %w", b.name, err)
-	}
-	b.link.Index = found.Attrs().Index
-	b.link.MTU = found.Attrs().MTU
-	gateway := netip.PrefixFrom(b.addresses.gateway, subnet.Bits())
-	if err := b.handle.AddrReplace(b.link, &netlink.Addr{IPNet: ipNet(gateway)}); err != nil {
-		return fmt.Errorf("network: address %s of bridge %s: %w", gateway, b.name, err)
-	}
-	if err := b.handle.LinkSetUp(b.link); err != nil {
-		return fmt.Errorf("network: bridge %s: %w", b.name, err)
-	}
-	return nil
-}
 
 // mtu is that of the way to the outside.
 func (b *Bridge) mtu() int {
@@ -117,157 +113,97 @@ func (b *Bridge) mtu() int {
 	return ethernet
 }
 
-// Attach connects the network namespace of a process: its interface is eth0, and the way out is by the bridge. The pair goes
-// with the namespace.
-func (b *Bridge) Attach(id string, pid int, address netip.Addr) error {
-	space, err := netns.GetFromPid(pid)
-	if err != nil {
-		return fmt.Errorf("network of %s: %w", id, err)
-	}
-	defer func() { _ = space.Close() }()
-	if err := b.plug(id, space); err != nil {
-		return fmt.Errorf("network of %s: %w", id, err)
-	}
-	if err := b.configure(space, address); err != nil {
-		return fmt.Errorf("network of %s: %w", id, err)
-	}
-	return nil
-}
-
-// plug makes the veth pair, one end a port of the bridge, the other in the namespace.
-func (b *Bridge) plug(id string, space netns.NsHandle) error {
-	attributes := netlink.NewLinkAttrs()
-	attributes.Name = portName(id)
-	attributes.MasterIndex = b.link.Index
-	attributes.MTU = b.link.MTU
-	port := netlink.NewVeth(attributes)
-	port.PeerName = "eth0"
-	port.PeerNamespace = netlink.NsFd(space)
-	err := b.handle.LinkAdd(port)
-	if errors.Is(err, os.ErrExist) {
-		if err := b.unplug(id); err != nil {
-			return err
-		}
-		err = b.handle.LinkAdd(port)
-	}
-	if err != nil {
-		return fmt.Errorf("veth pair: %w", err)
-	}
-	if err := b.handle.LinkSetIsolated(port, true); err != nil {
-		return fmt.Errorf("isolate from other jobs: %w", err)
-	}
-	if err := b.handle.LinkSetUp(port); err != nil {
-		return fmt.Errorf("veth pair: %w", err)
-	}
-	return nil
-}
-
-// configure gives the end inside its address and its route.
-func (b *Bridge) configure(space netns.NsHandle, address netip.Addr) error {
-	inside, err := netlink.NewHandleAt(space)
-	if err != nil {
-		return fmt.Errorf("enter: %w", err)
-	}
-	defer inside.Close()
-	link, err := inside.LinkByName("eth0")
-	if err != nil {
-		return fmt.Errorf("eth0: %w", err)
-	}
-	prefix := netip.PrefixFrom(address, b.addresses.subnet.Bits())
-	if err := inside.AddrAdd(link, &netlink.Addr{IPNet: ipNet(prefix)}); err != nil {
-		return fmt.Errorf("address %s: %w", prefix, err)
-	}
-	if err := inside.LinkSetUp(link); err != nil {
-		return fmt.Errorf("eth0: %w", err)
-	}
-	route := &netlink.Route{LinkIndex: link.Attrs().Index, Gw: b.addresses.gateway.AsSlice()}
-	if err := inside.RouteAdd(route); err != nil {
-		return fmt.Errorf("default route: %w", err)
-	}
-	return nil
-}
-
-// Sweep removes the ports of attempts other than the given ones. The kernel removes a port with its namespace, in batches;
-// removing it explicitly would hold up every other change of the network for 20 to 30 ms, so only what a namespace that
-// somebody keeps open has left is removed like this.
+// Sweep removes the ports of nodes, and the bridges of attempts, other than those whose containers have the given ids. The kernel
+// removes a port with its namespace, in batches; removing it explicitly would hold up every other change of the network for 20 to
+// 30 ms, so only what a namespace that somebody keeps open has left is removed like this.
 func (b *Bridge) Sweep(ids []string) error {
-	keep := make(map[string]bool)
+	keep := map[string]bool{b.name: true}
 	for _, id := range ids {
-		keep[portName(id)] = true
+		keep[portName(id)], keep[privateName(id)] = true, true
 	}
-	links, err := b.handle.LinkList()
-	if err != nil {
-		return fmt.Errorf("network: ports of %s: %w", b.name, err)
-	}
-	for _, link := range links {
-		attributes := link.Attrs()
-		if attributes.MasterIndex != b.link.Index || keep[attributes.Name] {
-			continue
+	return removeLinks(b.handle, b.group, func(name string) bool {
+		if !keep[name] {
+			b.log.Info("removing an interface that belongs to no attempt", "bridge", b.name, "interface", name)
 		}
-		b.log.Info("removing a port that belongs to no attempt", "bridge", b.name, "port", attributes.Name)
-		if err := b.handle.LinkDel(link); err != nil && !noDevice(err) {
-			return fmt.Errorf("network: port %s of %s: %w", attributes.Name, b.name, err)
-		}
-	}
-	return nil
+		return !keep[name]
+	})
 }
 
-// unplug removes the port that an earlier start of the attempt has left.
-func (b *Bridge) unplug(id string) error {
-	link, err := b.handle.LinkByName(portName(id))
+// unplug removes the port that an earlier start of the node has left.
+func (b *Bridge) unplug(id string) error { return b.removeLink(portName(id)) }
+
+// removeLink removes an interface. Safe for one that is not there.
+func (b *Bridge) removeLink(name string) error {
+	link, err := b.handle.LinkByName(name)
 	if _, gone := errors.AsType[netlink.LinkNotFoundError](err); gone {
 		return nil
 	}
-	if err != nil {
-		return fmt.Errorf("old veth pair: %w", err)
+	if err == nil {
+		err = b.handle.LinkDel(link)
 	}
-	if err := b.handle.LinkDel(link); err != nil && !noDevice(err) {
-		return fmt.Errorf("old veth pair: %w", err)
+	if err != nil && !noDevice(err) {
+		return fmt.Errorf("remove interface %s: %w", name, err)
 	}
 	return nil
 }
 
 // Allocate gives out an address that no attempt has.
-func (b *Bridge) Allocate() (netip.Addr, error) { return b.addresses.allocate() }
-
-// Release takes an address back.
-func (b *Bridge) Release(address netip.Addr) { b.addresses.release(address) }
-
-// Remove removes the bridge of an identity, its ports and its rules. Safe to call twice.
-func Remove(_ context.Context, identity string) error {
-	return errors.Join(removeRules(Name(identity)), removeLinks(Name(identity)))
+func (b *Bridge) Allocate() (netip.Addr, error) {
+	prefix, err := b.addresses.allocate(1)
+	return prefix.Addr(), err
 }
 
-func removeLinks(name string) error {
-	bridge, err := netlink.LinkByName(name)
-	if _, gone := errors.AsType[netlink.LinkNotFoundError](err); gone {
-		return nil
-	}
+// AllocateSubnet gives out a subnet for the nodes of an attempt, with the addresses that no node can have.
+func (b *Bridge) AllocateSubnet(nodes int) (netip.Prefix, error) {
+	const others = 3 // the network's, the gateway's and the broadcast address
+	size := 1 << bits.Len(uint(nodes+others-1))
+	return b.addresses.allocate(size)
+}
+
+// Release takes addresses back: those of a subnet, or one.
+func (b *Bridge) Release(subnet netip.Prefix) { b.addresses.release(subnet) }
+
+// Remove removes the bridge of an identity, those of its attempts, their ports, and its rules. Safe to call twice.
+func Remove(_ context.Context, identity string) error {
+	handle, err := netlink.NewHandle()
 	if err != nil {
-		return fmt.Errorf("network: bridge %s: %w", name, err)
+		return fmt.Errorf("network: %w", err)
 	}
-	links, err := netlink.LinkList()
+	defer handle.Close()
+	all := func(string) bool { return true }
+	return errors.Join(removeRules(Name(identity)), removeLinks(handle, groupOf(identity), all))
+}
+
+// removeLinks removes those interfaces of a group that are chosen by their names.
+func removeLinks(handle *netlink.Handle, group uint32, chosen func(name string) bool) error {
+	links, err := handle.LinkList()
 	if err != nil {
-		return fmt.Errorf("network: ports of %s: %w", name, err)
+		return fmt.Errorf("network: interfaces: %w", err)
 	}
 	for _, link := range links {
-		if link.Attrs().MasterIndex != bridge.Attrs().Index {
+		if link.Attrs().Group != group || !chosen(link.Attrs().Name) {
 			continue
 		}
-		if err := netlink.LinkDel(link); err != nil && !noDevice(err) {
-			return fmt.Errorf("network: port %s of %s: %w", link.Attrs().Name, name, err)
+		if err := handle.LinkDel(link); err != nil && !noDevice(err) {
+			return fmt.Errorf("network: interface %s: %w", link.Attrs().Name, err)
 		}
-	}
-	if err := netlink.LinkDel(bridge); err != nil && !noDevice(err) {
-		return fmt.Errorf("network: bridge %s: %w", name, err)
 	}
 	return nil
 }
 
-// portName is the name of an attempt's port: at most 15 bytes, so a hash.
-func portName(id string) string {
+// groupOf is the number that marks all interfaces of an identity, in the host's namespace, for the rules and for their removal.
+func groupOf(identity string) uint32 {
+	sum := sha256.Sum256([]byte(identity))
+	return binary.BigEndian.Uint32(sum[:]) | 1 // 0 is everybody's
+}
+
+// portName is the name of a node's port, and privateName that of an attempt's own bridge: at most 15 bytes, so a hash.
+func portName(id string) string    { return "bv" + hash(id) }
+func privateName(id string) string { return "bb" + hash(id) }
+
+func hash(id string) string {
 	sum := sha256.Sum256([]byte(id))
-	return "bv" + hex.EncodeToString(sum[:])[:12]
+	return hex.EncodeToString(sum[:])[:12]
 }
 
 // hardwareAddress is a fixed, locally administered address.

@@ -10,25 +10,33 @@ import (
 	"github.com/google/nftables/binaryutil"
 	"github.com/google/nftables/expr"
 	"golang.org/x/sys/unix"
+
+	"github.com/berth-hpc/berth/internal/engine"
 )
 
 // register is the one that the rules' expressions pass values in.
 const register = 1
 
-// ensureRules replaces the bridge's table, in one transaction:
+// ensureRules replaces the table, in one transaction. GROUP is of all bridges; the last rules of each kind are for published ports,
+// which jobs reach too, as if they were outside:
 //
 //	table inet berth-… {
-//		chain input       { type filter hook input;      iifname BRIDGE ct state != established,related drop }
-//		chain forward     { type filter hook forward;    iifname BRIDGE oifname BRIDGE drop
-//		                                                  oifname BRIDGE ct state != established,related drop }
-//		chain postrouting { type nat hook postrouting;   ip saddr SUBNET oifname != BRIDGE masquerade }
+//		chain input       { type filter hook input;      iifgroup GROUP ct state != established,related drop }
+//		chain forward     { type filter hook forward;    oifgroup GROUP ct status dnat accept
+//		                                                  iifgroup GROUP oifgroup GROUP drop
+//		                                                  oifgroup GROUP ct state != established,related drop }
+//		chain postrouting { type nat hook postrouting;   ip saddr SUBNET oifgroup != GROUP masquerade
+//		                                                  ip saddr SUBNET ct status dnat masquerade }
+//		chain prerouting  { type nat hook prerouting;    ip daddr ADDRESS tcp dport OUTSIDE dnat ip to NODE:PORT … }
+//		chain output      { type nat hook output;        the same }
 //	}
-func ensureRules(bridge string, subnet netip.Prefix) error {
+func (b *Bridge) ensureRules() error {
+	name, subnet := b.name, b.addresses.subnet
 	conn, err := nftables.New()
 	if err != nil {
 		return fmt.Errorf("network: nftables: %w", err)
 	}
-	table := &nftables.Table{Name: bridge, Family: nftables.TableFamilyINet}
+	table := &nftables.Table{Name: name, Family: nftables.TableFamilyINet}
 	conn.AddTable(table) // so that there is one to delete
 	conn.DelTable(table)
 	conn.AddTable(table)
@@ -42,50 +50,94 @@ func ensureRules(bridge string, subnet netip.Prefix) error {
 		}
 		conn.AddRule(r)
 	}
-	from, to := onInterface(expr.MetaKeyIIFNAME, expr.CmpOpEq, bridge), onInterface(expr.MetaKeyOIFNAME, expr.CmpOpEq, bridge)
+	from, to := ofGroup(expr.MetaKeyIIFGROUP, expr.CmpOpEq, b.group), ofGroup(expr.MetaKeyOIFGROUP, expr.CmpOpEq, b.group)
 
 	input := chain(nftables.ChainTypeFilter, nftables.ChainHookInput, nftables.ChainPriorityFilter, "input")
 	rule(input, from, unasked(), drop())
 	forward := chain(nftables.ChainTypeFilter, nftables.ChainHookForward, nftables.ChainPriorityFilter, "forward")
+	rule(forward, to, published(), []expr.Any{&expr.Verdict{Kind: expr.VerdictAccept}})
 	rule(forward, from, to, drop())
 	rule(forward, to, unasked(), drop())
 	post := chain(nftables.ChainTypeNAT, nftables.ChainHookPostrouting, nftables.ChainPriorityNATSource, "postrouting")
-	rule(post, fromSubnet(subnet), onInterface(expr.MetaKeyOIFNAME, expr.CmpOpNeq, bridge), []expr.Any{&expr.Masq{}})
+	rule(post, fromSubnet(subnet), ofGroup(expr.MetaKeyOIFGROUP, expr.CmpOpNeq, b.group), []expr.Any{&expr.Masq{}})
+	rule(post, fromSubnet(subnet), published(), []expr.Any{&expr.Masq{}})
+	pre := chain(nftables.ChainTypeNAT, nftables.ChainHookPrerouting, nftables.ChainPriorityNATDest, "prerouting")
+	output := chain(nftables.ChainTypeNAT, nftables.ChainHookOutput, nftables.ChainPriorityNATDest, "output")
+	for _, p := range b.published {
+		for _, port := range p.Ports {
+			rule(pre, toNode(p, port))
+			rule(output, toNode(p, port))
+		}
+	}
 	if err := conn.Flush(); err != nil {
-		return fmt.Errorf("network: nftables rules of %s: %w", bridge, err)
+		return fmt.Errorf("network: nftables rules of %s: %w", name, err)
 	}
 	return nil
 }
 
-func removeRules(bridge string) error {
+func removeRules(name string) error {
 	conn, err := nftables.New()
 	if err != nil {
 		return fmt.Errorf("network: nftables: %w", err)
 	}
-	conn.DelTable(&nftables.Table{Name: bridge, Family: nftables.TableFamilyINet})
+	conn.DelTable(&nftables.Table{Name: name, Family: nftables.TableFamilyINet})
 	if err := conn.Flush(); err != nil && !errors.Is(err, unix.ENOENT) {
-		return fmt.Errorf("network: nftables rules of %s: %w", bridge, err)
+		return fmt.Errorf("network: nftables rules of %s: %w", name, err)
 	}
 	return nil
 }
 
-// onInterface compares the name of the interface that a packet came by or goes by.
-func onInterface(key expr.MetaKey, op expr.CmpOp, name string) []expr.Any {
-	padded := make([]byte, unix.IFNAMSIZ)
-	copy(padded, name)
-	return []expr.Any{&expr.Meta{Key: key, Register: register}, &expr.Cmp{Op: op, Register: register, Data: padded}}
+// ofGroup compares the group of the interface that a packet came by or goes by.
+func ofGroup(key expr.MetaKey, op expr.CmpOp, group uint32) []expr.Any {
+	return []expr.Any{
+		&expr.Meta{Key: key, Register: register},
+		&expr.Cmp{Op: op, Register: register, Data: binaryutil.NativeEndian.PutUint32(group)},
+	}
 }
 
 // unasked matches packets that answer nothing: neither of a connection that is there nor about one.
 func unasked() []expr.Any {
+	return connection(expr.CtKeySTATE, expr.CmpOpEq, expr.CtStateBitESTABLISHED|expr.CtStateBitRELATED)
+}
+
+// published matches packets of connections to published ports, both ways.
+func published() []expr.Any {
+	const destinationChanged = 1 << 5 // the kernel's IPS_DST_NAT
+	return connection(expr.CtKeySTATUS, expr.CmpOpNeq, destinationChanged)
+}
+
+// connection compares some bits of what is known of a packet's connection with none.
+func connection(key expr.CtKey, op expr.CmpOp, bits uint32) []expr.Any {
+	none := binaryutil.NativeEndian.PutUint32(0)
 	return []expr.Any{
-		&expr.Ct{Key: expr.CtKeySTATE, Register: register},
+		&expr.Ct{Key: key, Register: register},
 		&expr.Bitwise{
-			SourceRegister: register, DestRegister: register, Len: 4,
-			Mask: binaryutil.NativeEndian.PutUint32(expr.CtStateBitESTABLISHED | expr.CtStateBitRELATED),
-			Xor:  binaryutil.NativeEndian.PutUint32(0),
+			SourceRegister: register, DestRegister: register, Len: 4, Mask: binaryutil.NativeEndian.PutUint32(bits), Xor: none,
 		},
-		&expr.Cmp{Op: expr.CmpOpEq, Register: register, Data: binaryutil.NativeEndian.PutUint32(0)},
+		&expr.Cmp{Op: op, Register: register, Data: none},
+	}
+}
+
+// toNode sends what is for a published port to the node.
+func toNode(p Publication, port engine.Port) []expr.Any {
+	const destinationOffset, length, portOffset, portLength, portRegister = 16, 4, 2, 2, 2
+	protocol := byte(unix.IPPROTO_TCP)
+	if port.Protocol == "udp" {
+		protocol = unix.IPPROTO_UDP
+	}
+	number := func(n int) []byte { return binaryutil.BigEndian.PutUint16(uint16(n)) } //nolint:gosec // checked
+	return []expr.Any{
+		&expr.Meta{Key: expr.MetaKeyNFPROTO, Register: register},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: register, Data: []byte{unix.NFPROTO_IPV4}},
+		&expr.Payload{DestRegister: register, Base: expr.PayloadBaseNetworkHeader, Offset: destinationOffset, Len: length},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: register, Data: netip.MustParseAddr(p.Address).AsSlice()},
+		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: register},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: register, Data: []byte{protocol}},
+		&expr.Payload{DestRegister: register, Base: expr.PayloadBaseTransportHeader, Offset: portOffset, Len: portLength},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: register, Data: number(port.Outside())},
+		&expr.Immediate{Register: register, Data: p.To.AsSlice()},
+		&expr.Immediate{Register: portRegister, Data: number(port.Number)},
+		&expr.NAT{Type: expr.NATTypeDestNAT, Family: unix.NFPROTO_IPV4, RegAddrMin: register, RegProtoMin: portRegister, Specified: true},
 	}
 }
 

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math/bits"
+	"net"
 	"net/netip"
 	"os"
 	"sync"
@@ -108,35 +110,71 @@ type addresses struct {
 	used map[netip.Addr]bool
 }
 
-func newAddresses(subnet netip.Prefix, used []netip.Addr) *addresses {
+func newAddresses(subnet netip.Prefix, used []netip.Prefix) *addresses {
 	gateway := subnet.Masked().Addr().Next()
 	a := &addresses{subnet: subnet, gateway: gateway, last: gateway, used: make(map[netip.Addr]bool)}
-	for _, address := range used {
-		a.used[address] = true
+	for _, prefix := range used {
+		a.mark(prefix, true)
+	}
+	for _, never := range []netip.Addr{subnet.Masked().Addr(), gateway, last(subnet)} {
+		a.used[never] = true
 	}
 	return a
 }
 
-func (a *addresses) allocate() (netip.Addr, error) {
+// last is the last address of a subnet.
+func last(subnet netip.Prefix) netip.Addr {
+	address := subnet.Masked().Addr().As4()
+	for i, mask := range net.CIDRMask(subnet.Bits(), subnet.Addr().BitLen()) {
+		address[i] |= ^mask
+	}
+	return netip.AddrFrom4(address)
+}
+
+// allocate returns as many addresses as size says, a power of two, as a subnet.
+func (a *addresses) allocate(size int) (netip.Prefix, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	candidate := a.last
-	for range 1 << (a.subnet.Addr().BitLen() - a.subnet.Bits()) {
-		candidate = candidate.Next()
-		if !a.subnet.Contains(candidate.Next()) { // candidate is the broadcast address
-			candidate = a.gateway.Next()
+	length := a.subnet.Addr().BitLen() - bits.TrailingZeros(uint(size))
+	if length < a.subnet.Bits() {
+		return netip.Prefix{}, ErrNoAddress
+	}
+	candidate := netip.PrefixFrom(a.last, length)
+	for range 1 << (length - a.subnet.Bits()) {
+		candidate = netip.PrefixFrom(last(candidate).Next(), length)
+		if !a.subnet.Contains(candidate.Addr()) {
+			candidate = netip.PrefixFrom(a.subnet.Masked().Addr(), length)
 		}
-		if !a.used[candidate] {
-			a.used[candidate] = true
-			a.last = candidate
+		if a.free(candidate) {
+			a.mark(candidate, true)
+			a.last = last(candidate)
 			return candidate, nil
 		}
 	}
-	return netip.Addr{}, ErrNoAddress
+	return netip.Prefix{}, ErrNoAddress
 }
 
-func (a *addresses) release(address netip.Addr) {
+func (a *addresses) free(prefix netip.Prefix) bool {
+	for address := prefix.Addr(); prefix.Contains(address); address = address.Next() {
+		if a.used[address] {
+			return false
+		}
+	}
+	return true
+}
+
+func (a *addresses) mark(prefix netip.Prefix, used bool) {
+	for address := prefix.Addr(); prefix.Contains(address); address = address.Next() {
+		if used {
+			a.used[address] = true
+		} else {
+			delete(a.used, address)
+		}
+	}
+}
+
+func (a *addresses) release(prefix netip.Prefix) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	delete(a.used, address)
+	a.mark(prefix, false)
 }

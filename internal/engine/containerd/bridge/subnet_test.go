@@ -10,15 +10,15 @@ import (
 )
 
 func TestAddresses(t *testing.T) {
-	used := netip.MustParseAddr("10.64.0.3")
-	a := newAddresses(netip.MustParsePrefix("10.64.0.0/29"), []netip.Addr{used})
+	used := netip.MustParsePrefix("10.64.0.3/32")
+	a := newAddresses(netip.MustParsePrefix("10.64.0.0/29"), []netip.Prefix{used})
 	allocate := func() string {
 		t.Helper()
-		address, err := a.allocate()
+		address, err := a.allocate(1)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return address.String()
+		return address.Addr().String()
 	}
 	// .0 is the network, .1 the gateway, .3 in use, .7 the broadcast address.
 	for _, want := range []string{"10.64.0.2", "10.64.0.4", "10.64.0.5", "10.64.0.6"} {
@@ -26,11 +26,11 @@ func TestAddresses(t *testing.T) {
 			t.Errorf("allocate is %s; want %s", got, want)
 		}
 	}
-	if address, err := a.allocate(); !errors.Is(err, ErrNoAddress) {
+	if address, err := a.allocate(1); !errors.Is(err, ErrNoAddress) {
 		t.Errorf("allocate is %s, %v; want ErrNoAddress", address, err)
 	}
-	a.release(netip.MustParseAddr("10.64.0.5"))
-	a.release(netip.MustParseAddr("10.64.0.2"))
+	a.release(netip.MustParsePrefix("10.64.0.5/32"))
+	a.release(netip.MustParsePrefix("10.64.0.2/32"))
 	for _, want := range []string{"10.64.0.2", "10.64.0.5"} {
 		if got := allocate(); got != want {
 			t.Errorf("allocate after the release is %s; want %s", got, want)
@@ -41,13 +41,38 @@ func TestAddresses(t *testing.T) {
 // TestAddressIsReusedLate: what was released last is given out last.
 func TestAddressIsReusedLate(t *testing.T) {
 	a := newAddresses(netip.MustParsePrefix("10.64.0.0/28"), nil)
-	first, err := a.allocate()
+	first, err := a.allocate(1)
 	if err != nil {
 		t.Fatal(err)
 	}
 	a.release(first)
-	if second, err := a.allocate(); err != nil || second == first {
+	if second, err := a.allocate(1); err != nil || second == first {
 		t.Errorf("allocate is %s, %v; want another than %s", second, err, first)
+	}
+}
+
+// TestSubnetsOfAttempts: they are aligned, keep away from addresses in use, and all of one is given back.
+func TestSubnetsOfAttempts(t *testing.T) {
+	used := netip.MustParsePrefix("10.64.0.17/32")
+	a := newAddresses(netip.MustParsePrefix("10.64.0.0/26"), []netip.Prefix{used})
+	var all []netip.Prefix
+	for _, want := range []string{"10.64.0.8/29", "10.64.0.24/29", "10.64.0.32/28"} {
+		size := 1 << (32 - netip.MustParsePrefix(want).Bits())
+		got, err := a.allocate(size)
+		if err != nil || got.String() != want {
+			t.Errorf("allocate of %d addresses is %s, %v; want %s", size, got, err, want)
+		}
+		all = append(all, got)
+	}
+	if got, err := a.allocate(16); !errors.Is(err, ErrNoAddress) {
+		t.Errorf("allocate is %s, %v; want ErrNoAddress", got, err)
+	}
+	if got, err := a.allocate(1024); !errors.Is(err, ErrNoAddress) {
+		t.Errorf("allocate of more than all is %s, %v; want ErrNoAddress", got, err)
+	}
+	a.release(all[2])
+	if got, err := a.allocate(16); err != nil || got != all[2] {
+		t.Errorf("allocate after the release is %s, %v; want %s", got, err, all[2])
 	}
 }
 

@@ -69,6 +69,9 @@ func (g Group) dirs() []string {
 	return dirs
 }
 
+// Exists says whether the group is there, perhaps empty.
+func (g Group) Exists() bool { return len(g.dirs()) > 0 }
+
 // Populated says whether a process is in the group.
 func (g Group) Populated() (bool, error) {
 	for _, dir := range g.dirs() {
@@ -140,14 +143,8 @@ func (g Group) Remove(ctx context.Context) error {
 // removeOnce kills and removes what it can; left says whether something is still there.
 func (g Group) removeOnce() (left bool, err error) {
 	for _, dir := range g.dirs() {
-		pids, err := processes(dir)
-		if err != nil {
+		if err := g.kill(dir); err != nil {
 			return false, err
-		}
-		for _, pid := range pids {
-			if err := unix.Kill(pid, unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
-				return false, fmt.Errorf("kill process %d of %s: %w", pid, g.id, err)
-			}
 		}
 		switch err := unix.Rmdir(dir); {
 		case err == nil, errors.Is(err, unix.ENOENT):
@@ -158,6 +155,30 @@ func (g Group) removeOnce() (left bool, err error) {
 		}
 	}
 	return left, nil
+}
+
+// Kill kills every process of the group and returns at once; with process 1 of a container all others of it end. Safe to call for
+// one that is not there.
+func (g Group) Kill() error {
+	for _, dir := range g.dirs() {
+		if err := g.kill(dir); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (g Group) kill(dir string) error {
+	pids, err := processes(dir)
+	if err != nil {
+		return err
+	}
+	for _, pid := range pids {
+		if err := unix.Kill(pid, unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
+			return fmt.Errorf("kill process %d of %s: %w", pid, g.id, err)
+		}
+	}
+	return nil
 }
 
 // processes lists those of a group's directory.

@@ -1,0 +1,124 @@
+package containerd
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/containerd/containerd/api/types/task"
+	"github.com/containerd/containerd/v2/core/containers"
+
+	"github.com/berth-hpc/berth/internal/engine"
+	"github.com/berth-hpc/berth/internal/engine/containerd/cgroup"
+)
+
+// Labels of the container of a first node, which a Stop without grace sets before it kills workers: the one that had ended by itself
+// by then, if any, and how.
+const (
+	labelStopped = "berth/stopped"
+	labelFailed  = "berth/failed"
+	labelDetail  = "berth/detail"
+)
+
+// failure is a worker that ended by itself before the first node did. The zero value is none.
+type failure struct {
+	// node is its host name, and detail says how it ended.
+	node, detail string
+}
+
+// judgeWorkers adds to the status of an attempt what its workers tell.
+func (e *Engine) judgeWorkers(ctx context.Context, record containers.Container, first *task.Process, status *engine.Status) error {
+	workers := workerIDs(record)
+	if len(workers) == 0 || status.Phase == engine.PhaseCreated {
+		return nil
+	}
+	failed, err := e.failure(ctx, record, first, status.Ended)
+	if err != nil {
+		return err
+	}
+	if status.Phase == engine.PhaseRunning {
+		status.Failed, status.Detail = failed.node, failed.detail
+		return nil
+	}
+	if status.Exit.Node = failed.node; failed.node != "" {
+		status.Exit.Detail = failed.detail
+	}
+	for _, worker := range workers {
+		status.Exit.OutOfMemory = status.Exit.OutOfMemory || status.Exit.Known && cgroup.Of(worker).OOMKills() > 0
+	}
+	return nil
+}
+
+// failure returns the first worker of an attempt that ended by itself before the first node, whose end is zero while it runs.
+func (e *Engine) failure(ctx context.Context, record containers.Container, first *task.Process, end time.Time) (failure, error) {
+	if record.Labels[labelStopped] != "" {
+		return failure{record.Labels[labelFailed], record.Labels[labelDetail]}, nil
+	}
+	if at := exitedAt(first); !at.IsZero() {
+		end = at
+	}
+	for _, worker := range workerIDs(record) {
+		group := cgroup.Of(worker)
+		alive, err := group.Populated()
+		if err != nil {
+			return failure{}, err
+		}
+		if alive {
+			continue
+		}
+		process, err := e.process(ctx, worker)
+		if err != nil {
+			return failure{}, err
+		}
+		// One whose end nobody has seen counts as long as the first node runs.
+		if at := exitedAt(process); !end.IsZero() && (at.IsZero() || !at.Before(end)) {
+			continue
+		}
+		named, err := e.containers.Get(ctx, worker)
+		if err != nil {
+			return failure{}, fmt.Errorf("worker %s: %w", worker, err)
+		}
+		return failure{node: named.Labels[labelHostname], detail: detail(group, process)}, nil
+	}
+	return failure{}, nil
+}
+
+// detail says how a worker ended.
+func detail(group cgroup.Group, process *task.Process) string {
+	status := process.GetExitStatus()
+	switch {
+	case group.OOMKills() > 0:
+		return "its memory was used up"
+	case process.GetStatus() != task.Status_STOPPED:
+		return "how it ended is not known"
+	case status > signalBase:
+		return fmt.Sprintf("it was ended by signal %d", status-signalBase)
+	default:
+		return fmt.Sprintf("it ended with the exit code %d", status)
+	}
+}
+
+// keepFailure writes down which worker has failed, before the others are ended, which then look alike. Safe to call twice.
+func (e *Engine) keepFailure(ctx context.Context, record containers.Container, first *task.Process) error {
+	if record.Labels[labelStopped] != "" {
+		return nil
+	}
+	status, err := e.judge(ctx, record, first)
+	if err != nil || status.Phase == engine.PhaseCreated {
+		return err
+	}
+	failed, err := e.failure(ctx, record, first, status.Ended)
+	if err != nil {
+		return err
+	}
+	labels := map[string]string{labelStopped: "yes", labelFailed: failed.node, labelDetail: failed.detail}
+	var paths []string
+	for label, value := range labels {
+		record.Labels[label] = value
+		paths = append(paths, "labels."+label)
+	}
+	if _, err := e.containers.Update(ctx, record, paths...); err != nil {
+		return fmt.Errorf("labels of %s: %w", record.ID, err)
+	}
+	return nil
+}
