@@ -200,19 +200,16 @@ func TestStaging(t *testing.T) {
 			t.Parallel()
 			job := berth.Job{State: berth.StateQueued}
 			for _, event := range []berth.Event{
-				{Kind: berth.EventPlaced, At: noon, Attempt: "berth-1-a"}, {Kind: berth.EventStarted, At: noon}, {Kind: test.before, By: "ada"},
-				{Kind: berth.EventSignaled, At: noon, Signal: berth.SignalSuspend}, {Kind: berth.EventStaging, At: noon, Exit: test.exit},
-				{Kind: test.meanwhile, By: "ada"}, {Kind: berth.EventStaged, At: noon, Detail: test.missing},
+				{Kind: berth.EventPlaced, At: noon, Attempt: "berth-1-a"},
+				{Kind: berth.EventStarted, At: noon},
+				{Kind: test.before, By: "ada"},
+				{Kind: berth.EventSignaled, At: noon, Signal: berth.SignalSuspend},
+				{Kind: berth.EventStaging, At: noon, Exit: test.exit},
+				{Kind: test.meanwhile, By: "ada"},
+				{Kind: berth.EventStaged, At: noon, Detail: test.missing},
 			} {
-				if event.Kind == "" {
-					continue
-				}
-				var err error
-				if job, err = berth.Apply(job, event); err != nil {
-					t.Fatal(err)
-				}
-				if staging := job.State == berth.StateStagingOut; staging != (job.Wait == berth.WaitStagingOut) || staging && !job.Suspended.IsZero() {
-					t.Errorf("after %s: %s waits for %q, suspended %v", event.Kind, job.State, job.Wait, job.Suspended)
+				if event.Kind != "" {
+					job = applyStaging(t, job, event)
 				}
 			}
 			if diff := cmp.Diff(test.want, job.End); diff != "" || job.State != test.state {
@@ -220,6 +217,19 @@ func TestStaging(t *testing.T) {
 			}
 		})
 	}
+}
+
+// applyStaging applies an event and checks what holds while data is copied back.
+func applyStaging(t *testing.T, job berth.Job, event berth.Event) berth.Job {
+	t.Helper()
+	job, err := berth.Apply(job, event)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if staging := job.State == berth.StateStagingOut; staging != (job.Wait == berth.WaitStagingOut) || staging && !job.Suspended.IsZero() {
+		t.Errorf("after %s: %s waits for %q, suspended %v", event.Kind, job.State, job.Wait, job.Suspended)
+	}
+	return job
 }
 
 func TestWishesBeforePlacementCancel(t *testing.T) {

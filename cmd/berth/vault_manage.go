@@ -74,8 +74,17 @@ func (a *app) vaultShowCommand() *cobra.Command {
 				return a.printJSON(v)
 			}
 			return a.printLines([][2]string{
-				{"vault", v.Name}, {"kind", v.Kind}, {"owner", v.Owner}, {"default", yes(v.Default)}, {"team", v.Team}, {"team may", teamMay(v)},
-				{"endpoint", v.Endpoint}, {"bucket", v.Bucket.Bucket}, {"prefix", v.Prefix}, {"region", v.Region}, {"path style", yes(v.PathStyle)},
+				{"vault", v.Name},
+				{"kind", v.Kind},
+				{"owner", v.Owner},
+				{"default", yes(v.Default)},
+				{"team", v.Team},
+				{"team may", teamMay(v)},
+				{"endpoint", v.Endpoint},
+				{"bucket", v.Bucket.Bucket},
+				{"prefix", v.Prefix},
+				{"region", v.Region},
+				{"path style", yes(v.PathStyle)},
 			})
 		}),
 	}

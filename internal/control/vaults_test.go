@@ -77,12 +77,18 @@ func TestWhoMakesVaults(t *testing.T) {
 		"an endpoint of files": {b.ada, bucketOf("v", at("file:///etc")), berth.Invalid, "Invalid parameter(s): endpoint: "},
 		"an endpoint in path":  {b.ada, bucketOf("v", at("https://x/y")), berth.Invalid, "Invalid parameter(s): endpoint: "},
 		"credentials in it":    {b.ada, bucketOf("v", at("https://a:b@x")), berth.Invalid, "Invalid parameter(s): endpoint: "},
-		"half of credentials": {b.ada, bucketOf("v", func(req *VaultRequest) { req.Credentials.SecretKey = "" }), berth.Invalid,
-			"Invalid parameter(s): secret_key: an access key and a secret key go together"},
-		"a file vault with a bucket": {b.admin, bucketOf("v", func(req *VaultRequest) { req.Kind = berth.VaultFile }), berth.Invalid,
-			"Invalid parameter(s): kind: a file vault has no bucket"},
-		"shared by who is in no team": {b.bob, bucketOf("v", func(req *VaultRequest) { req.Share = ShareRead }), berth.Invalid,
-			"Invalid parameter(s): share: bob is in no team"},
+		"half of credentials": {
+			b.ada, bucketOf("v", func(req *VaultRequest) { req.Credentials.SecretKey = "" }), berth.Invalid,
+			"Invalid parameter(s): secret_key: an access key and a secret key go together",
+		},
+		"a file vault with a bucket": {
+			b.admin, bucketOf("v", func(req *VaultRequest) { req.Kind = berth.VaultFile }), berth.Invalid,
+			"Invalid parameter(s): kind: a file vault has no bucket",
+		},
+		"shared by who is in no team": {
+			b.bob, bucketOf("v", func(req *VaultRequest) { req.Share = ShareRead }), berth.Invalid,
+			"Invalid parameter(s): share: bob is in no team",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := b.AddVault(t.Context(), test.caller, test.req)
@@ -286,7 +292,9 @@ func TestVaultTypesOfAnApplication(t *testing.T) {
 	b.addApp(t, b.ada, "any", strings.Replace(simpleAppDef, `"vault-types":["NONE","FILE"]`, `"vault-types":[]`, 1))
 	b.addVault(t, b.ada, bucketOf("v"))
 	for _, test := range []struct{ app, vault, want string }{
-		{"picky", "data", ""}, {"picky", "v", ""}, {"any", "ephemeral", ""},
+		{"picky", "data", ""},
+		{"picky", "v", ""},
+		{"any", "ephemeral", ""},
 		{"picky", "", "ephemeral is of type NONE, the application takes FILE, OBJECT"},
 	} {
 		req := appRequest(test.app)

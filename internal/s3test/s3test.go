@@ -38,8 +38,10 @@ type Server struct {
 	program, dir string
 	front        net.Listener
 	process      *exec.Cmd
-	exited       chan error
-	serving      sync.WaitGroup
+	// exited is closed when the process has ended, as exit says.
+	exited  chan struct{}
+	exit    error
+	serving sync.WaitGroup
 
 	mu    sync.Mutex
 	conns map[net.Conn]bool
@@ -106,9 +108,12 @@ func (s *Server) Start() error {
 	if err := s.process.Start(); err != nil {
 		return err
 	}
-	s.exited, s.cut = make(chan error, 1), make(chan struct{})
+	s.exited, s.cut = make(chan struct{}), make(chan struct{})
 	s.left.Store(-1)
-	go func(process *exec.Cmd, exited chan error) { exited <- process.Wait() }(s.process, s.exited)
+	go func(process *exec.Cmd, exited chan struct{}) {
+		s.exit = process.Wait()
+		close(exited)
+	}(s.process, s.exited)
 	return s.awaitReady()
 }
 
@@ -119,10 +124,9 @@ func (s *Server) awaitReady() error {
 			return conn.Close()
 		}
 		select {
-		case err := <-s.exited:
-			s.exited <- err
+		case <-s.exited:
 			log, _ := os.ReadFile(filepath.Join(s.dir, "log"))
-			return fmt.Errorf("versitygw ended: %w: %s", err, log)
+			return fmt.Errorf("versitygw ended: %w: %s", s.exit, log)
 		default:
 		}
 		if time.Now().After(deadline) {

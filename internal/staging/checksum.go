@@ -48,8 +48,10 @@ func newVerifier(info minio.ObjectInfo, header http.Header) verifier {
 			text string
 			kind minio.ChecksumType
 		}{
-			{info.ChecksumCRC64NVME, minio.ChecksumCRC64NVME}, {info.ChecksumCRC32C, minio.ChecksumCRC32C},
-			{info.ChecksumCRC32, minio.ChecksumCRC32}, {info.ChecksumSHA256, minio.ChecksumSHA256},
+			{info.ChecksumCRC64NVME, minio.ChecksumCRC64NVME},
+			{info.ChecksumCRC32C, minio.ChecksumCRC32C},
+			{info.ChecksumCRC32, minio.ChecksumCRC32},
+			{info.ChecksumSHA256, minio.ChecksumSHA256},
 		} {
 			if want, err := base64.StdEncoding.DecodeString(known.text); err == nil && len(want) > 0 {
 				v := verifier{want: want}

@@ -2,12 +2,12 @@ package staging
 
 import (
 	"encoding/xml"
-	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -44,7 +44,7 @@ func hostile(t *testing.T, keys []string) *httptest.Server {
 		}
 		key := strings.TrimPrefix(r.URL.Path, "/"+bucket+"/")
 		w.Header().Set("Last-Modified", time.Unix(1, 0).UTC().Format(http.TimeFormat))
-		w.Header().Set("Content-Length", fmt.Sprint(len(contentOf(key))))
+		w.Header().Set("Content-Length", strconv.Itoa(len(contentOf(key))))
 		_, _ = w.Write([]byte(contentOf(key)))
 	}))
 	t.Cleanup(server.Close)

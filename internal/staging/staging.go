@@ -42,8 +42,10 @@ func New(cfg Config) *Stager {
 		value    *time.Duration
 		fallback time.Duration
 	}{
-		{&cfg.RetryFor, DefaultRetryFor}, {&cfg.Stall, DefaultStall},
-		{&cfg.FirstPause, 200 * time.Millisecond}, {&cfg.LastPause, 10 * time.Second},
+		{&cfg.RetryFor, DefaultRetryFor},
+		{&cfg.Stall, DefaultStall},
+		{&cfg.FirstPause, 200 * time.Millisecond},
+		{&cfg.LastPause, 10 * time.Second},
 	} {
 		if *setting.value == 0 {
 			*setting.value = setting.fallback
