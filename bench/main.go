@@ -43,10 +43,11 @@ var parts = []part{
 	{"agents", (*bench).agents},
 	{"streams", (*bench).streams},
 	{"apps", (*bench).apps},
+	{"staging", (*bench).staging},
 }
 
 func main() {
-	only := flag.String("only", "", "comma-separated parts to run: submissions, start, nodes, status, memory, agents, streams, apps; all when empty")
+	only := flag.String("only", "", "comma-separated parts to run: submissions, start, nodes, status, memory, agents, streams, apps, staging; all when empty")
 	short := flag.Bool("short", false, "small numbers, to see that everything works")
 	root := flag.String("root", ".", "root of the module")
 	flag.Parse()

@@ -36,6 +36,7 @@ type Server struct {
 	URL string
 
 	program, dir string
+	addresses    []string
 	front        net.Listener
 	process      *exec.Cmd
 	// exited is closed when the process has ended, as exit says.
@@ -50,8 +51,8 @@ type Server struct {
 	cut  chan struct{}
 }
 
-// New starts a server. root is that of this module. Close ends it.
-func New(ctx context.Context, root string) (*Server, error) {
+// New starts a server. root is that of this module; at the addresses it listens besides, without anything in between. Close ends it.
+func New(ctx context.Context, root string, addresses ...string) (*Server, error) {
 	// The first time this builds it; go keeps what it has built.
 	find := exec.CommandContext(ctx, "go", "tool", "-modfile=tools/go.mod", "-n", "versitygw")
 	find.Dir = root
@@ -77,7 +78,7 @@ func New(ctx context.Context, root string) (*Server, error) {
 	}
 	s := &Server{
 		URL: "http://" + front.Addr().String(), program: strings.TrimSpace(string(out)), dir: dir, front: front,
-		conns: make(map[net.Conn]bool),
+		conns: make(map[net.Conn]bool), addresses: addresses,
 	}
 	s.left.Store(-1)
 	s.serving.Go(s.accept)
@@ -96,8 +97,12 @@ func (s *Server) Start() error {
 	if err := os.Remove(s.socket()); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	s.process = exec.Command(s.program, "--quiet", "--keep-alive", "--port", s.socket(), "--access", AccessKey, "--secret", SecretKey, //nolint:noctx // it outlives the call
-		"posix", "--sidecar", filepath.Join(s.dir, "meta"), filepath.Join(s.dir, "data"))
+	args := []string{"--quiet", "--access", AccessKey, "--secret", SecretKey, "--port", s.socket()}
+	for _, address := range s.addresses {
+		args = append(args, "--port", address)
+	}
+	args = append(args, "posix", "--sidecar", filepath.Join(s.dir, "meta"), filepath.Join(s.dir, "data"))
+	s.process = exec.Command(s.program, args...) //nolint:noctx // it outlives the call
 	log, err := os.OpenFile(filepath.Join(s.dir, "log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return err
