@@ -54,7 +54,7 @@ demo: ## a real job from start to end on this machine
 
 .PHONY: bench
 bench: build ## measure berth beside its peers
-	scripts/packages run test
+	scripts/packages run test bench
 	$(GO) run ./bench $(BENCHFLAGS)
 
 .PHONY: fuzz

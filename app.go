@@ -64,6 +64,8 @@ type Run struct {
 	Files []File `json:",omitempty"`
 	// Init says that the command is an init, VerboseInit that the agent shall say more, Interactive that people connect to it.
 	Init, VerboseInit, Interactive bool `json:",omitempty"`
+	// Webshell says that the command runs on a terminal and starts when somebody first opens it, Desktop that it runs in the image's desktop.
+	Webshell, Desktop bool `json:",omitempty"`
 	// Actions are those that its application had when it was submitted.
 	Actions []Action `json:",omitempty"`
 	// URL is the template of its web page, empty for the image's own. NoConnect says that it shall not be shown.

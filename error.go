@@ -26,6 +26,8 @@ const (
 	LimitReached Kind = "limit-reached"
 	// TooLarge says that the request is larger than the server accepts.
 	TooLarge Kind = "too-large"
+	// NoSpace says that a disk or a quota is full; nothing of what was asked for was done.
+	NoSpace Kind = "no-space"
 	// Unavailable says that a part of the server cannot answer now; it is worth trying again.
 	Unavailable Kind = "unavailable"
 	// Unsupported says that this server cannot do that at all.

@@ -46,6 +46,8 @@ const (
 	ActVaultRemoved   ActKind = "vault-removed"
 	// ActKeptWished has the number of the job as its subject, and the wish for its kept data as its detail.
 	ActKeptWished ActKind = "kept-data"
+	// ActBackup has no subject.
+	ActBackup ActKind = "backup-made"
 	// ActShellOpened has the number of the job as its subject.
 	ActShellOpened ActKind = "shell-opened"
 )

@@ -4,12 +4,13 @@ import "time"
 
 // Forecast says why a queued job waits, and for how long at most, as far as that is known now.
 type Forecast struct {
-	// Position is the job's place in the queue: 1 is the next one to start.
+	// Position is the job's place in the queue, in the order of submission. One behind it starts before only where that does not
+	// delay it.
 	Position int
-	// Blockers are what keeps the job from starting, the one that must go first in front. Empty when it can start at once.
+	// Blockers are what keeps the job from starting, those that go first in front. Empty when it can start at once.
 	Blockers []Blocker
 	// Start is when the job can start at the latest when every job before it uses up its walltime limit; zero when that is not known,
-	// because one of them has none.
+	// because it waits for one that has none, or too many are in front.
 	Start time.Time
 }
 
@@ -22,7 +23,7 @@ const (
 	BlockerImpossible BlockerKind = "impossible"
 	// BlockerQueue: another queued job goes first. Carries Number.
 	BlockerQueue BlockerKind = "queue"
-	// BlockerResources: cores, memory or slots are taken.
+	// BlockerResources: cores, memory, GPUs, slots or hosts are taken.
 	BlockerResources BlockerKind = "resources"
 	// BlockerJob: a running job holds what is missing. Carries Number.
 	BlockerJob BlockerKind = "job"

@@ -55,6 +55,9 @@ func (s State) Final() bool {
 // Active says whether the job is placed and has not ended.
 func (s State) Active() bool { return s != StateQueued && !s.Final() }
 
+// HoldsCores says whether the job has the cores and the memory that it needs: as Active, until its container has ended.
+func (s State) HoldsCores() bool { return s.Active() && s != StateStagingOut }
+
 // ActiveStates lists the states of jobs that are placed and have not ended.
 func ActiveStates() []State {
 	return []State{StateStarting, StateRunning, StateStopping, StateStagingOut}

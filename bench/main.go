@@ -1,5 +1,5 @@
 // Bench measures berth beside its peers and floors in one run on one machine, and prints figures with their ratios. It needs root,
-// containerd, runc and busybox-static, like the tests; make bench runs it.
+// containerd, runc and busybox-static, like the tests, and nginx; make bench runs it.
 package main
 
 import (
@@ -24,6 +24,8 @@ type bench struct {
 	// dir holds everything of the run; bin the binaries, root the module.
 	dir, bin, root string
 	out            io.Writer
+	// picture is the file that the scheduler's week is drawn into; empty is none.
+	picture string
 	// short takes smaller numbers, to see that everything works.
 	short bool
 }
@@ -44,23 +46,26 @@ var parts = []part{
 	{"streams", (*bench).streams},
 	{"apps", (*bench).apps},
 	{"staging", (*bench).staging},
+	{"scheduler", (*bench).scheduler},
+	{"transfer", (*bench).transfer},
 }
 
 func main() {
-	only := flag.String("only", "", "comma-separated parts to run: submissions, start, nodes, status, memory, agents, streams, apps, staging; all when empty")
+	only := flag.String("only", "", "comma-separated parts to run: submissions, start, nodes, status, memory, agents, streams, apps, scheduler, transfer, staging; all when empty")
+	picture := flag.String("picture", "", "SVG file to draw the scheduler's simulated week into")
 	short := flag.Bool("short", false, "small numbers, to see that everything works")
 	root := flag.String("root", ".", "root of the module")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := run(ctx, *root, *only, *short); err != nil {
+	if err := run(ctx, *root, *only, *picture, *short); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		stop()
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, root, only string, short bool) (err error) {
+func run(ctx context.Context, root, only, picture string, short bool) (err error) {
 	dir, err := os.MkdirTemp("", "berth-bench-")
 	if err != nil {
 		return err
@@ -70,7 +75,7 @@ func run(ctx context.Context, root, only string, short bool) (err error) {
 	if err != nil {
 		return err
 	}
-	b := &bench{dir: dir, bin: filepath.Join(dir, "bin"), root: root, out: os.Stdout, short: short}
+	b := &bench{dir: dir, bin: filepath.Join(dir, "bin"), root: root, out: os.Stdout, picture: picture, short: short}
 	if err := berthdtest.Build(ctx, root, b.bin+"/", "berthd"); err != nil {
 		return err
 	}

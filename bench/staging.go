@@ -214,7 +214,11 @@ func (s *staged) putOurs(ctx context.Context, _ string) error {
 	if err := os.RemoveAll(manifest); err != nil {
 		return err
 	}
-	missing, err := staging.New(staging.Config{Now: time.Now}).Out(ctx, s.transfer(s.source(), manifest))
+	stager := staging.New(staging.Config{Now: time.Now})
+	if err := stager.In(ctx, s.transfer(s.source(), manifest)); err != nil { // nothing: everything is new
+		return err
+	}
+	missing, err := stager.Out(ctx, s.transfer(s.source(), manifest))
 	if missing != "" {
 		err = errors.Join(err, errors.New(strings.TrimSpace(missing)))
 	}

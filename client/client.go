@@ -1,5 +1,5 @@
-// Package client talks to a berth server: it submits batch jobs and applications, follows them, reads their output, suspends and ends
-// them, and manages images, applications, queues, machine types and accounts. It needs nothing but the standard library.
+// Package client talks to a berth server: it submits batch jobs and applications, follows them, reads their output, has shells in them,
+// suspends and ends them, and manages images, applications, queues, machine types and accounts. It needs nothing but the standard library.
 //
 //	c, err := client.New(client.Config{URL: "http://127.0.0.1:8080", APIKey: key})
 //	...

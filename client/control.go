@@ -115,6 +115,28 @@ func (c *Client) Connect(ctx context.Context, ref Ref) (Connection, error) {
 	return connection, err
 }
 
+// ScreenshotSize is what is wanted of a picture, in pixels; 0 is any.
+type ScreenshotSize struct {
+	Width, Height int
+	// Emphatic takes both as they are. Otherwise the picture keeps its proportions and only becomes smaller.
+	Emphatic bool
+}
+
+// Screenshot returns a picture of the desktop of a running job as PNG. A job that does not run is an Error with status 404, one that has no
+// desktop one with 501.
+func (c *Client) Screenshot(ctx context.Context, ref Ref, size ScreenshotSize) ([]byte, error) {
+	query := ref.values()
+	for name, side := range map[string]int{"width": size.Width, "height": size.Height} {
+		if side != 0 {
+			query.Set(name, strconv.Itoa(side))
+		}
+	}
+	if size.Emphatic {
+		query.Set("emphatic", "true")
+	}
+	return c.do(ctx, call{method: http.MethodGet, path: "/jarvice/screenshot", query: query})
+}
+
 // Metrics is what a running job uses.
 type Metrics struct {
 	// Nodes are in the order of the job's nodes.

@@ -10,6 +10,7 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"time"
 )
 
@@ -131,8 +132,13 @@ func (c *Client) attemptError(ctx, limited context.Context, err error) error {
 	return err
 }
 
-// open sends a call once and returns the answer when its status is 200; the caller closes the body.
+// open sends a call once and returns the answer when its status is 200, or 206 for a part; the caller closes the body.
 func (c *Client) open(ctx context.Context, req call) (*http.Response, error) {
+	return c.openAs(ctx, req, http.StatusOK, http.StatusPartialContent)
+}
+
+// openAs is open for an answer of one of these statuses.
+func (c *Client) openAs(ctx context.Context, req call, statuses ...int) (*http.Response, error) {
 	httpReq, err := c.request(ctx, req)
 	if err != nil {
 		return nil, err
@@ -143,7 +149,7 @@ func (c *Client) open(ctx context.Context, req call) (*http.Response, error) {
 		return nil, ended(ctx) // the caller gave up; that is no trouble of the connection
 	case err != nil:
 		return nil, &connectionError{connectionCause(req, err)}
-	case resp.StatusCode != http.StatusOK:
+	case !slices.Contains(statuses, resp.StatusCode):
 		defer resp.Body.Close()
 		return nil, responseError(resp)
 	}

@@ -61,6 +61,8 @@ echo powered off
       "url": "http://%PUBLICADDR%:8888/page.html?token=%RANDOM16%",
       "parameters": {"base": {"name": "Base", "description": "Its path", "type": "CONST", "value": "%BASEURL%", "positional": true, "required": true}}},
     "Image": {"path": "/usr/local/bin/serve", "interactive": true, "name": "Image", "description": "Serves what the image says", "parameters": {}},
+    "Ask": {"path": "/usr/local/bin/ask", "webshell": true, "name": "Ask", "description": "Asks on a terminal",
+      "parameters": {"what": {"name": "What", "description": "A question", "type": "STR", "value": "how many", "positional": true, "required": true}}},
     "Wait": {"path": "/bin/sleep", "interactive": true, "name": "Wait", "description": "Waits",
       "parameters": {"time": {"name": "Seconds", "description": "How long", "type": "INT", "min": 1, "max": 1000, "value": 1000, "positional": true, "required": true}}}
   },
@@ -89,6 +91,14 @@ while read -r line && [ "$line" != "$(printf '\r')" ]; do case $line in [Aa]utho
 printf 'HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n'
 echo "secret [$secret]"
 exec cat
+`,
+	// A program that needs a terminal.
+	"usr/local/bin/ask": `#!/bin/sh
+stty size > /dev/null || exit 1
+echo "$1? says $(id -un) at $(tty)"
+read -r answer
+echo "so $((answer + 2))"
+exit "$answer"
 `,
 	"usr/local/bin/override": `#!/bin/sh
 case $1 in

@@ -71,7 +71,9 @@ func TestStories(t *testing.T) {
 				if err := s.Down(t.Context()); err != nil {
 					t.Error(err)
 				}
-				_ = syscall.Unmount(filepath.Join(s.Data, "jobs"), syscall.MNT_DETACH) // of the story of a full disk
+				for _, dir := range []string{filepath.Join(s.Data, "jobs"), s.Data} {
+					_ = syscall.Unmount(dir, syscall.MNT_DETACH) // of the stories of full disks
+				}
 			})
 			env.Values[s3Key{}] = &s3Story{}
 			env.Setenv("PATH", bin+":"+os.Getenv("PATH"))
@@ -88,8 +90,8 @@ func TestStories(t *testing.T) {
 			"server":      serverCmd,
 			"http":        httpCmd,
 			"upgrade":     upgradeCmd,
-			"shell":       shellCmd,
 			"address":     addressCmd,
+			"picture":     pictureCmd,
 			"credentials": credentialsCmd,
 			"rootfs":      rootfsCmd,
 			"attempt":     attemptCmd,
@@ -125,7 +127,8 @@ func serverOf(ts *testscript.TestScript) *berthdtest.Server {
 	return ts.Value(serverKey{}).(*berthdtest.Server)
 }
 
-// serverCmd: server start [flag…] | stop | kill | crash POINT[:N] (start with an armed crash point) | crashed (wait for it).
+// serverCmd: server start [flag…] | stop | kill | crash POINT[:N] (start with an armed crash point) | crashed (wait for it) |
+// at DIR (another data directory from now on, as on another machine).
 func serverCmd(ts *testscript.TestScript, neg bool, args []string) {
 	if len(args) == 0 {
 		ts.Fatalf("usage: server start|stop|kill|crash|crashed")
@@ -147,6 +150,10 @@ func serverCmd(ts *testscript.TestScript, neg bool, args []string) {
 		err = s.Stop()
 	case "kill":
 		s.Kill()
+	case "at":
+		err = s.Down(context.Background())
+		s.Data = ts.MkAbs(args[1])
+		ts.Setenv("DATA", s.Data)
 	default:
 		ts.Fatalf("unknown: server %s", args[0])
 	}
@@ -156,7 +163,9 @@ func serverCmd(ts *testscript.TestScript, neg bool, args []string) {
 	for name, value := range s.Vars {
 		ts.Setenv(name, value)
 	}
-	ts.Setenv("LISTEN", strings.TrimPrefix(s.URL, "http://")) // for another start at the same address
+	listen := strings.TrimPrefix(s.URL, "http://")
+	ts.Setenv("LISTEN", listen)                                            // for another start at the same address
+	ts.Setenv("JOBS", "localhost"+listen[strings.LastIndex(listen, ":"):]) // the hosts of jobs are below it
 }
 
 // httpCmd: http METHOD PATH [BODY [HEADER: VALUE]…] prints the status, the content type and the body. A BODY of @FILE is read
@@ -173,13 +182,13 @@ func httpCmd(ts *testscript.TestScript, neg bool, args []string) {
 		}
 		body = strings.NewReader(os.Expand(text, ts.Getenv))
 	}
-	req, err := http.NewRequest(args[0], serverOf(ts).URL+args[1], body)
+	req, err := http.NewRequest(args[0], target(ts, args[1]), body)
 	ts.Check(err)
 	for _, header := range args[min(3, len(args)):] {
 		name, value, _ := strings.Cut(header, ": ")
 		req.Header.Set(name, value)
 	}
-	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	client := &http.Client{Transport: browse, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	resp, err := client.Do(req)
 	ts.Check(err)
 	defer resp.Body.Close()

@@ -5,28 +5,48 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"image/color"
+	"image/png"
 	"io"
+	"net"
 	"net/http"
+	"os"
 	"strings"
 
-	"github.com/coder/websocket"
 	"github.com/rogpeppe/go-internal/testscript"
-
-	"github.com/berth-hpc/berth/internal/berthdtest"
 )
 
-// upgradeCmd: upgrade PATH HEADER TEXT opens a websocket and prints the first line that comes, and what comes back for a text.
+// browse carries requests as browsers do, which take all names below localhost for their own machine.
+var browse = &http.Transport{
+	DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+		if host, port, err := net.SplitHostPort(address); err == nil && strings.HasSuffix(host, ".localhost") {
+			address = net.JoinHostPort("127.0.0.1", port)
+		}
+		return new(net.Dialer).DialContext(ctx, network, address)
+	},
+	DisableKeepAlives: true,
+}
+
+// target is the address of a path of the server, or an address as it is.
+func target(ts *testscript.TestScript, path string) string {
+	if strings.HasPrefix(path, "http://") {
+		return path
+	}
+	return serverOf(ts).URL + path
+}
+
+// upgradeCmd: upgrade ADDRESS HEADER TEXT opens a websocket and prints the first line that comes, and what comes back for a text.
 func upgradeCmd(ts *testscript.TestScript, neg bool, args []string) {
 	if len(args) != 3 || neg {
-		ts.Fatalf("usage: upgrade PATH HEADER TEXT")
+		ts.Fatalf("usage: upgrade ADDRESS HEADER TEXT")
 	}
-	req, err := http.NewRequest(http.MethodGet, serverOf(ts).URL+args[0], nil)
+	req, err := http.NewRequest(http.MethodGet, target(ts, args[0]), nil)
 	ts.Check(err)
 	name, value, _ := strings.Cut(args[1], ": ")
 	req.Header.Set(name, value)
 	req.Header.Set("Connection", "Upgrade")
 	req.Header.Set("Upgrade", "websocket")
-	resp, err := http.DefaultTransport.RoundTrip(req)
+	resp, err := browse.RoundTrip(req)
 	ts.Check(err)
 	defer resp.Body.Close()
 	conn, ok := resp.Body.(io.ReadWriter)
@@ -44,7 +64,7 @@ func upgradeCmd(ts *testscript.TestScript, neg bool, args []string) {
 	fmt.Fprintf(ts.Stdout(), "%d\n%s%s", resp.StatusCode, first, back)
 }
 
-// addressCmd: address NAME FILE sets a variable to the path of the address of a job's page in an answer of info, and NAME_HELP to its help.
+// addressCmd: address NAME FILE sets a variable to the address of a job's page in an answer of info, and NAME_HELP to its help.
 func addressCmd(ts *testscript.TestScript, neg bool, args []string) {
 	if len(args) != 2 || neg {
 		ts.Fatalf("usage: address NAME FILE")
@@ -52,38 +72,24 @@ func addressCmd(ts *testscript.TestScript, neg bool, args []string) {
 	_, text, _ := strings.Cut(ts.ReadFile(args[1]), "\n")
 	var info struct{ URL, Help string }
 	ts.Check(json.Unmarshal([]byte(text), &info))
-	path, found := strings.CutPrefix(info.URL, serverOf(ts).URL)
-	if !found {
-		ts.Fatalf("%q is no address of this server", info.URL)
-	}
-	ts.Setenv(args[0], path)
+	ts.Setenv(args[0], info.URL)
 	ts.Setenv(args[0]+"_HELP", info.Help)
 }
 
-// shellCmd: shell NUMBER KEY LINE types a line into a shell of a job, and prints what it shows and how it ends.
-func shellCmd(ts *testscript.TestScript, neg bool, args []string) {
+// pictureCmd: picture FILE WIDTHxHEIGHT COLOR checks the size of a picture, and the color in its middle, as #rrggbb.
+func pictureCmd(ts *testscript.TestScript, neg bool, args []string) {
 	if len(args) != 3 || neg {
-		ts.Fatalf("usage: shell NUMBER KEY LINE")
+		ts.Fatalf("usage: picture FILE WIDTHxHEIGHT COLOR")
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), berthdtest.ReadyWithin)
-	defer cancel()
-	address := serverOf(ts).URL + "/jobs/" + args[0] + "/shell/socket?columns=100&rows=30"
-	socket, resp, err := websocket.Dial(ctx, address, &websocket.DialOptions{HTTPHeader: http.Header{"Authorization": {"Bearer " + args[1]}}})
+	file, err := os.Open(ts.MkAbs(args[0]))
 	ts.Check(err)
-	if resp.Body != nil {
-		_ = resp.Body.Close()
-	}
-	defer func() { _ = socket.CloseNow() }()
-	ts.Check(socket.Write(ctx, websocket.MessageBinary, []byte(args[2]+"\n")))
-	for {
-		kind, data, err := socket.Read(ctx)
-		ts.Check(err)
-		if kind == websocket.MessageText {
-			var end struct{ Exit int }
-			ts.Check(json.Unmarshal(data, &end))
-			fmt.Fprintf(ts.Stdout(), "\nended with %d\n", end.Exit)
-			return
-		}
-		_, _ = ts.Stdout().Write(data)
+	defer file.Close()
+	picture, err := png.Decode(file)
+	ts.Check(err)
+	size := picture.Bounds().Size()
+	middle := color.NRGBAModel.Convert(picture.At(size.X/2, size.Y/2)).(color.NRGBA)
+	got := fmt.Sprintf("%dx%d #%02x%02x%02x", size.X, size.Y, middle.R, middle.G, middle.B)
+	if got != args[1]+" "+args[2] {
+		ts.Fatalf("the picture is %s", got)
 	}
 }

@@ -40,12 +40,14 @@ func (a *app) adminCommand() *cobra.Command {
 	machine.AddCommand(a.machineListCommand(), a.machineSetCommand(), a.machineRemoveCommand())
 	queue := &cobra.Command{
 		Use:   "queue",
-		Short: "Manage the queues that HPC scripts are sent to; berth queues lists them",
+		Short: "Manage the queues that HPC scripts are sent to",
 		Args:  cobra.ArbitraryArgs,
 		RunE:  group,
 	}
-	queue.AddCommand(a.queueSetCommand(), a.queueRemoveCommand())
-	cmd.AddCommand(user, team, machine, queue, a.auditCommand())
+	list := a.queuesCommand()
+	list.Use = "list"
+	queue.AddCommand(list, a.queueSetCommand(), a.queueRemoveCommand())
+	cmd.AddCommand(user, team, machine, queue, a.auditCommand(), a.backupCommand())
 	return cmd
 }
 

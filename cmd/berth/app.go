@@ -108,7 +108,8 @@ with -f or --wait exit with the job's own code: 0 only when it was COMPLETED.`,
 	root.AddCommand(
 		a.batchCommand(), a.submitCommand(), a.applicationCommand(),
 		a.statusCommand(), a.jobsCommand(), a.tailCommand(), a.outputCommand(), a.waitCommand(),
-		a.eventsCommand(), a.infoCommand(), a.metricsCommand(), a.connectCommand(),
+		a.eventsCommand(), a.infoCommand(), a.metricsCommand(),
+		a.connectCommand(), a.shellCommand(), a.screenshotCommand(),
 		a.signalCommand(), a.actionCommand(), a.endCommand("shutdown"), a.endCommand("terminate"),
 		a.machinesCommand(), a.queuesCommand(), a.vaultCommand(), a.imageCommand(), a.adminCommand(), a.versionCommand(),
 	)

@@ -74,7 +74,7 @@ path style    yes
 				`"path_style":true,"access_key":"a","secret_key":"s=s"}`,
 		},
 		"add a directory": {"add more --file --default", result{Stdout: "vault s3@bob added\n"}, `POST /v1/vaults {"name":"more","kind":"file","default":true}`},
-		"add nothing": {"add more", result{2, "", "berth: give --endpoint for an object vault, or --file for a directory of the server (see berth vault add --help)\n"}, ""},
+		"add nothing":     {"add more", result{2, "", "berth: give --endpoint for an object vault, or --file for a directory of the server (see: berth vault add --help)\n"}, ""},
 		"no keys": {"add s3 --endpoint https://s3.example.org --keys " + empty, result{
 			1, "", "berth: " + empty + " has no credentials (it needs the lines aws_access_key_id = … and aws_secret_access_key = …)\n",
 		}, ""},
@@ -89,9 +89,9 @@ path style    yes
 7    ada    kept         1 files: a
 8    ada    being saved  b
 `}, "GET /v1/kept?all=true"},
-		"save": {"save 7", result{Stdout: "data of job 7 is being saved; berth vault kept tells what came of it\n"}, "POST /v1/kept/7"},
-		"drop": {"drop 7", result{Stdout: "data of job 7 is being dropped\n"}, "DELETE /v1/kept/7"},
-		"save of no job": {"save x", result{2, "", "berth: x is no number of a job (see berth vault save --help)\n"}, ""},
+		"save":           {"save 7", result{Stdout: "data of job 7 is being saved; berth vault kept tells what came of it\n"}, "POST /v1/kept/7"},
+		"drop":           {"drop 7", result{Stdout: "data of job 7 is being dropped\n"}, "DELETE /v1/kept/7"},
+		"save of no job": {"save x", result{2, "", "berth: x is no number of a job (see: berth vault save --help)\n"}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -102,7 +102,7 @@ path style    yes
 			}
 			var asked string
 			for _, request := range f.asked() {
-				asked = request
+				asked = strings.NewReplacer("?username=ada", "", "&username=ada", "").Replace(request)
 			}
 			if asked != tc.asked {
 				t.Errorf("asked %q, want %q", asked, tc.asked)

@@ -70,8 +70,10 @@ start. It needs root, containerd and runc.`,
 	own := root.Flags()
 	own.StringVar(&cfg.Listen, "listen", cfg.Listen, "address to serve on; port 0 takes a free one")
 	own.StringVar(&cfg.APIURL, "api-url", cfg.APIURL, "address at which jobs reach this server; empty is that of --listen")
-	own.BoolVar(&cfg.JobPages, "job-pages", cfg.JobPages,
-		"serve the web pages of jobs, and shells in them, under /jobs/: for users who may see each other's pages in one browser")
+	own.StringVar(&cfg.JobPages, "job-pages", cfg.JobPages,
+		"web pages of jobs: own (hosts below --job-domain), shared (below /jobs/, for users who may see each other's pages in one browser) or off")
+	own.StringVar(&cfg.JobDomain, "job-domain", cfg.JobDomain,
+		"domain below which each job has hosts of its own; all names there must lead here. Empty is localhost, for browsers on this machine")
 	own.StringVar(&cfg.PublicURL, "public-url", cfg.PublicURL, "address at which browsers reach this server; empty is the host of --api-url")
 	own.BoolVar(&cfg.ExpandSubmitted, "expand-submitted", cfg.ExpandSubmitted,
 		"let the shell of a job expand $ in submitted parameters: users then run commands that the application does not have")
@@ -90,10 +92,22 @@ start. It needs root, containerd and runc.`,
 		"address of an S3 store on a private network that users may have vaults in; may be repeated")
 	own.DurationVar(&cfg.StagingRetry, "staging-retry", cfg.StagingRetry, "how long an S3 store may not answer before a job that needs it is given up")
 	own.BoolVar(&cfg.SuspendedFree, "suspended-time-free", cfg.SuspendedFree, "time in which a job is suspended does not count as walltime")
+	own.DurationVar(&cfg.AssumedWalltime, "assumed-walltime", cfg.AssumedWalltime,
+		"how much longer jobs without a walltime limit are expected to run: jobs with shorter limits may go before one that waits for them")
 	own.DurationVar(&cfg.SampleEvery, "sample-every", cfg.SampleEvery, "how often to measure what running jobs use")
 	own.DurationVar(&cfg.Tick, "tick", cfg.Tick, "how often to look for what no event told")
-	root.AddCommand(downCommand(&cfg))
+	dataFlags(root, &cfg)
+	root.AddCommand(downCommand(&cfg), restoreCommand(&cfg))
 	return root
+}
+
+// dataFlags are those of what is kept, and how it is reached.
+func dataFlags(root *cobra.Command, cfg *config.Config) {
+	own := root.Flags()
+	own.StringVar(&cfg.SFTPListen, "sftp-listen", cfg.SFTPListen, "address to serve the files of vaults on by SFTP, such as :2222; empty is not at all")
+	own.DurationVar(&cfg.OutputsCompressAfter, "outputs-compress-after", cfg.OutputsCompressAfter, "how long after the end of a job its output is compressed")
+	own.DurationVar(&cfg.OutputsMaxAge, "outputs-max-age", cfg.OutputsMaxAge, "how long after the end of a job its output is deleted; 0 is never")
+	own.Int64Var(&cfg.OutputsMaxMB, "outputs-max-mb", cfg.OutputsMaxMB, "what compressed outputs may have on disk in MiB, beyond which the oldest go; 0 is no bound")
 }
 
 // downCommand ends what outlives the server.

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/berth-hpc/berth"
+	"github.com/berth-hpc/berth/internal/backup"
 	"github.com/berth-hpc/berth/internal/config"
 	"github.com/berth-hpc/berth/internal/control"
 	"github.com/berth-hpc/berth/internal/engine/containerd"
@@ -70,6 +71,9 @@ func serve(ctx context.Context, cfg config.Config, stdout, stderr io.Writer) err
 		return err
 	}
 	defer unlock()
+	if err := backup.Clean(cfg.Data); err != nil {
+		return err
+	}
 	s := &server{
 		cfg: cfg, log: log, changes: &control.Changes{},
 		outputs: output.New(filepath.Join(cfg.Data, "jobs"), log),
@@ -115,7 +119,7 @@ func (s *server) open(ctx context.Context) (err error) {
 	}
 	s.scheduler = scheduler.New(scheduler.Config{
 		Store: s.store, Hosts: fixedHosts{host}, Random: randomAttempt, Now: time.Now, Tick: s.cfg.Tick,
-		SuspendedFree: s.cfg.SuspendedFree, Log: s.log,
+		Assumed: s.cfg.AssumedWalltime, SuspendedFree: s.cfg.SuspendedFree, Log: s.log,
 	})
 	s.usage = usage.New(usage.Config{Store: s.store, Meter: s.engine, Every: s.cfg.SampleEvery, Log: s.log})
 	addresses, err := s.cfg.JobAddresses()
@@ -167,7 +171,7 @@ func (s *server) run(ctx context.Context, stdout io.Writer) error {
 		return fmt.Errorf("listen: %w", err)
 	}
 	url := "http://" + listener.Addr().String()
-	handler, err := s.handler(cmp.Or(s.cfg.APIURL, urlForJobs(listener.Addr())))
+	handler, sftp, err := s.services(ctx, cmp.Or(s.cfg.APIURL, urlForJobs(listener.Addr())))
 	if err == nil {
 		err = s.announce(url)
 	}
@@ -177,9 +181,12 @@ func (s *server) run(ctx context.Context, stdout io.Writer) error {
 	loops, loopCtx := errgroup.WithContext(context.WithoutCancel(ctx))
 	loopCtx, stopLoops := context.WithCancel(loopCtx)
 	defer stopLoops()
-	cleaner := retention.New(retention.Config{Store: s.store, Now: time.Now, Every: time.Hour, Log: s.log})
+	cleaner := retention.New(retention.Config{
+		Store: s.store, Files: s.outputs, ForgetUploads: s.vaults.ForgetUploads, Now: time.Now, Every: time.Hour,
+		CompressAfter: s.cfg.OutputsCompressAfter, KeepFor: s.cfg.OutputsMaxAge, KeepBytes: s.cfg.OutputsMaxMB << 20, Log: s.log,
+	})
 	for _, run := range []func(context.Context) error{
-		s.engine.Run, s.outputs.Run, s.scheduler.Run, s.reconcile.Run, s.usage.Run, cleaner.Run,
+		s.engine.Run, s.outputs.Run, s.scheduler.Run, s.reconcile.Run, s.usage.Run, cleaner.Run, sftp,
 	} {
 		loops.Go(func() error { return run(loopCtx) })
 	}
@@ -217,22 +224,41 @@ func (s *server) serveHTTP(ctx, loops context.Context, listener net.Listener, ha
 	return errors.Join(err, ignoreClosed(<-served))
 }
 
-func (s *server) handler(apiURL string) (http.Handler, error) {
-	publicURL := ""
-	if s.cfg.JobPages {
-		publicURL = cmp.Or(s.cfg.PublicURL, hostOf(apiURL))
+// services returns what answers HTTP and what serves SFTP.
+func (s *server) services(ctx context.Context, apiURL string) (handler http.Handler, sftp func(context.Context) error, err error) {
+	sites := sitesOf(s.cfg, apiURL)
+	if sites.Public == "" && s.cfg.JobPages != config.PagesOff {
+		s.log.Info("web pages of jobs are off: no --job-domain says where", "public_url", cmp.Or(s.cfg.PublicURL, hostOf(apiURL)))
 	}
+	service, err := s.service(apiURL, sites)
+	if err != nil {
+		return nil, nil, err
+	}
+	if handler, err = s.handler(service, sites); err != nil {
+		return nil, nil, err
+	}
+	sftp, err = s.sftp(ctx, service)
+	return handler, sftp, err
+}
+
+// service returns the use cases.
+func (s *server) service(apiURL string, sites control.Sites) (*control.Service, error) {
 	addresses, err := s.cfg.JobAddresses()
 	if err != nil {
 		return nil, err
 	}
-	service := control.New(control.Config{
+	return control.New(control.Config{
 		Store: s.store, Images: s.engine, Checker: image.NewChecker(image.CheckerConfig{}), Outputs: s.outputs,
 		Agents: s.engine, Usage: s.usage, Forecaster: s.scheduler, Vaults: s.newVaults, Changes: s.changes,
-		EngineReady: s.engine.Ping, APIURL: apiURL, PublicURL: publicURL,
 		VaultDirs: s.vaults, ObjectEndpoints: s.cfg.ObjectEndpoints, LookAtKept: s.reconcile.Look,
+		OpenVault:   func(v berth.Vault) (control.VaultFiles, error) { return s.vaults.Open(v) },
+		Backup:      (&backup.Maker{Database: s.store, Data: s.cfg.Data, Version: version, Now: time.Now}).Write,
+		EngineReady: s.engine.Ping, APIURL: apiURL, Sites: sites,
 		ExpandSubmitted: s.cfg.ExpandSubmitted, PublicAddresses: addresses, Log: s.log,
-	})
+	}), nil
+}
+
+func (s *server) handler(service *control.Service, sites control.Sites) (http.Handler, error) {
 	registry := prometheus.NewRegistry()
 	if err := registerMetrics(registry, s.store); err != nil {
 		return nil, err
@@ -243,7 +269,7 @@ func (s *server) handler(apiURL string) (http.Handler, error) {
 	}
 	return httpapi.New(httpapi.Config{
 		Control: httpapi.FromService(service), Log: s.log, Metrics: registry, Version: version, TrustedProxies: proxies,
-		JobPages: s.cfg.JobPages,
+		Sites: sites,
 	})
 }
 

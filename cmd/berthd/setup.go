@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -20,6 +21,7 @@ import (
 
 	"github.com/berth-hpc/berth"
 	"github.com/berth-hpc/berth/internal/agentbin"
+	"github.com/berth-hpc/berth/internal/config"
 	"github.com/berth-hpc/berth/internal/control"
 	"github.com/berth-hpc/berth/internal/engine/containerd"
 	"github.com/berth-hpc/berth/internal/store"
@@ -152,6 +154,33 @@ func urlForJobs(listens net.Addr) string {
 	return "http://" + net.JoinHostPort(host, port) + "/"
 }
 
+// sitesOf says where jobs are served. Browsers take all names below localhost for their own machine, so a server that is reached there
+// needs no domain.
+func sitesOf(cfg config.Config, apiURL string) control.Sites {
+	public := cmp.Or(cfg.PublicURL, hostOf(apiURL))
+	switch {
+	case cfg.JobPages == config.PagesShared:
+		return control.Sites{Public: public}
+	case cfg.JobPages == config.PagesOff:
+		return control.Sites{}
+	case cfg.JobDomain != "":
+		return control.Sites{Public: public, Domain: cfg.JobDomain}
+	case onLoopback(public):
+		return control.Sites{Public: public, Domain: "localhost"}
+	default:
+		return control.Sites{}
+	}
+}
+
+func onLoopback(address string) bool {
+	parsed, err := url.Parse(address)
+	if err != nil {
+		return false
+	}
+	addr, err := netip.ParseAddr(parsed.Hostname())
+	return parsed.Hostname() == "localhost" || err == nil && addr.IsLoopback()
+}
+
 // hostOf returns an address without its path.
 func hostOf(address string) string {
 	parsed, err := url.Parse(address)
@@ -208,7 +237,8 @@ func defaultMachines(all berth.Capacity) []berth.Machine {
 
 func (s *server) credentials() string { return filepath.Join(s.cfg.Data, "credentials") }
 
-// announce puts the address into the credentials file. An administrator may have deleted the file; then there is nothing to do.
+// announce puts the address into the credentials file. An administrator may have deleted the file; then there is nothing to do. A
+// full disk is no reason not to serve: jobs run.
 func (s *server) announce(url string) error {
 	key, err := readKey(s.credentials())
 	if errors.Is(err, fs.ErrNotExist) {
@@ -217,7 +247,10 @@ func (s *server) announce(url string) error {
 	if err != nil {
 		return err
 	}
-	return writeCredentials(s.credentials(), url, key)
+	if err := writeCredentials(s.credentials(), url, key); err != nil {
+		s.log.Warn("the credentials file still has the address of the last start", "address", url, "error", err)
+	}
+	return nil
 }
 
 const keyVariable = "BERTH_APIKEY="

@@ -11,6 +11,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/berth-hpc/berth"
+	"github.com/berth-hpc/berth/internal/config"
+	"github.com/berth-hpc/berth/internal/control"
 	"github.com/berth-hpc/berth/internal/store"
 )
 
@@ -185,5 +187,27 @@ func TestURLForJobs(t *testing.T) {
 	}
 	if addr, err := netip.ParseAddr(ownAddress(true)); err != nil || !addr.Is4() || addr.IsUnspecified() {
 		t.Errorf("own address %v, %v", addr, err)
+	}
+}
+
+func TestSitesOf(t *testing.T) {
+	const loopback, outside = "http://127.0.0.1:8080/", "http://10.1.2.3:8080/api/"
+	for name, test := range map[string]struct {
+		pages, domain, public, api string
+		want                       control.Sites
+	}{
+		"laptop":         {"own", "", "", loopback, control.Sites{Public: loopback, Domain: "localhost"}},
+		"laptop, IPv6":   {"own", "", "", "http://[::1]:80/", control.Sites{Public: "http://[::1]:80/", Domain: "localhost"}},
+		"its name":       {"own", "", "http://localhost:80/", outside, control.Sites{Public: "http://localhost:80/", Domain: "localhost"}},
+		"outside":        {"own", "", "", outside, control.Sites{}},
+		"behind a proxy": {"own", "", "https://berth.example.org/", loopback, control.Sites{}},
+		"with a domain":  {"own", "jobs.example.org", "https://berth.example.org/", loopback, control.Sites{Public: "https://berth.example.org/", Domain: "jobs.example.org"}},
+		"shared":         {"shared", "jobs.example.org", "", outside, control.Sites{Public: "http://10.1.2.3:8080/"}},
+		"off":            {"off", "jobs.example.org", "", loopback, control.Sites{}},
+	} {
+		cfg := config.Config{JobPages: test.pages, JobDomain: test.domain, PublicURL: test.public}
+		if diff := cmp.Diff(test.want, sitesOf(cfg, test.api)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
 	}
 }

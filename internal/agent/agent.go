@@ -97,6 +97,9 @@ func (a *agent) run() agentapi.Report {
 		a.out.say("Stopped before the start of the application.")
 		return agentapi.Report{}
 	}
+	if prepared.spec.Terminal {
+		a.out.say("Waiting for somebody to open the terminal of the application.")
+	}
 	a.out.banner()
 	return a.execute(prepared, control)
 }
@@ -114,9 +117,10 @@ func (a *agent) execute(prepared *setup, control *control) agentapi.Report {
 	if err != nil {
 		return a.failed(err)
 	}
-	started := time.Now()
-	pid, err := cmd.startFound(pipe.sink, pipe.sink)
-	if err != nil {
+	started, pid := time.Now(), 0
+	if prepared.spec.Terminal {
+		control.console = newConsole()
+	} else if pid, err = cmd.startFound(pipe.sink, pipe.sink); err != nil {
 		text, code := cmd.explain(prepared.spec.Script, err)
 		_, _ = a.out.Write([]byte(text))
 		return agentapi.Report{Started: started, ExitCode: code}
@@ -129,6 +133,9 @@ func (a *agent) execute(prepared *setup, control *control) agentapi.Report {
 	control.supervisor = supervisor
 	go control.serve()
 	status := supervisor.wait()
+	if control.console != nil {
+		control.console.finish(exitCode(status))
+	}
 	_ = unix.Close(pipe.sink) // the last one: every process has ended
 	if err := <-copied; err != nil {
 		_, _ = fmt.Fprintf(a.cfg.Log, "berth-init: %v\n", err)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -72,6 +73,8 @@ func (c command) start(stdout, stderr int) (int, error) {
 
 // startOn runs the command without any capability in a session of its own on a terminal, and returns its process id.
 func (c command) startOn(terminal int) (int, error) {
+	c.env = slices.DeleteFunc(slices.Clone(c.env), func(v string) bool { return strings.HasPrefix(v, "TERM=") })
+	c.env = append(c.env, "TERM=xterm-256color")
 	return c.fork([]int{terminal, terminal, terminal}, &syscall.SysProcAttr{Setsid: true, Setctty: true, Ctty: 0})
 }
 
@@ -90,19 +93,24 @@ func (c command) fork(files []int, sys *syscall.SysProcAttr) (int, error) {
 	return syscall.ForkExec(c.argv[0], c.argv, attr)
 }
 
-// startFound is start for a program that is looked for in the command's PATH when its name has no slash. Each place is tried by
-// starting it, so the right one is found by the rights of the job's user.
+// startFound is start for a program that is looked for.
 func (c command) startFound(stdout, stderr int) (int, error) {
+	return c.find(func(c command) (int, error) { return c.start(stdout, stderr) })
+}
+
+// find starts a program that is looked for in the command's PATH when its name has no slash. Each place is tried by starting it, so the
+// right one is found by the rights of the job's user.
+func (c command) find(start func(command) (int, error)) (int, error) {
 	program := c.argv[0]
 	if strings.Contains(program, "/") {
-		return c.start(stdout, stderr)
+		return start(c)
 	}
 	for dir := range strings.SplitSeq(variable(c.env, "PATH"), ":") {
 		if !strings.HasPrefix(dir, "/") {
 			continue
 		}
 		c.argv = append([]string{dir + "/" + program}, c.argv[1:]...)
-		pid, err := c.start(stdout, stderr)
+		pid, err := start(c)
 		if !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.ENOTDIR) && !errors.Is(err, unix.EACCES) {
 			return pid, err
 		}

@@ -34,6 +34,8 @@ type control struct {
 	// address is this node's.
 	address    string
 	supervisor *supervisor
+	// console is nil unless the command runs on a terminal.
+	console *console
 	// listener is nil when the socket could not be made.
 	listener *listener
 	// answering are the requests that the end of the agent waits for. None of them waits for anything but the supervisor.
@@ -80,8 +82,16 @@ func (c *control) handle(conn *os.File) {
 		reply(conn, c.info())
 		return
 	}
+	if request.Display != nil {
+		c.display(conn)
+		return
+	}
 	if request.Shell != nil {
-		c.shell(conn, *request.Shell)
+		if request.Shell.Command && c.console != nil {
+			c.openConsole(conn, *request.Shell)
+		} else {
+			c.shell(conn, *request.Shell)
+		}
 		return
 	}
 	if !c.supervisor.do(func() { c.answering.Add(1) }) {
@@ -165,6 +175,9 @@ func (c *control) signal(number int) agentapi.Answer {
 	}
 	return c.ask(func() agentapi.Answer {
 		pid := c.supervisor.pid
+		if pid == 0 {
+			return refusal(agentapi.CodeFailed, errors.New("nobody has opened the terminal on which the command starts"))
+		}
 		if err := unix.Kill(-pid, unix.Signal(number)); err != nil {
 			return refusal(agentapi.CodeFailed, fmt.Errorf("signal %d: %w", number, err))
 		}

@@ -245,7 +245,9 @@ func TestRequestsDuringTheEnd(t *testing.T) {
 // TestNotRunning: the command has ended, and what it had started may use the grace.
 func TestNotRunning(t *testing.T) {
 	t.Parallel()
-	c := started(t, "(trap 'echo > /data/asked; sleep 1000' TERM; sleep 1000 & BEGUN; wait) &\nwait", func(b *bundle) { b.spec.Grace = time.Hour })
+	// Before it is sleep the shell's child could take the signal for its own.
+	const script = "(trap 'echo > /data/asked; sleep 1000' TERM; sleep 1000 & until grep -q sleep /proc/$!/cmdline; do :; done; BEGUN; wait) &\nwait"
+	c := started(t, script, func(b *bundle) { b.spec.Grace = time.Hour })
 	asked := c.fifo("asked")
 	c.signal("TERM")
 	asked()

@@ -68,6 +68,7 @@ func TestInitLines(t *testing.T) {
 	want := "INIT[1]: Configuring user: nimbix nimbix 505...\n" +
 		"INIT[1]: Initializing networking...\n" +
 		"INIT[1]: Finalizing setup in application environment...\n" +
+		"INIT[1]: Waiting for job configuration before executing application...\n" +
 		"INIT[1]: hostname: jarvice-job-7\n" +
 		"INIT[1]: HOME=/home/nimbix\n"
 	if diff := cmp.Diff(want, got.init); diff != "" {

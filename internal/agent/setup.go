@@ -30,6 +30,7 @@ func (s *setup) run() error {
 	}
 	s.shell = "/bin/sh"
 	s.warn(s.configureUser())
+	s.warn(s.writeShadow())
 	s.warn(s.giveData())
 	s.out.say("Initializing networking...")
 	s.warn(s.configureNetwork())
@@ -39,6 +40,7 @@ func (s *setup) run() error {
 		return err
 	}
 	s.warn(s.writeConnection())
+	s.out.say("Waiting for job configuration before executing application...")
 	hostname, err := os.Hostname()
 	s.warn(err)
 	if hostname != s.spec.Hostname {

@@ -5,11 +5,11 @@ import (
 	"errors"
 	"os"
 	"os/signal"
-	"slices"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/berth-hpc/berth/internal/agentapi"
 )
 
 // signals are the requests to the agent. Each has a channel of its own, so that a storm of ended children drowns no other.
@@ -41,7 +41,7 @@ func (s signals) ended() bool { return len(s.stop) > 0 || len(s.kill) > 0 }
 type supervisor struct {
 	signals signals
 	// command is what runs: its user, environment and directory are those of the programs beside it. pid is its process, and its
-	// process group.
+	// process group; 0 for one that has not begun, because it runs on a terminal that nobody has opened.
 	command command
 	pid     int
 	// sink is the job's output.
@@ -49,8 +49,8 @@ type supervisor struct {
 	// grace is how long it may take after a request to stop, and init says that it is an init, which is asked by poweroff.
 	grace time.Duration
 	init  bool
-	// stopping says that there was such a request.
-	stopping bool
+	// stopping says that there was such a request, onTerminal that the command runs on one.
+	stopping, onTerminal bool
 	// status is the command's end, once it has ended.
 	status *unix.WaitStatus
 	// helpers are programs beside the command, by process id, and who hears of their ends; nil is nobody.
@@ -101,9 +101,40 @@ func (s *supervisor) wait() unix.WaitStatus {
 		case <-graceOver:
 			killAll()
 		case <-s.signals.kill:
-			killAll()
+			s.kill()
+		}
+		if s.pid == 0 && s.status != nil && s.reap() { // it never began, so no child tells
+			return *s.status
 		}
 	}
+}
+
+// kill ends everything.
+func (s *supervisor) kill() {
+	if s.pid == 0 {
+		s.neverBegins(unix.WaitStatus(unix.SIGKILL))
+	}
+	killAll()
+}
+
+// neverBegins settles the end of a command that has not begun.
+func (s *supervisor) neverBegins(status unix.WaitStatus) {
+	if s.status == nil {
+		s.status = &status
+	}
+}
+
+// begin starts the command on a terminal; one that cannot be run ends the job as everywhere. It is called in wait's goroutine.
+func (s *supervisor) begin(terminal int) agentapi.Answer {
+	pid, err := s.command.find(func(c command) (int, error) { return c.startOn(terminal) })
+	if err != nil {
+		text, code := s.command.explain("", err)
+		_, _ = unix.Write(s.sink, []byte(text))
+		s.neverBegins(unix.WaitStatus(code << 8))
+		return refusal(agentapi.CodeFailed, err)
+	}
+	s.pid, s.onTerminal = pid, true
+	return agentapi.Answer{Shell: &agentapi.ShellAnswer{PID: pid}}
 }
 
 // reap collects all that has ended. It is true when nothing is left and the command's end is known.
@@ -115,8 +146,8 @@ func (s *supervisor) reap() bool {
 		case errors.Is(err, unix.EINTR):
 		case err != nil: // ECHILD
 			return s.status != nil
-		case pid == s.pid:
-			s.status = &status
+		case pid != 0 && pid == s.pid:
+			s.ended(status)
 		case pid == 0:
 			if s.status != nil && !s.groupMayEnd() {
 				killAll()
@@ -132,15 +163,31 @@ func (s *supervisor) reap() bool {
 	}
 }
 
+// ended keeps how the command ended. A shell on a terminal ends by the hangup that stands for the request to end.
+func (s *supervisor) ended(status unix.WaitStatus) {
+	if s.onTerminal && s.stopping && status.Signaled() && status.Signal() == unix.SIGHUP {
+		status = unix.WaitStatus(unix.SIGTERM)
+	}
+	s.status = &status
+}
+
 // groupMayEnd says whether the command's process group may use the rest of the grace after the command's end. A shell dies of the
 // request to stop at once, and the program that it was running may need the time. A command that ended by its own decision could
 // have waited.
 func (s *supervisor) groupMayEnd() bool {
-	return s.stopping && s.status.Signaled() && !errors.Is(unix.Kill(-s.pid, 0), unix.ESRCH)
+	return s.pid != 0 && s.stopping && s.status.Signaled() && !errors.Is(unix.Kill(-s.pid, 0), unix.ESRCH)
 }
 
-// askToEnd tells the command to end, also when it is suspended. An init ends when poweroff asks it to, if it can.
+// askToEnd tells the command to end, also when it is suspended. An init ends when poweroff asks it to, if it can, and a shell on a
+// terminal when that hangs up.
 func (s *supervisor) askToEnd() {
+	if s.pid == 0 {
+		s.neverBegins(unix.WaitStatus(unix.SIGTERM))
+		return
+	}
+	if s.onTerminal {
+		_ = unix.Kill(-s.pid, unix.SIGHUP)
+	}
 	if !s.init || s.status != nil || !s.powerOff() {
 		_ = unix.Kill(-s.pid, unix.SIGTERM)
 	}
@@ -174,8 +221,6 @@ func (s *supervisor) launch(argv []string, stdout int, ended func(unix.WaitStatu
 func (s *supervisor) launchShell(terminal int, ended func(unix.WaitStatus)) (int, error) {
 	shell := s.command
 	shell.argv = []string{cmp.Or(variable(shell.env, "SHELL"), "/bin/sh"), "-l"}
-	shell.env = slices.DeleteFunc(slices.Clone(shell.env), func(v string) bool { return strings.HasPrefix(v, "TERM=") })
-	shell.env = append(shell.env, "TERM=xterm-256color")
 	pid, err := shell.startOn(terminal)
 	if err == nil {
 		s.helpers[pid] = ended

@@ -67,6 +67,8 @@ type Spec struct {
 	// VerboseInit has the agent say more. It says nothing of Secrets, Password and Random.
 	VerboseInit bool     `json:"verbose_init,omitempty"`
 	Secrets     []string `json:"secrets,omitempty"`
+	// Terminal says that the command runs on a terminal of its own, and starts when that is first opened; see ShellRequest.
+	Terminal bool `json:"terminal,omitempty"`
 	// Init says that the command is an init, such as /sbin/init: it is asked to end by running poweroff.
 	Init bool `json:"init,omitempty"`
 	// Env is set for the command over the environment of the image, but never PATH, JARVICE_* and what the platform sets itself, such

@@ -8,6 +8,8 @@ type Request struct {
 	Action *ActionRequest `json:"action,omitempty"`
 	Info   *InfoRequest   `json:"info,omitempty"`
 	Shell  *ShellRequest  `json:"shell,omitempty"`
+	// Display is for OpenDisplay, as Shell is for OpenShell.
+	Display *DisplayRequest `json:"display,omitempty"`
 }
 
 // SignalRequest sends a signal to the command's process group, or hands its number to the program that the image names in the
@@ -57,6 +59,8 @@ type Answer struct {
 	Action *ActionAnswer `json:"action,omitempty"`
 	Info   *InfoAnswer   `json:"info,omitempty"`
 	Shell  *ShellAnswer  `json:"shell,omitempty"`
+
+	Display *DisplayAnswer `json:"display,omitempty"`
 }
 
 // ErrorCode says what kind of refusal an Error is.
@@ -66,7 +70,7 @@ type ErrorCode string
 const (
 	// CodeNotRunning: the command has not been started yet, or it has ended.
 	CodeNotRunning ErrorCode = "not-running"
-	// CodeInvalid: there is no such signal or action.
+	// CodeInvalid: there is no such signal, action or display.
 	CodeInvalid ErrorCode = "invalid"
 	// CodeFailed: it was tried and did not work.
 	CodeFailed ErrorCode = "failed"

@@ -3,9 +3,7 @@ package agentapi
 import (
 	"bufio"
 	"encoding/binary"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"math"
 	"sync"
@@ -14,8 +12,12 @@ import (
 // ShellRequest starts the login shell of the job's user beside the command, on a terminal of its own. Once the agent has answered, the
 // connection is that terminal: it carries frames both ways until the shell has ended or somebody closes it, which hangs up. The client
 // sends nothing before the answer.
+//
+// With Command it opens the terminal of the command, for a Spec with Terminal: the command starts unless it runs. All who have opened it see
+// the same, from the last that it showed on; it goes on when they have closed it, and the job ends with it.
 type ShellRequest struct {
-	Size TerminalSize `json:"size"`
+	Size    TerminalSize `json:"size"`
+	Command bool         `json:"command,omitempty"`
 }
 
 // TerminalSize is the size of a terminal in characters.
@@ -24,7 +26,7 @@ type TerminalSize struct {
 	Rows    uint16 `json:"rows"`
 }
 
-// ShellAnswer says which process the shell is, numbered as inside the container.
+// ShellAnswer says which process the shell, or the command, is, numbered as inside the container.
 type ShellAnswer struct {
 	PID int `json:"pid"`
 }
@@ -66,25 +68,16 @@ func NewTerminal(conn io.ReadWriteCloser) *Terminal {
 // OpenShell sends a request for a shell over a connection to an agent. With a refusal (Answer.Error) there is no terminal. The
 // terminal owns the connection from then on.
 func OpenShell(conn io.ReadWriteCloser, req ShellRequest) (*Terminal, Answer, error) {
-	var answer Answer
-	if err := json.NewEncoder(conn).Encode(Request{Shell: &req}); err != nil {
-		return nil, answer, fmt.Errorf("request to the agent: %w", err)
-	}
-	terminal := NewTerminal(conn)
-	line, err := terminal.in.ReadSlice('\n') // an answer is shorter than the reader's buffer
-	if err == nil {
-		err = json.Unmarshal(line, &answer)
-	}
-	if err != nil {
-		return nil, Answer{}, fmt.Errorf("answer of the agent: %w", err)
-	}
+	in, answer, err := open(conn, Request{Shell: &req})
 	switch {
+	case err != nil:
+		return nil, Answer{}, err
 	case answer.Error != nil:
-		terminal = nil
+		return nil, answer, nil
 	case answer.Shell == nil:
-		return nil, Answer{}, errors.New("answer of the agent: it is none to the request")
+		return nil, Answer{}, errNoAnswer
 	}
-	return terminal, answer, nil
+	return &Terminal{conn: conn, in: in}, answer, nil
 }
 
 // Close hangs up. Safe to call twice.

@@ -20,6 +20,8 @@ const (
 	initPath     = "/sbin/init"
 	// terminalPath is how commands of version 1 ask for a terminal in the browser, before there was a key for it.
 	terminalPath = "/bin/gotty"
+	// desktopPath is the program of an image that runs a command in its desktop.
+	desktopPath = "/usr/local/bin/nimbix_desktop"
 	// mpirun runs a program on all nodes with the Open MPI that the server brings along.
 	mpirun = "PATH=/opt/JARVICE/openmpi/bin:/opt/JARVICE/bin:$PATH " +
 		"LD_LIBRARY_PATH=/opt/JARVICE/openmpi/lib:/opt/JARVICE/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH} " +
@@ -283,6 +285,9 @@ func (r *renderer) finish() {
 	switch {
 	case r.version > 1:
 		r.out.Shell = shell.String()
+		if r.command.Desktop {
+			r.out.Argv, r.out.Shell = slices.Concat([]string{desktopPath}, r.out.Argv), desktopPath+" "+r.out.Shell
+		}
 		if r.command.MPIRun {
 			r.out.Shell = fmt.Sprintf(mpirun, max(r.env.Cores, 1)) + r.out.Shell
 		}

@@ -165,7 +165,7 @@ func TestRenderKind(t *testing.T) {
 		"server":   {"arguments", kind{Init: true, Interactive: true}, []string{"/sbin/init"}},
 		"terminal": {"arguments", kind{Interactive: true, Webshell: true}, []string{"/usr/bin/top", "-d", "1"}},
 		"workflow": {"shell", kind{Interactive: true, Webshell: true, Verbose: true}, nil},
-		"choose":   {"shell", kind{Interactive: true, Desktop: true}, []string{"/usr/bin/choose", "-q", "low"}},
+		"choose":   {"shell", kind{Interactive: true, Desktop: true}, []string{"/usr/local/bin/nimbix_desktop", "/usr/bin/choose", "-q", "low"}},
 		"mpi":      {"shell", kind{}, []string{"/IMB-MPI1"}},
 	}
 	for command, test := range tests {
@@ -179,6 +179,9 @@ func TestRenderKind(t *testing.T) {
 		}
 		if diff := cmp.Diff(test.argv, got.Argv); test.argv != nil && diff != "" {
 			t.Errorf("%s: words (-want +got):\n%s", command, diff)
+		}
+		if desktop := strings.HasPrefix(got.Shell, "/usr/local/bin/nimbix_desktop /"); desktop != test.want.Desktop {
+			t.Errorf("%s: in a desktop is %v: %s", command, desktop, got.Shell)
 		}
 	}
 }
@@ -203,7 +206,7 @@ func TestRenderConditions(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(test.want, got.Argv[1:]); diff != "" {
+			if diff := cmp.Diff(test.want, got.Argv[2:]); diff != "" {
 				t.Errorf("words (-want +got):\n%s", diff)
 			}
 			level := ""

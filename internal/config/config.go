@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"net/url"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -22,10 +23,15 @@ type Config struct {
 	Data string
 	// Listen is the address to serve on, host:port; port 0 takes a free one.
 	Listen string
+	// SFTPListen is the address to serve the files of vaults on by SFTP, host:port; empty is not at all.
+	SFTPListen string
 	// APIURL is where jobs reach the server, an http:// or https:// address; ends in a slash after Check. Empty is Listen.
 	APIURL string
-	// JobPages serves the web pages of jobs, and shells in them. All of them share the origin of the server.
-	JobPages bool
+	// JobPages says where the web pages of jobs, and shells in them, are served: PagesOwn, PagesShared or PagesOff.
+	JobPages string
+	// JobDomain is the domain below which jobs have hosts of their own: all names there lead to the server. Empty is "localhost" where
+	// PublicURL is on the loopback, and no pages elsewhere.
+	JobDomain string
 	// PublicURL is where browsers reach the server, without a path, like APIURL. Empty is the host of APIURL.
 	PublicURL string
 	// ExpandSubmitted lets the shell of a job expand $ in the parameters that users submit to applications.
@@ -55,8 +61,14 @@ type Config struct {
 	ObjectEndpoints []string
 	// StagingRetry is how long a store may do nothing that helps before a job that needs it is given up.
 	StagingRetry time.Duration
+	// AssumedWalltime is how much longer a job is expected to run when nobody knows.
+	AssumedWalltime time.Duration
 	// SuspendedFree says that time in which a job is suspended does not count as walltime.
 	SuspendedFree bool
+	// OutputsCompressAfter and OutputsMaxAge are how long after the end of a job its output is compressed, and deleted; age 0 is never.
+	OutputsCompressAfter, OutputsMaxAge time.Duration
+	// OutputsMaxMB bounds what all compressed outputs have on disk, in MiB; 0 is no bound.
+	OutputsMaxMB int64
 	// SampleEvery is how often what running jobs use is measured.
 	SampleEvery time.Duration
 	// Tick is how often the loops look without being told.
@@ -65,11 +77,21 @@ type Config struct {
 	LogLevel string
 }
 
+// Where the web pages of jobs are served.
+const (
+	// PagesOwn: at hosts below JobDomain, one for each port of a job.
+	PagesOwn = "own"
+	// PagesShared: below a path of the server. The pages of all jobs share its origin then, and there are no shells in the browser.
+	PagesShared = "shared"
+	PagesOff    = "off"
+)
+
 // Default returns the settings of a server that was told nothing.
 func Default() Config {
 	return Config{
-		Data: "/var/lib/berth", Listen: "127.0.0.1:8080", Containerd: "auto", Network: "bridge",
-		Grace: 3 * time.Second, StagingRetry: time.Hour, SampleEvery: 10 * time.Second, Tick: 10 * time.Second, LogLevel: "info",
+		Data: "/var/lib/berth", Listen: "127.0.0.1:8080", JobPages: PagesOwn, Containerd: "auto", Network: "bridge",
+		Grace: 3 * time.Second, AssumedWalltime: 24 * time.Hour, StagingRetry: time.Hour, OutputsCompressAfter: 24 * time.Hour, OutputsMaxAge: 365 * 24 * time.Hour,
+		SampleEvery: 10 * time.Second, Tick: 10 * time.Second, LogLevel: "info",
 	}
 }
 
@@ -102,7 +124,10 @@ func (c *Config) Check() error {
 	if c.Grace < 0 {
 		refuse("grace", c.Grace, "must not be negative")
 	}
-	for flag, value := range map[string]time.Duration{"sample-every": c.SampleEvery, "tick": c.Tick, "staging-retry": c.StagingRetry} {
+	c.checkRetention(refuse)
+	for flag, value := range map[string]time.Duration{
+		"assumed-walltime": c.AssumedWalltime, "sample-every": c.SampleEvery, "tick": c.Tick, "staging-retry": c.StagingRetry,
+	} {
 		if value <= 0 {
 			refuse(flag, value, "must be above 0")
 		}
@@ -113,16 +138,40 @@ func (c *Config) Check() error {
 	return errors.Join(wrong...)
 }
 
+// checkRetention refuses what would mean nothing.
+func (c *Config) checkRetention(refuse func(flag string, value any, allowed string)) {
+	if c.OutputsCompressAfter < 0 {
+		refuse("outputs-compress-after", c.OutputsCompressAfter, "must not be negative")
+	}
+	if c.OutputsMaxAge < 0 {
+		refuse("outputs-max-age", c.OutputsMaxAge, "must not be negative; 0 keeps outputs for ever")
+	}
+	if c.OutputsMaxMB < 0 {
+		refuse("outputs-max-mb", c.OutputsMaxMB, "must not be negative; 0 is no bound")
+	}
+}
+
 // checkAddresses refuses those at which the server and its jobs cannot be reached.
 func (c *Config) checkAddresses(refuse func(flag string, value any, allowed string)) {
 	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
 		refuse("listen", c.Listen, "must be HOST:PORT, for example 127.0.0.1:8080 or :8080")
+	}
+	if _, _, err := net.SplitHostPort(c.SFTPListen); err != nil && c.SFTPListen != "" {
+		refuse("sftp-listen", c.SFTPListen, "must be HOST:PORT, for example 127.0.0.1:2222 or :2222, or empty for no SFTP")
 	}
 	if !checkURL(&c.APIURL) {
 		refuse("api-url", c.APIURL, "must be an address such as https://berth.example.org/, or empty for that of --listen")
 	}
 	if !checkURL(&c.PublicURL) || strings.Count(c.PublicURL, "/") > len("://") {
 		refuse("public-url", c.PublicURL, "must be an address without a path such as https://berth.example.org/, or empty for the host of --api-url")
+	}
+	switch c.JobPages {
+	case PagesOwn, PagesShared, PagesOff:
+	default:
+		refuse("job-pages", c.JobPages, "must be own, shared or off")
+	}
+	if c.JobDomain != "" && (!domain.MatchString(c.JobDomain) || len(c.JobDomain) > maxDomain) {
+		refuse("job-domain", c.JobDomain, "must be a domain such as jobs.example.org, in small letters")
 	}
 	if _, err := c.JobAddresses(); err != nil {
 		refuse("public-address", strings.Join(c.PublicAddresses, " "), "must be ADDRESS or ADDRESS=USER,USER, for example 192.0.2.7=ada")
@@ -145,6 +194,11 @@ func checkEndpoint(address *string) bool {
 	*address = strings.TrimSuffix(*address, "/")
 	return true
 }
+
+// domain is the name of one, and maxDomain leaves room for a label before it.
+var domain = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$`)
+
+const maxDomain = 220
 
 // checkURL has an address of a server end in a slash; empty is fine. It returns false when it is no such address.
 func checkURL(address *string) bool {

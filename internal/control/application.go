@@ -128,7 +128,7 @@ func (s *Service) render(ctx context.Context, caller berth.Caller, app berth.App
 		env.APIURL, env.APIUser, env.APIKey = s.cfg.APIURL, caller.User.Name, secret
 	}
 	number := s.randomText(markLength)
-	if s.cfg.PublicURL != "" {
+	if s.cfg.Sites.Shared() {
 		env.BasePath = basePath(definition, d.command, number)
 	}
 	rendered, err := appdef.Render(definition, d.command, d.sub.Parameters, env)
@@ -181,6 +181,7 @@ func (s *Service) environment(d draft) appdef.Environment {
 func runOf(rendered appdef.Rendered, env appdef.Environment) *berth.Run {
 	run := &berth.Run{
 		Init: rendered.Init, VerboseInit: rendered.VerboseInit, Interactive: rendered.Interactive,
+		Webshell: rendered.Webshell, Desktop: rendered.Desktop,
 		URL: rendered.URL, NoConnect: rendered.NoConnect, Ports: tcpPorts(rendered.Ports), PublicPorts: publicPorts(rendered.Ports),
 		Password: env.Password, Random: env.Random,
 	}

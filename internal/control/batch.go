@@ -38,5 +38,8 @@ func (s *Service) buildBatch(ctx context.Context, caller berth.Caller, req Batch
 	if d.image, err = image.Normalize(d.sub.Container.Image); err != nil {
 		return draft{}, &berth.Error{Kind: berth.Invalid, Msg: msgBadContainer, Detail: "container.image: " + err.Error()}
 	}
+	if d.sub.Container.Interactive {
+		d.run = &berth.Run{Interactive: true, Password: s.randomText(passwordLength), Random: s.randomText(randomLength)}
+	}
 	return d, s.checkImage(ctx, d.image, req.PullSecret)
 }

@@ -24,7 +24,7 @@ func (s *Service) Connect(ctx context.Context, caller berth.Caller, ref JobRef) 
 	if err != nil {
 		return Connection{}, err
 	}
-	if !run.Interactive && !job.Submission.Container.Interactive {
+	if !run.Interactive {
 		return Connection{}, errNotRunning
 	}
 	answer, err := s.ask(ctx, job, agentapi.Request{Info: &agentapi.InfoRequest{}})

@@ -34,6 +34,25 @@ func TestConnect(t *testing.T) {
 	wantError(t, err, berth.NotFound, "Running job is not found")
 }
 
+// TestConnectToABatchJob: an interactive one has a password too.
+func TestConnectToABatchJob(t *testing.T) {
+	b := newBench(t)
+	req := request()
+	req.Submission.Container.Interactive = true
+	job, err := b.Batch(t.Context(), b.ada, req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.start(t, job, "sleep 1000")
+	if got, err := b.Connect(t.Context(), b.ada, JobRef{Number: job.Number}); err != nil || len(got.Password) != passwordLength {
+		t.Errorf("%+v, %v", got, err)
+	}
+	plain := b.submit(t)
+	b.start(t, plain, "sleep 1000")
+	_, err = b.Connect(t.Context(), b.ada, JobRef{Number: plain.Number})
+	wantError(t, err, berth.NotFound, "Running job is not found")
+}
+
 // TestActionsOfAnAppDef: those of the image win over those of the AppDef.
 func TestActionsOfAnAppDef(t *testing.T) {
 	b := newBench(t)

@@ -41,6 +41,7 @@ type JobWriter interface {
 	JobByIdempotencyKey(ctx context.Context, owner string, key store.Idempotency) (berth.Job, bool, error)
 	Apply(ctx context.Context, number int64, ev berth.Event) (berth.Job, error)
 	Run(ctx context.Context, number int64) (berth.Run, bool, error)
+	Output(ctx context.Context, number int64) (store.Output, error)
 }
 
 // UserStore keeps accounts.
@@ -162,6 +163,10 @@ type Config struct {
 	ObjectEndpoints []string
 	// LookAtKept is told that somebody has wished something for the kept data of a job. It must not block.
 	LookAtKept func(number int64)
+	// OpenVault opens the files of a vault.
+	OpenVault func(berth.Vault) (VaultFiles, error)
+	// Backup writes a backup of the server; *backup.Maker has it.
+	Backup func(ctx context.Context, to io.Writer, outputs bool) error
 	// Changes tells of every stored change of a job.
 	Changes *Changes
 	// Now returns the time; nil is time.Now.
@@ -172,8 +177,8 @@ type Config struct {
 	EngineReady func(context.Context) error
 	// APIURL is where jobs reach this server; it ends in a slash.
 	APIURL string
-	// PublicURL is where browsers reach this server; it ends in a slash. Empty when the web pages of jobs are not served.
-	PublicURL string
+	// Sites says where browsers find the web pages of jobs; the zero value when they are not served.
+	Sites Sites
 	// ExpandSubmitted lets the shell of a job expand $ in submitted parameters too: users then run commands that the application does
 	// not have.
 	ExpandSubmitted bool
@@ -236,8 +241,9 @@ type Service struct {
 	// defaults are the names of the default vaults by user.
 	defaults cache[string, string]
 	webs     cache[string, webAddress]
-	// reading has a place for each AppDef that is read for a listing, pulls for each image that is pulled for an application.
-	reading, pulls chan struct{}
+	// reading has a place for each AppDef that is read for a listing, pulls for each image that is pulled for an application, shots for each
+	// picture of a desktop.
+	reading, pulls, shots chan struct{}
 }
 
 // New returns a Service. It starts nothing.
@@ -250,6 +256,7 @@ func New(cfg Config) *Service {
 	}
 	s := &Service{
 		cfg: cfg, walking: make(chan struct{}, 1), reading: make(chan struct{}, maxReading), pulls: make(chan struct{}, maxPulls),
+		shots: make(chan struct{}, shotsAtOnce),
 	}
 	s.catalogue.weigh = func(app berth.Application) int { return len(app.AppDef) }
 	// A token is refused when its job has ended, and not a moment later: it is looked up every time.

@@ -4,8 +4,10 @@ import (
 	"context"
 	"io"
 	"sync"
+	"time"
 
 	"github.com/berth-hpc/berth"
+	"github.com/berth-hpc/berth/internal/store"
 )
 
 // Tail returns the last lines of a running job's output as they are on disk now, all of it for 0; the caller closes it. NotFound
@@ -22,7 +24,7 @@ func (s *Service) Tail(ctx context.Context, caller berth.Caller, ref JobRef, lin
 }
 
 // Output returns the last lines of an ended job's output, all of it for 0; the caller closes it. NotFound "Finished job is not
-// found" for a job that has not ended.
+// found" for a job that has not ended, and NotFound for an output that was deleted.
 func (s *Service) Output(ctx context.Context, caller berth.Caller, ref JobRef, lines int) (io.ReadCloser, error) {
 	job, err := s.Job(ctx, caller, ref)
 	if err != nil {
@@ -31,7 +33,27 @@ func (s *Service) Output(ctx context.Context, caller berth.Caller, ref JobRef, l
 	if !job.State.Final() {
 		return nil, &berth.Error{Kind: berth.NotFound, Msg: msgNotEnded}
 	}
+	if err := s.kept(ctx, job); err != nil {
+		return nil, err
+	}
 	return s.cfg.Outputs.Tail(job.Number, lines)
+}
+
+// kept returns nil unless the output of an ended job was deleted: that must not look like a job that wrote nothing.
+func (s *Service) kept(ctx context.Context, job berth.Job) error {
+	output, err := s.cfg.Store.Output(ctx, job.Number)
+	switch {
+	case berth.KindOf(err) == berth.NotFound:
+		return nil // it never was on a machine
+	case err != nil:
+		return err
+	case output.Form == store.OutputDeleted:
+		return &berth.Error{
+			Kind: berth.NotFound, Msg: "The output of the job is not kept any longer",
+			Detail: "it was deleted at " + output.Changed.Format(time.RFC3339),
+		}
+	}
+	return nil
 }
 
 // OpenOutput returns the bytes of the output from the offset on, in any state. With follow it goes on until the job has ended
@@ -41,6 +63,11 @@ func (s *Service) OpenOutput(ctx context.Context, caller berth.Caller, ref JobRe
 	job, err := s.Job(ctx, caller, ref)
 	if err != nil {
 		return nil, err
+	}
+	if job.State.Final() {
+		if err := s.kept(ctx, job); err != nil {
+			return nil, err
+		}
 	}
 	if !follow || job.State.Final() {
 		return s.cfg.Outputs.Open(ctx, job.Number, offset, nil)

@@ -7,8 +7,10 @@ import (
 	"runtime"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/berth-hpc/berth"
+	"github.com/berth-hpc/berth/internal/store"
 )
 
 // readAll reads and closes what was opened.
@@ -119,5 +121,25 @@ func TestFollowLeavesNobodyBehind(t *testing.T) {
 	defer b.cfg.Changes.mu.Unlock()
 	if n := len(b.cfg.Changes.watches); n != 0 {
 		t.Errorf("%d topics are still watched", n)
+	}
+}
+
+// TestADeletedOutputIsNotAnEmptyOne: whoever asks for it is told.
+func TestADeletedOutputIsNotAnEmptyOne(t *testing.T) {
+	b := newBench(t)
+	job := b.writing(t)
+	b.apply(t, job.Number, berth.EventEnded)
+	deleted := time.Unix(1, 0).UTC()
+	err := b.store.SetOutput(t.Context(), store.Output{Number: job.Number, Form: store.OutputDeleted, Changed: deleted})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, errWhole := b.Output(t.Context(), b.ada, JobRef{Number: job.Number}, 0)
+	_, errPart := b.OpenOutput(t.Context(), b.ada, JobRef{Number: job.Number}, 7, true)
+	for _, err := range []error{errWhole, errPart} {
+		want := "The output of the job is not kept any longer: it was deleted at 1970-01-01T00:00:01Z"
+		if berth.KindOf(err) != berth.NotFound || err.Error() != want {
+			t.Errorf("error %v, want %q", err, want)
+		}
 	}
 }

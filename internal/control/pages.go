@@ -51,22 +51,13 @@ func portOf(match []string) int {
 	}
 }
 
-// jobPath is the path of a port of a job on this server, that of the web page for port 0, without slashes around it.
-func jobPath(number string, port int) string {
-	path := "jobs/" + number
-	if port != 0 {
-		path += "/" + strconv.Itoa(port)
-	}
-	return path
-}
-
-// basePath is the path of the web page that a command has.
+// basePath is the path of the web page that a command has where jobs share a host.
 func basePath(definition *appdef.AppDef, key, number string) string {
 	command, ok := definition.Command(key)
 	if !ok {
 		return ""
 	}
-	return jobPath(number, serviceOf(command.URL).port)
+	return sitePath(number, serviceOf(command.URL).port)
 }
 
 // tcpPorts returns the numbers of those ports that a web service can have; nil for nil.
@@ -83,11 +74,6 @@ func tcpPorts(ports []appdef.Port) []int {
 	return numbers
 }
 
-// interactive says whether people connect to a job.
-func interactive(job berth.Job, run berth.Run) bool {
-	return run.Interactive || job.Submission.Container.Interactive
-}
-
 // addPages adds the address of the web page and the help of an interactive job, for who may act on it: they hold its password.
 func (s *Service) addPages(
 	ctx context.Context, caller berth.Caller, job berth.Job, answer *agentapi.InfoAnswer, info *JobInfo,
@@ -96,12 +82,11 @@ func (s *Service) addPages(
 		return nil
 	}
 	run, _, err := s.cfg.Store.Run(ctx, job.Number)
-	if err != nil || !interactive(job, run) {
+	if err != nil || !run.Interactive {
 		return err
 	}
-	page := page{public: s.cfg.PublicURL, job: job, run: run.Numbered(job.Number)}
-	if !run.NoConnect && s.cfg.PublicURL != "" {
-		template := cmp.Or(templateOf(run, answer), s.cfg.PublicURL+jobPath(strconv.FormatInt(job.Number, 10), 0)+"/shell")
+	page := page{sites: s.cfg.Sites, job: job, run: run.Numbered(job.Number)}
+	if template := page.template(answer); template != "" && !run.NoConnect {
 		page.connect = withToken(page.fill(template), run.Random)
 		info.URL = &page.connect
 	}
@@ -112,12 +97,16 @@ func (s *Service) addPages(
 	return nil
 }
 
+// desktopURL is the template of a desktop whose image has none: what the desktops of the platform serve.
+const desktopURL = "http://%PUBLICADDR%:5902/vnc.html?password=%NIMBIXPASSWD%&autoconnect=true&reconnect=true"
+
 // templateOf is the template of a web page: that of the command, or else that of the image as it is now.
 func templateOf(run berth.Run, answer *agentapi.InfoAnswer) string {
-	if run.URL != "" {
-		return run.URL
+	template := cmp.Or(run.URL, answer.URL)
+	if template == "" && run.Desktop {
+		return desktopURL
 	}
-	return answer.URL
+	return template
 }
 
 // tokenLength is that of the token of a job, the first characters of what only the job and its users know. Applications are given
@@ -140,23 +129,36 @@ func withToken(address, random string) string {
 
 // page fills in templates of one job.
 type page struct {
-	public string
-	job    berth.Job
-	run    berth.Run
+	sites Sites
+	job   berth.Job
+	run   berth.Run
 	// connect is the filled in address of the web page, empty until it is known.
 	connect string
 }
 
+// template is that of the address to which people connect, empty when there is none. What has no page of its own, and a command that runs
+// on a terminal, has the page of the shell.
+func (p *page) template(answer *agentapi.InfoAnswer) string {
+	template := templateOf(p.run, answer)
+	switch {
+	case p.sites.Own() && (template == "" || p.run.Webshell):
+		return p.sites.Address(Site{Number: p.job.Number, Shell: true}) + "/"
+	case p.sites == Sites{}, p.run.Webshell:
+		return ""
+	default:
+		return template
+	}
+}
+
 func (p *page) fill(template string) string {
-	number := strconv.FormatInt(p.job.Number, 10)
 	text := publicAddress.ReplaceAllStringFunc(template, func(found string) string {
 		match := publicAddress.FindStringSubmatch(found)
-		path := jobPath(number, portOf(match))
+		address := p.sites.Address(Site{Number: p.job.Number, Port: portOf(match)})
 		if match[1] != "" {
-			return p.public + path
+			return address
 		}
-		_, host, _ := strings.Cut(p.public, "://")
-		return host + path
+		_, address, _ = strings.Cut(address, "://")
+		return address
 	})
 	return appdef.Substitute(text, p.lookup)
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/berth-hpc/berth"
 	"github.com/berth-hpc/berth/internal/agentapi"
+	"github.com/berth-hpc/berth/internal/screenshot"
 )
 
 // tokenUse is a use case as a caller with the token of a job uses it; ref is a running job of the user.
@@ -58,6 +59,12 @@ var tokensMay = map[string]tokenUse{
 	},
 	"Queues": func(ctx context.Context, b *bench, c berth.Caller, _ JobRef) error {
 		return second(b.Queues(ctx, c, ""))
+	},
+	"Screenshot": func(ctx context.Context, b *bench, c berth.Caller, r JobRef) error {
+		if _, err := b.Screenshot(ctx, c, r, screenshot.Size{}); berth.KindOf(err) != berth.Unsupported { // it shows nothing
+			return err
+		}
+		return nil
 	},
 	"Shutdown": func(ctx context.Context, b *bench, c berth.Caller, r JobRef) error { return b.Shutdown(ctx, c, r) }, // it stays for a while
 	"Signal": func(ctx context.Context, b *bench, c berth.Caller, r JobRef) error {
@@ -143,6 +150,9 @@ var tokensMayNot = map[string]tokenUse{
 	"Audit": func(ctx context.Context, b *bench, c berth.Caller, r JobRef) error {
 		return second(b.Audit(ctx, c, AuditFilter{Number: r.Number}))
 	},
+	"Billing": func(ctx context.Context, b *bench, c berth.Caller, _ JobRef) error {
+		return b.Billing(ctx, c, BillingFilter{}, func(berth.Job) error { return nil })
+	},
 	"ChangeApplication": func(ctx context.Context, b *bench, c berth.Caller, _ JobRef) error {
 		return second(b.ChangeApplication(ctx, c, "mine", ApplicationChange{}))
 	},
@@ -155,6 +165,8 @@ var tokensMayNot = map[string]tokenUse{
 	"ImportImage": func(ctx context.Context, b *bench, c berth.Caller, _ JobRef) error {
 		return second(b.ImportImage(ctx, c, strings.NewReader(""), ImportRequest{Name: "x"}, nil))
 	},
+	"Licence":  func(ctx context.Context, b *bench, c berth.Caller, _ JobRef) error { return second(b.Licence(ctx, c)) },
+	"Projects": func(ctx context.Context, b *bench, c berth.Caller, _ JobRef) error { return second(b.Projects(ctx, c)) },
 	"PullImage": func(ctx context.Context, b *bench, c berth.Caller, _ JobRef) error {
 		return second(b.PullImage(ctx, c, "local/x", "", nil))
 	},

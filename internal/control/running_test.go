@@ -3,6 +3,7 @@ package control
 import (
 	"context"
 	"errors"
+	"io"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -26,6 +27,10 @@ func (a agents) Ask(ctx context.Context, id string, req agentapi.Request) (agent
 
 func (a agents) OpenShell(context.Context, string, agentapi.ShellRequest) (*agentapi.Terminal, error) {
 	return nil, errors.New("these agents have no shells")
+}
+
+func (a agents) OpenDisplay(context.Context, string) (io.ReadWriteCloser, error) {
+	return nil, errors.New("these agents have no displays")
 }
 
 // stuck is a store that cannot store some events.

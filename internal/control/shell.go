@@ -11,12 +11,12 @@ import (
 
 const msgNoShell = "Shell not started"
 
-// OpenShell starts a shell in a running job, as its user, for whoever may act on the job or holds its token, and stores that it did. The
-// caller closes the terminal. Errors are those of WebPage; Unavailable "Shell not started" when the job has no terminals.
+// OpenShell starts a shell in a running job, as its user, for whoever may act on the job or holds its token, and stores that it did. A
+// command that runs on a terminal takes the place of the shell, and starts unless it has. The caller closes the terminal. Errors are those of WebPage; Unavailable "Shell not started" when the job has no terminals.
 func (s *Service) OpenShell(
 	ctx context.Context, visitor Visitor, number int64, size agentapi.TerminalSize,
 ) (*agentapi.Terminal, error) {
-	job, _, err := s.admit(ctx, visitor, number)
+	job, run, err := s.admit(ctx, visitor, number)
 	switch {
 	case err != nil:
 		return nil, err
@@ -25,7 +25,7 @@ func (s *Service) OpenShell(
 	}
 	opening, cancel := context.WithTimeout(ctx, answerWithin)
 	defer cancel()
-	terminal, err := s.cfg.Agents.OpenShell(opening, job.Attempt, agentapi.ShellRequest{Size: size})
+	terminal, err := s.cfg.Agents.OpenShell(opening, job.Attempt, agentapi.ShellRequest{Size: size, Command: run.Webshell})
 	if err != nil {
 		return nil, unanswered(err, msgNoShell)
 	}

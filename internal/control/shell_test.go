@@ -23,7 +23,7 @@ func TestOpenShell(t *testing.T) {
 		by, from string
 	}{
 		{Visitor{Caller: b.tess}, "tess", "192.0.2.7"},
-		{Visitor{Session: session, From: "192.0.2.9"}, "ada", "192.0.2.9"},
+		{Visitor{Sessions: []string{session}, From: "192.0.2.9"}, "ada", "192.0.2.9"},
 	} {
 		terminal, err := b.OpenShell(t.Context(), tt.visitor, job.Number, size)
 		if err != nil {
@@ -38,6 +38,15 @@ func TestOpenShell(t *testing.T) {
 			t.Errorf("recorded %+v", act)
 		}
 	}
+	terminals, _ := b.runApp(t, `,"webshell":true`, "")
+	terminal, err := b.OpenShell(t.Context(), Visitor{Caller: b.ada}, terminals.Number, size)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if frame, err := terminal.Read(); err != nil || !strings.Contains(string(frame.Data), "fake command") {
+		t.Errorf("the terminal of a command shows %q, %v", frame.Data, err)
+	}
+	_ = terminal.Close()
 	for _, tt := range []struct {
 		visitor Visitor
 		kind    berth.Kind

@@ -24,6 +24,8 @@ const (
 
 var errVaultsByAdmin = &berth.Error{Kind: berth.Forbidden, Msg: "Only an administrator may make and remove a vault on this server; object vaults are for everybody"}
 
+var errVaultToRead = &berth.Error{Kind: berth.Forbidden, Msg: "The vault is shared for reading only"}
+
 // VaultDirs are the directories of file vaults. All methods are safe to repeat.
 type VaultDirs interface {
 	FilePath(user, name string) string

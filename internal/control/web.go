@@ -22,8 +22,8 @@ type Visitor struct {
 	Caller berth.Caller
 	// Token is the job's own or its password, as the address that Info gives holds it.
 	Token string
-	// Session is what an earlier visit was given.
-	Session string
+	// Sessions are what the browser says that earlier visits were given. There can be ones that another host has slipped in.
+	Sessions []string
 	// From is the network address of the request, for the audit log; may be empty.
 	From string
 }
@@ -60,7 +60,7 @@ func (s *Service) WebPage(ctx context.Context, visitor Visitor, number int64, po
 		return WebPage{}, err
 	}
 	var web webService
-	if interactive(job, run) {
+	if run.Interactive {
 		web = serviceOf(at.template)
 	}
 	if port != 0 && port != web.port {
@@ -108,7 +108,7 @@ func (s *Service) admit(ctx context.Context, visitor Visitor, number int64) (ber
 		return job, run.Numbered(number), err
 	}
 	refused := &berth.Error{Kind: berth.Unauthenticated, Msg: "Unauthorized"}
-	if visitor.Token == "" && visitor.Session == "" {
+	if visitor.Token == "" && len(visitor.Sessions) == 0 {
 		return berth.Job{}, berth.Run{}, refused
 	}
 	run, found, err := s.cfg.Store.Run(ctx, number)
@@ -124,7 +124,8 @@ func (s *Service) admit(ctx context.Context, visitor Visitor, number int64) (ber
 
 // holds says whether a visitor knows a secret of the job. All of them are random with 70 bits or more: there is nothing to guess.
 func holds(visitor Visitor, run berth.Run) bool {
-	if session := sessionOf(run); session != "" && same(visitor.Session, session) {
+	session := sessionOf(run)
+	if session != "" && slices.ContainsFunc(visitor.Sessions, func(sent string) bool { return same(sent, session) }) {
 		return true
 	}
 	random := run.Random[:min(tokenLength, len(run.Random))]

@@ -66,8 +66,16 @@ var directions = map[string]struct {
 		forbid:   below(slices.Concat(engines, parts("reconcile", "scheduler"))...),
 	},
 	"the loops know no transport and no engine": {
-		packages: parts("scheduler", "reconcile", "usage"),
+		packages: parts("scheduler", "reconcile", "usage", "retention"),
 		forbid:   below(slices.Concat(engines, parts("control", "httpapi"))...),
+	},
+	"SFTP knows the use cases by an interface of its own": {
+		packages: parts("sftpd"),
+		forbid:   below(slices.Concat(databases, runtimes, server)...),
+	},
+	"files know neither the database nor who asks": {
+		packages: parts("backup", "output", "vault"),
+		forbid:   below(slices.Concat(databases, runtimes, server)...),
 	},
 	"the store knows the domain": {
 		packages: parts("store"),

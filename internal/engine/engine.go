@@ -152,6 +152,9 @@ type Agents interface {
 	// OpenShell starts a shell in an attempt and returns its terminal, which the caller closes. Errors are those of Ask; an
 	// *agentapi.Error is the agent's refusal. ctx bounds the opening only.
 	OpenShell(ctx context.Context, id string, req agentapi.ShellRequest) (*agentapi.Terminal, error)
+	// OpenDisplay connects to the VNC server of the first display of an attempt. The caller closes the connection, which ends with ctx.
+	// Errors are those of OpenShell.
+	OpenDisplay(ctx context.Context, id string) (io.ReadWriteCloser, error)
 }
 
 // Meter measures what attempts use. Safe for concurrent use.

@@ -114,14 +114,18 @@ func (c *call) drain() {
 	_, _ = io.CopyN(io.Discard, c.r.Body, maxDrained) // how far it came does not matter
 }
 
-// upload is a body of any size, which may take as long as it takes but not stand still.
+// upload is a body of any size, which may take as long as it takes but not stand still. One that breaks off is the client's fault.
 type upload struct{ call *call }
 
 func (u upload) Read(p []byte) (int, error) {
 	u.call.readDeadline(stallLimit)
 	n, err := u.call.r.Body.Read(p)
-	if err != nil {
-		u.call.clearReadDeadline()
+	if err == nil {
+		return n, nil
 	}
-	return n, err
+	u.call.clearReadDeadline()
+	if errors.Is(err, io.EOF) {
+		return n, io.EOF
+	}
+	return n, &berth.Error{Kind: u.call.route.texts.bodyLostKind, Msg: u.call.route.texts.bodyLost, Err: err}
 }

@@ -37,7 +37,7 @@ func TestShellInABrowser(t *testing.T) {
 	typed, served := make(chan string, 1), make(chan error, 1)
 	go func() { served <- serveShell(<-a.shells, typed) }()
 	err := chromedp.Do(ctx,
-		chromedp.Navigate(a.url+"/jobs/8/shell?berth_token=jobtoken"),
+		chromedp.Navigate("http://"+a.host("8-shell")+"/?berth_token=jobtoken"),
 		chromedp.Poll[chromedp.Void](`document.querySelector(".xterm-rows")?.textContent.includes("ready")`),
 		// Pasted, because chromedp sends two events for a letter that a keyboard sends one for.
 		chromedp.Evaluate[chromedp.Void](`terminal.paste("echo hi")`),
@@ -97,7 +97,7 @@ func TestJobsPageInABrowser(t *testing.T) {
 	a := newTestAPI(t)
 	a.page = control.WebPage{Address: netip.MustParseAddrPort(srv.Listener.Addr().String()), Session: "jobsession"}
 	ctx := browser(t)
-	if err := chromedp.Do(ctx, chromedp.Navigate(a.url+"/jobs/8/8888/lab?berth_token=jobtoken")); err != nil {
+	if err := chromedp.Do(ctx, chromedp.Navigate("http://"+a.host("8-8888")+"/lab?berth_token=jobtoken")); err != nil {
 		t.Fatal(err)
 	}
 	said, err := chromedp.Run(ctx, chromedp.Poll[string](`document.getElementById("said").textContent`))

@@ -78,6 +78,11 @@ func jobRefusals() map[string]map[string]refusal {
 		"metrics": merged(commonRefusals("Job not found"), map[string]refusal{
 			"queued": {job(queuedJob), 404, running}, "ended": {job(endedJob), 404, running},
 		}),
+		"screenshot": merged(commonRefusals("Job not found"), map[string]refusal{
+			"queued": {job(queuedJob), 404, running}, "ended": {job(endedJob), 404, running},
+			"bad width":  {job(runningJob, "width", "wide", "apikey", "nope"), 400, `Bad Request: width: "wide" was sent, a whole number is allowed`},
+			"bad height": {job(runningJob, "height", "1.5"), 400, "Bad Request: height: "},
+		}),
 		"action": merged(commonRefusals("Job not found", "action", "refresh"), map[string]refusal{
 			"no action":      {missing, 400, "Required parameter(s) missing: action"},
 			"empty action":   {job(runningJob, "action", ""), 400, "Required parameter(s) missing: action"},

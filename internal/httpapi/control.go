@@ -8,12 +8,14 @@ import (
 	"github.com/berth-hpc/berth/internal/agentapi"
 	"github.com/berth-hpc/berth/internal/control"
 	"github.com/berth-hpc/berth/internal/engine"
+	"github.com/berth-hpc/berth/internal/screenshot"
 )
 
 // Control is what the handlers need of the use cases; FromService makes one of a *control.Service.
 type Control interface {
 	Jobs
 	JobControl
+	JobPages
 	JobWatch
 	Outputs
 	Machines
@@ -26,6 +28,9 @@ type Control interface {
 	Variables
 	VaultRecords
 	KeptData
+	Reports
+	Vaults
+	Backup(ctx context.Context, caller berth.Caller, to io.Writer, outputs bool) error
 }
 
 // Jobs makes, shows and ends jobs.
@@ -45,13 +50,18 @@ type JobControl interface {
 	Action(ctx context.Context, caller berth.Caller, ref control.JobRef, name string) error
 }
 
-// JobWatch tells what jobs do, and of what happened.
-type JobWatch interface {
+// JobPages leads people into running jobs.
+type JobPages interface {
 	Info(ctx context.Context, caller berth.Caller, ref control.JobRef) (control.JobInfo, error)
 	Connect(ctx context.Context, caller berth.Caller, ref control.JobRef) (control.Connection, error)
 	WebPage(ctx context.Context, visitor control.Visitor, number int64, port int) (control.WebPage, error)
 	Enter(ctx context.Context, visitor control.Visitor, number int64) (session string, err error)
 	OpenShell(ctx context.Context, visitor control.Visitor, number int64, size agentapi.TerminalSize) (*agentapi.Terminal, error)
+	Screenshot(ctx context.Context, caller berth.Caller, ref control.JobRef, want screenshot.Size) ([]byte, error)
+}
+
+// JobWatch tells what jobs do, and of what happened.
+type JobWatch interface {
 	Metrics(ctx context.Context, caller berth.Caller, ref control.JobRef) (control.JobMetrics, error)
 	Explain(ctx context.Context, caller berth.Caller, ref control.JobRef) (control.Explanation, error)
 	Events(ctx context.Context, caller berth.Caller, filter control.EventsFilter) (EventStream, error)
@@ -152,6 +162,18 @@ type VaultRecords interface {
 type KeptData interface {
 	KeptData(ctx context.Context, caller berth.Caller, everyone bool) ([]berth.Kept, error)
 	WishKept(ctx context.Context, caller berth.Caller, number int64, wish berth.KeptWish) error
+}
+
+// Reports tells administrators what everybody did.
+type Reports interface {
+	Billing(ctx context.Context, caller berth.Caller, filter control.BillingFilter, visit func(berth.Job) error) error
+	Projects(ctx context.Context, caller berth.Caller) (map[string][]string, error)
+	Licence(ctx context.Context, caller berth.Caller) (string, error)
+}
+
+// Vaults reaches the files of vaults.
+type Vaults interface {
+	OpenVault(ctx context.Context, caller berth.Caller, name string, change bool) (control.VaultFiles, error)
 }
 
 // FromService returns the use cases of a service as the handlers take them.

@@ -80,6 +80,8 @@ func statusOf(kind berth.Kind) int {
 		return http.StatusTooManyRequests
 	case berth.TooLarge:
 		return http.StatusRequestEntityTooLarge
+	case berth.NoSpace:
+		return http.StatusInsufficientStorage
 	case berth.Unavailable:
 		return http.StatusServiceUnavailable
 	case berth.Unsupported:

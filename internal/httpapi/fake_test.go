@@ -3,6 +3,8 @@ package httpapi
 import (
 	"bytes"
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"sync"
@@ -12,6 +14,8 @@ import (
 	"github.com/berth-hpc/berth/internal/agentapi"
 	"github.com/berth-hpc/berth/internal/control"
 	"github.com/berth-hpc/berth/internal/engine"
+	"github.com/berth-hpc/berth/internal/screenshot"
+	"github.com/berth-hpc/berth/internal/vault"
 )
 
 // Users and jobs that the scripted control knows.
@@ -55,6 +59,10 @@ type scripted struct {
 	// shells are the other ends of what OpenShell returns, and terminalSize is what it was given.
 	shells       chan *agentapi.Terminal
 	terminalSize agentapi.TerminalSize
+	// vaultDir is the directory of the vault data.
+	vaultDir string
+	// wantedSize is what Screenshot was given.
+	wantedSize screenshot.Size
 	accounts
 	catalogue
 	vaultRecords
@@ -257,4 +265,27 @@ func (s *scripted) RemoveImage(_ context.Context, _ berth.Caller, name string) e
 		return berth.Errorf(berth.NotFound, "Image not found")
 	}
 	return s.fail["RemoveImage"]
+}
+
+func (s *scripted) OpenVault(_ context.Context, caller berth.Caller, name string, change bool) (control.VaultFiles, error) {
+	switch {
+	case caller.ReadOnly && change:
+		return nil, errReadOnly
+	case name != "data":
+		return nil, berth.Errorf(berth.NotFound, "Vault not found")
+	case s.fail["OpenVault"] != nil:
+		return nil, s.fail["OpenVault"]
+	}
+	return vault.Directories{}.Open(berth.Vault{Name: name, Kind: berth.VaultFile, Path: s.vaultDir})
+}
+
+func (s *scripted) Backup(_ context.Context, caller berth.Caller, to io.Writer, outputs bool) error {
+	if !caller.User.Admin {
+		return berth.Errorf(berth.Forbidden, "Only an administrator may do this")
+	}
+	if s.fail["Backup"] != nil {
+		return s.fail["Backup"]
+	}
+	_, err := fmt.Fprintf(to, "backup, outputs %t", outputs)
+	return errors.Join(err, s.fail["Backup, in the middle"])
 }

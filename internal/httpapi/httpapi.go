@@ -11,10 +11,13 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/semaphore"
+
+	"github.com/berth-hpc/berth/internal/control"
 )
 
 // Limits of requests, in bytes.
@@ -52,8 +55,8 @@ type Config struct {
 	Metrics *prometheus.Registry
 	// Version is the server's version, for people.
 	Version string
-	// JobPages serves the web pages of jobs, and shells in them.
-	JobPages bool
+	// Sites says where the web pages of jobs are served; the zero value serves none.
+	Sites control.Sites
 	// MaxBody bounds a submission in bytes; 0 is DefaultMaxBody.
 	MaxBody int64
 	// MaxBodies bounds what the bodies of all requests have together, in bytes; 0 is DefaultMaxBodies, and it is at least MaxBody.
@@ -84,12 +87,12 @@ func New(cfg Config) (http.Handler, error) {
 		ordinary: newGate("requests", cfg.MaxRequests), streams: newGate("streams", cfg.MaxStreams),
 		bodies: semaphore.NewWeighted(cfg.MaxBodies),
 	}
-	table := s.routes()
-	metrics, err := newMetrics(cfg.Metrics, table, s.ordinary, s.streams)
+	table, shells, pages := s.routes(), s.shellRoutes(), []route{s.pageRoute()}
+	metrics, err := newMetrics(cfg.Metrics, slices.Concat(table, shells, pages), s.ordinary, s.streams)
 	if err != nil {
 		return nil, fmt.Errorf("httpapi: register metrics: %w", err)
 	}
-	s.metrics, s.router = metrics, newRouter(table)
+	s.metrics, s.router, s.shells, s.pages = metrics, newRouter(table), newRouter(shells), newRouter(pages)
 	return s, nil
 }
 
@@ -106,5 +109,6 @@ type server struct {
 	// bodies has the bytes that bodies may have in memory.
 	bodies  *semaphore.Weighted
 	metrics *metrics
-	router  *router
+	// router has the routes of the server's own hosts, shells and pages those of the hosts of jobs.
+	router, shells, pages *router
 }

@@ -1,10 +1,13 @@
 package httpapi
 
 import (
+	"cmp"
+	"net/http"
 	"time"
 
 	"github.com/berth-hpc/berth"
 	"github.com/berth-hpc/berth/internal/control"
+	"github.com/berth-hpc/berth/internal/screenshot"
 )
 
 // infoAnswer is what a running job says about itself. What this server has not is null, as clients expect it.
@@ -55,6 +58,31 @@ func (s *server) connect(c *call) error {
 		return err
 	}
 	return c.writeJSON(connection{orNull(found.Address), orNull(found.Password)})
+}
+
+const contentPNG = "image/png"
+
+// screenshot answers a picture of the desktop of a running job.
+func (s *server) screenshot(c *call) error {
+	p, err := c.parameters()
+	if err != nil {
+		return err
+	}
+	width, errWidth := p.signed("width", 0)
+	height, errHeight := p.signed("height", 0)
+	if err := cmp.Or(errWidth, errHeight); err != nil {
+		return err
+	}
+	caller, ref, err := s.jobRequest(c, p)
+	if err != nil {
+		return err
+	}
+	picture, err := s.control.Screenshot(c.r.Context(), caller, ref, screenshot.Size{Width: width, Height: height, Emphatic: p.flag("emphatic")})
+	if err != nil {
+		return err
+	}
+	c.write(http.StatusOK, contentPNG, picture)
+	return nil
 }
 
 // orNull returns nil for an empty text, which clients show as nothing.

@@ -24,13 +24,19 @@ var proxiedMethods = []string{
 	http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions,
 }
 
-// sessionCookie lets a browser in again that came with the token of a job. It is sent to the pages of this job only.
-const sessionCookie = "berth_job"
+// The names of the cookie that lets a browser in again that came with the token of a job. It is sent to the pages of this job only; no other
+// host can set one of the second name, which needs TLS and a host of the job's own.
+const (
+	sessionCookie     = "berth_job"
+	hostSessionCookie = "__Host-berth_job"
+)
 
-// keptBack are headers of a job's answer that would change what browsers do with the other pages of this server.
-var keptBack = []string{
-	"Alt-Svc", "Clear-Site-Data", "Public-Key-Pins", "Service-Worker-Allowed", "Strict-Transport-Security",
-}
+// keptBack are headers of a job's answer that would change what browsers do with other hosts or other jobs, and keptBackShared one that
+// would where they share a host.
+var (
+	keptBack       = []string{"Alt-Svc", "Clear-Site-Data", "Public-Key-Pins", "Strict-Transport-Security"}
+	keptBackShared = "Service-Worker-Allowed"
+)
 
 // jobPath is the path of a page of a job, escaped: its number, perhaps a port, and the path of the page.
 var jobPath = regexp.MustCompile(`^(/jobs/([1-9][0-9]{0,17}))(/[1-9][0-9]{0,4})?(/.*)?$`)
@@ -40,7 +46,10 @@ type visit struct {
 	number int64
 	// port is 0 for that of the job's web page.
 	port int
-	// home is the path of all pages of the job, prefix that of those of the port, and path, escaped, that of the page below it.
+	// origin is the one of the site, for browsers; empty where jobs share that of the server.
+	origin string
+	// home is the path of all pages of the job, prefix that of those of the port, and path, escaped, that of the page below it. The first
+	// two are empty where the job has a host of its own.
 	home, prefix, path string
 	// query is that of the request without the token of the job.
 	query, token string
@@ -50,7 +59,26 @@ type visit struct {
 }
 
 // readVisit returns nil when the address is that of no page of a job.
-func readVisit(u *url.URL) *visit {
+func (s *server) readVisit(c *call) *visit {
+	if c.site == nil {
+		return readPath(c.r.URL)
+	}
+	v := s.siteVisit(c)
+	if v.path = c.r.URL.EscapedPath(); v.path == "" || v.path[0] != '/' { // such as the * of OPTIONS
+		return nil
+	}
+	return v
+}
+
+// siteVisit reads a request for a host of a job.
+func (s *server) siteVisit(c *call) *visit {
+	v := readQuery(c.r.URL)
+	v.number, v.port, v.origin = c.site.Number, c.site.Port, s.cfg.Sites.Address(*c.site)
+	return v
+}
+
+// readPath is readVisit where jobs share a host.
+func readPath(u *url.URL) *visit {
 	match := jobPath.FindStringSubmatch(u.EscapedPath())
 	if match == nil {
 		return nil
@@ -84,7 +112,7 @@ func readQuery(u *url.URL) *visit {
 
 // jobPage carries a request to what a job serves, and the answer back, as long as both like. What says who asks stays here.
 func (s *server) jobPage(c *call) error {
-	v := readVisit(c.r.URL)
+	v := s.readVisit(c)
 	if v == nil {
 		return &berth.Error{Kind: berth.NotFound, Msg: msgNoRoute, Detail: quote(c.r.URL.Path)}
 	}
@@ -101,10 +129,29 @@ func (s *server) jobPage(c *call) error {
 	if v.page, err = s.control.WebPage(c.r.Context(), v.visitor, v.number, v.port); err != nil {
 		return err
 	}
+	if v.enters(c) {
+		return c.redirectIn(v, v.page.Session)
+	}
 	if err := s.lingerIn(c, v.number); err != nil {
 		return err
 	}
 	return s.forward(c, v)
+}
+
+// toSite leads from a path of the server to the host of the job.
+func (s *server) toSite(c *call) error {
+	v := readPath(c.r.URL)
+	if v == nil {
+		return &berth.Error{Kind: berth.NotFound, Msg: msgNoRoute, Detail: quote(c.r.URL.Path)}
+	}
+	site := control.Site{Number: v.number, Port: v.port}
+	if v.port == 0 && v.path == "/shell" {
+		site.Shell, v.path = true, ""
+	}
+	location := s.cfg.Sites.Address(site) + "/" + strings.TrimPrefix(v.path, "/") + querySuffix(c.r.URL.RawQuery)
+	c.w.Header().Set("Location", location)
+	c.w.WriteHeader(http.StatusTemporaryRedirect)
+	return nil
 }
 
 // lingerIn is linger for a visitor of a job. Those who come with its token have its places, as a user has.
@@ -126,11 +173,11 @@ func querySuffix(query string) string {
 // belongs to the job.
 func (s *server) visitor(c *call, v *visit) (control.Visitor, error) {
 	visitor := control.Visitor{Token: v.token, From: c.from()}
-	if cookie, err := c.r.Cookie(sessionCookie); err == nil {
-		visitor.Session = cookie.Value
+	if !v.foreign(c.r) {
+		visitor.Sessions = sessionsOf(c.r)
 	}
 	cred := c.withBearer(credentials{})
-	if !cred.bearer || visitor.Token != "" || visitor.Session != "" {
+	if !cred.bearer || visitor.Token != "" || len(visitor.Sessions) > 0 {
 		return visitor, nil
 	}
 	var err error
@@ -175,16 +222,33 @@ func (v *visit) rewrite(c *call, p *httputil.ProxyRequest) {
 	out.URL.RawPath = path
 	out.Host = p.In.Host // as the browser knows it: services compare it with Origin
 	p.SetXForwarded()
+	if scheme, host, found := strings.Cut(v.origin, "://"); found {
+		out.Host = host
+		out.Header.Set("X-Forwarded-Host", host)
+		out.Header.Set("X-Forwarded-Proto", scheme)
+	}
 	if out.Body != nil {
 		out.Body = uploadBody{upload{c}, out.Body}
 	}
 	withoutSecrets(out.Header)
+	withoutToken(out.Header)
 }
 
 // uploadBody is the body of a request that may take as long as it takes.
 type uploadBody struct {
 	io.Reader
 	io.Closer
+}
+
+// withoutToken takes the token out of the address from which a page was left.
+func withoutToken(header http.Header) {
+	referer, err := url.Parse(header.Get("Referer"))
+	if err != nil {
+		header.Del("Referer")
+	} else if referer.RawQuery != "" {
+		referer.RawQuery = readQuery(referer).query
+		header.Set("Referer", referer.String())
+	}
 }
 
 // withoutSecrets takes away what this server was told about who asks. Other kinds of Authorization are for the job.
@@ -198,7 +262,7 @@ func withoutSecrets(header http.Header) {
 	for _, line := range lines {
 		for cookie := range strings.SplitSeq(line, ";") {
 			cookie = strings.TrimSpace(cookie)
-			if name, _, _ := strings.Cut(cookie, "="); cookie != "" && strings.TrimSpace(name) != sessionCookie {
+			if name, _, _ := strings.Cut(cookie, "="); cookie != "" && !isSession(strings.TrimSpace(name)) {
 				kept = append(kept, cookie)
 			}
 		}
@@ -213,13 +277,19 @@ func (v *visit) adapt(c *call, answer *http.Response) {
 	for _, name := range keptBack {
 		answer.Header.Del(name)
 	}
+	host := c.r.Host
+	if v.origin == "" {
+		answer.Header.Del(keptBackShared)
+	} else {
+		_, host, _ = strings.Cut(v.origin, "://")
+	}
 	if location := answer.Header.Get("Location"); location != "" {
-		answer.Header.Set("Location", v.publicLocation(c.r.Host, location))
+		answer.Header.Set("Location", v.publicLocation(host, location))
 	}
 	cookies := answer.Cookies()
 	answer.Header.Del("Set-Cookie")
 	for _, cookie := range cookies {
-		if cookie.Name == sessionCookie {
+		if isSession(cookie.Name) {
 			continue
 		}
 		cookie.Domain, cookie.Path = "", v.cookiePath(cookie.Path)
@@ -230,14 +300,6 @@ func (v *visit) adapt(c *call, answer *http.Response) {
 	}
 	if answer.StatusCode == http.StatusSwitchingProtocols {
 		c.w.status = answer.StatusCode // the connection is taken away, nobody writes it
-	}
-}
-
-// session is the cookie that lets the visitor in again.
-func (v *visit) session(c *call, value string) *http.Cookie {
-	return &http.Cookie{ //nolint:gosec // without TLS a browser would not send it back
-		Name: sessionCookie, Value: value, Path: v.home + "/", HttpOnly: true, SameSite: http.SameSiteStrictMode,
-		Secure: c.r.TLS != nil || strings.EqualFold(c.r.Header.Get("X-Forwarded-Proto"), "https"),
 	}
 }
 
@@ -271,6 +333,9 @@ func (v *visit) cookiePath(path string) string {
 	return v.prefix + "/" + strings.TrimPrefix(path, "/")
 }
 
+// maxJobHeader bounds the header of an answer of a job, in bytes.
+const maxJobHeader = 256 << 10
+
 // newJobTransport returns what reaches the web pages of jobs. The certificates of jobs are their own, which nobody can check; the way to
 // them does not leave this machine.
 func newJobTransport() *http.Transport {
@@ -285,6 +350,6 @@ func newJobTransport() *http.Transport {
 			}
 			return conn, err
 		},
-		MaxIdleConnsPerHost: 16, MaxIdleConns: 1024, IdleConnTimeout: 30 * time.Second, DisableCompression: true,
+		MaxResponseHeaderBytes: maxJobHeader, MaxIdleConnsPerHost: 16, MaxIdleConns: 1024, IdleConnTimeout: 30 * time.Second, DisableCompression: true,
 	}
 }

@@ -67,24 +67,41 @@ func echo(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.Copy(conn, buffered)
 }
 
+// shared has jobs share the host of the server.
+func shared(c *Config) { c.Sites.Domain = "" }
+
 // serving starts what a job serves, and an API that knows where.
-func serving(t *testing.T, start func(http.Handler) *httptest.Server) (*testAPI, *jobService) {
+func serving(t *testing.T, start func(http.Handler) *httptest.Server, change ...func(*Config)) (*testAPI, *jobService) {
 	t.Helper()
 	service := &jobService{}
 	srv := start(service)
 	t.Cleanup(srv.Close)
-	a := newTestAPI(t)
+	a := newTestAPI(t, change...)
 	a.page = control.WebPage{Address: netip.MustParseAddrPort(srv.Listener.Addr().String()), Session: "jobsession"}
 	return a, service
 }
 
-// visit asks for a page as a browser does, but follows no redirect.
-func (a *testAPI) visit(method, path string, body io.Reader, header ...string) answer {
+// host is the name of a host of a job.
+func (a *testAPI) host(label string) string {
+	return label + ".localhost" + a.url[strings.LastIndex(a.url, ":"):]
+}
+
+// visit asks for a page as a browser does, but follows no redirect. What comes before the path is the host of a job.
+func (a *testAPI) visit(method, address string, body io.Reader, header ...string) answer {
 	a.t.Helper()
-	req := a.request(method, path, body)
+	label, path, _ := strings.Cut(address, "/")
+	req := a.request(method, "/"+path, body)
+	if label != "" {
+		req.Host = a.host(label)
+	}
 	for i := 0; i < len(header); i += 2 {
 		req.Header.Add(header[i], header[i+1])
 	}
+	return a.roundTrip(req)
+}
+
+func (a *testAPI) roundTrip(req *http.Request) answer {
+	a.t.Helper()
 	resp, err := http.DefaultTransport.RoundTrip(req)
 	if err != nil {
 		a.t.Fatal(err)
@@ -98,7 +115,7 @@ func (a *testAPI) visit(method, path string, body io.Reader, header ...string) a
 }
 
 func TestWhoSeesAJobsPage(t *testing.T) {
-	a, _ := serving(t, httptest.NewServer)
+	a, _ := serving(t, httptest.NewServer, shared)
 	for name, tt := range map[string]struct {
 		path   string
 		header []string
@@ -130,7 +147,7 @@ func TestWhoSeesAJobsPage(t *testing.T) {
 
 // TestTheJobNeverSeesWhoAsks: neither the key nor the token nor the cookie. What is the job's own passes.
 func TestTheJobNeverSeesWhoAsks(t *testing.T) {
-	a, service := serving(t, httptest.NewServer)
+	a, service := serving(t, httptest.NewServer, shared)
 	a.visit(http.MethodGet, "/jobs/8/p?a=1&berth_token=jobtoken&b=%20;", nil,
 		"Cookie", "x=y; berth_job=jobsession", "Cookie", "z=1", "Authorization", "Basic YTpi")
 	if got := service.last.URL.RawQuery; got != "a=1&b=%20;" {
@@ -153,7 +170,7 @@ func TestTheJobNeverSeesWhoAsks(t *testing.T) {
 }
 
 func TestPathsOfAJobsPage(t *testing.T) {
-	a, service := serving(t, httptest.NewServer)
+	a, service := serving(t, httptest.NewServer, shared)
 	for path, want := range map[string]string{
 		"/jobs/8/":                   "0 /",
 		"/jobs/8/tree?x=%2f":         "0 /tree?x=%2f",
@@ -185,21 +202,21 @@ func TestPathsOfAJobsPage(t *testing.T) {
 }
 
 func TestMethodsAndBodiesOfAJobsPage(t *testing.T) {
-	a, service := serving(t, httptest.NewServer)
+	a, service := serving(t, httptest.NewServer, shared)
 	for _, method := range []string{"POST", "PUT", "PATCH", "DELETE", "OPTIONS"} {
 		body := method + strings.Repeat("x", 1<<20)
-		got := a.visit(method, "/jobs/8/", strings.NewReader(body), "Cookie", "berth_job=jobsession", "Origin", "http://example.org")
+		got := a.visit(method, "/jobs/8/", strings.NewReader(body), "Cookie", "berth_job=jobsession", "Origin", a.url)
 		if got.status != http.StatusOK || service.last.Method != method || service.body != body {
 			t.Errorf("%s: status %d, the job got %s with %d bytes", method, got.status, service.last.Method, len(service.body))
 		}
-		if service.last.Host != strings.TrimPrefix(a.url, "http://") || service.last.Header.Get("Origin") != "http://example.org" {
+		if service.last.Host != strings.TrimPrefix(a.url, "http://") || service.last.Header.Get("Origin") != a.url {
 			t.Errorf("%s: Host %s, Origin %s", method, service.last.Host, service.last.Header.Get("Origin"))
 		}
 	}
 }
 
 func TestAnswersOfAJobsPage(t *testing.T) {
-	a, _ := serving(t, httptest.NewServer)
+	a, _ := serving(t, httptest.NewServer, shared)
 	host := strings.TrimPrefix(a.url, "http://")
 	for to, want := range map[string]string{
 		"/lab?x=1":                          "/jobs/8/8888/lab?x=1",
@@ -221,7 +238,7 @@ func TestAnswersOfAJobsPage(t *testing.T) {
 	got := a.visit(http.MethodGet, "/jobs/8/8888/cookies?berth_token=jobtoken", nil, "X-Forwarded-Proto", "https")
 	want := []string{
 		"a=1; Path=/jobs/8/8888/", "b=2", "c=3; Path=/jobs/8/x; HttpOnly", "d=4; Path=/jobs/8/8888/jobs/9/",
-		"berth_job=jobsession; Path=/jobs/8/; HttpOnly; Secure; SameSite=Strict",
+		"berth_job=jobsession; Path=/jobs/8/; HttpOnly; Secure; SameSite=Lax",
 	}
 	if diff := cmp.Diff(want, got.header.Values("Set-Cookie")); diff != "" {
 		t.Errorf("cookies (-want +got):\n%s", diff)
@@ -235,7 +252,7 @@ func TestAnswersOfAJobsPage(t *testing.T) {
 
 // TestWebsocketOfAJobsPage types into a websocket, which stays when the answer would long have been late.
 func TestWebsocketOfAJobsPage(t *testing.T) {
-	a, _ := serving(t, httptest.NewServer)
+	a, _ := serving(t, httptest.NewServer, shared)
 	conn, err := net.Dial("tcp", strings.TrimPrefix(a.url, "http://"))
 	if err != nil {
 		t.Fatal(err)
@@ -260,7 +277,7 @@ func TestWebsocketOfAJobsPage(t *testing.T) {
 // TestEncryptedPageOfAJob: also one that is said to be and is not.
 func TestEncryptedPageOfAJob(t *testing.T) {
 	for name, start := range map[string]func(http.Handler) *httptest.Server{"tls": httptest.NewTLSServer, "plain": httptest.NewServer} {
-		a, service := serving(t, start)
+		a, service := serving(t, start, shared)
 		a.page.Encrypted = true
 		got := a.visit(http.MethodPost, "/jobs/8/", strings.NewReader("body"), "Cookie", "berth_job=jobsession")
 		if got.status != http.StatusOK || got.body != "hello" || service.body != "body" {
@@ -270,7 +287,7 @@ func TestEncryptedPageOfAJob(t *testing.T) {
 }
 
 func TestAPageThatDoesNotAnswer(t *testing.T) {
-	a := newTestAPI(t)
+	a := newTestAPI(t, shared)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -290,7 +307,7 @@ func TestAPageThatDoesNotAnswer(t *testing.T) {
 
 // TestPagesTakePlacesOfStreams: they last as long as they like.
 func TestPagesTakePlacesOfStreams(t *testing.T) {
-	a := newTestAPI(t, func(c *Config) { c.MaxStreams = 1 })
+	a := newTestAPI(t, shared, func(c *Config) { c.MaxStreams = 1 })
 	begun, end := make(chan struct{}), make(chan struct{})
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		_ = http.NewResponseController(w).Flush()
@@ -311,13 +328,18 @@ func TestPagesTakePlacesOfStreams(t *testing.T) {
 	}
 }
 
-// TestPagesAreServedOnlyWhenAsked: they share one origin, so an administrator decides.
-func TestPagesAreServedOnlyWhenAsked(t *testing.T) {
-	a := newTestAPI(t, func(c *Config) { c.JobPages = false })
-	for _, path := range []string{"/jobs/8/", "/jobs/8/shell", "/jobs/8/8888/x"} {
+// TestServersWithoutSites serve no pages, and those on which jobs share a host no shells.
+func TestServersWithoutSites(t *testing.T) {
+	a := newTestAPI(t, func(c *Config) { c.Sites = control.Sites{} })
+	for _, path := range []string{"/jobs/8/", "/jobs/8/shell", "/jobs/8/8888/x", "8/", "8-shell/"} {
 		got := a.visit(http.MethodGet, path, nil, "Cookie", "berth_job=jobsession")
 		if got.status != http.StatusNotFound || !strings.HasPrefix(got.errorText(t), msgNoRoute) {
 			t.Errorf("%s: status %d: %s", path, got.status, got.body)
 		}
+	}
+	a, service := serving(t, httptest.NewServer, shared)
+	got := a.visit(http.MethodGet, "/jobs/8/shell", nil, "Cookie", "berth_job=jobsession")
+	if got.status != http.StatusOK || service.last.RequestURI != "/shell" {
+		t.Errorf("the path of a shell is the job's: status %d, %s", got.status, service.last.RequestURI)
 	}
 }

@@ -23,8 +23,12 @@ type route struct {
 // routes is the table of everything that the server answers.
 func (s *server) routes() []route {
 	table := slices.Concat(s.jarviceRoutes(), s.ownRoutes(), s.serverRoutes())
-	if s.cfg.JobPages {
-		table = append(table, s.pageRoutes()...)
+	switch {
+	case s.cfg.Sites.Own():
+		get := []string{http.MethodGet}
+		table = append(table, route{pattern: pagePattern, methods: get, texts: commonTexts, handle: s.toSite})
+	case s.cfg.Sites.Shared():
+		table = append(table, s.pageRoute())
 	}
 	return table
 }
@@ -47,14 +51,22 @@ func (s *server) jarviceRoutes() []route {
 		{pattern: "/jarvice/action", methods: getOrPost, texts: jobTexts, handle: s.action},
 		{pattern: "/jarvice/info", methods: getOrPost, texts: jobTexts, handle: s.info},
 		{pattern: "/jarvice/connect", methods: getOrPost, texts: jobTexts, handle: s.connect},
+		{pattern: "/jarvice/screenshot", methods: getOrPost, texts: jobTexts, handle: s.screenshot},
 		{pattern: "/jarvice/metrics", methods: getOrPost, texts: jobTexts, handle: s.jobMetrics},
 		{pattern: "/jarvice/events", methods: getOrPost, texts: jobTexts, handle: s.eventsText},
 		{pattern: "/jarvice/audit", methods: getOrPost, texts: commonTexts, handle: s.auditByParameters},
+		{pattern: "/jarvice/vault", methods: getOrPost, texts: commonTexts, handle: s.vaultListing},
 		{pattern: "/jarvice/machines", methods: getOrPost, texts: commonTexts, handle: s.machines},
 		{pattern: "/jarvice/queues", methods: getOrPost, texts: commonTexts, handle: s.queues},
 		{pattern: "/jarvice/apps", methods: getOrPost, texts: commonTexts, handle: s.apps},
 		{pattern: "/jarvice/appdef", methods: getOrPost, texts: commonTexts, handle: s.appdef},
 		{pattern: "/jarvice/validate", methods: getOrPost, texts: commonTexts, handle: s.validate},
+		{pattern: "/jarvice/pull", methods: getOrPost, texts: commonTexts, handle: s.pull},
+		{pattern: "/jarvice/build", methods: getOrPost, texts: commonTexts, handle: s.build},
+		{pattern: "/jarvice/history", methods: getOrPost, texts: commonTexts, handle: s.history},
+		{pattern: "/jarvice/billing", methods: getOrPost, texts: commonTexts, handle: s.billing},
+		{pattern: "/jarvice/projects", methods: getOrPost, texts: commonTexts, handle: s.projects},
+		{pattern: "/jarvice/license", methods: getOrPost, texts: commonTexts, handle: s.license},
 		{pattern: "/jarvice/live", methods: getOrPost, texts: commonTexts, handle: s.live, vital: true},
 		{pattern: "/jarvice/ready", methods: getOrPost, texts: commonTexts, handle: s.ready, vital: true},
 	}
@@ -71,6 +83,7 @@ func (s *server) ownRoutes() []route {
 		{"/v1/jobs/{number}/output", http.MethodGet, s.jobOutput},
 		{"/v1/jobs/{number}/events", http.MethodGet, s.explanation},
 		{"/v1/jobs/{number}/metrics", http.MethodGet, s.nodeMetrics},
+		{"/v1/jobs/{number}/shell", http.MethodGet, s.jobShell},
 
 		{"/v1/images", http.MethodGet, s.images},
 		{"/v1/images", http.MethodPost, s.importImage},
@@ -107,11 +120,16 @@ func (s *server) ownRoutes() []route {
 		{"/v1/kept", http.MethodGet, s.keptData},
 		{"/v1/kept/{number}", http.MethodPost, s.saveKept},
 		{"/v1/kept/{number}", http.MethodDelete, s.dropKept},
+		{"/v1/vaults/{vault}/files/{path}", http.MethodGet, s.vaultFile},
+		{"/v1/vaults/{vault}/files/{path}", http.MethodPut, s.putVaultFile},
+		{"/v1/vaults/{vault}/files/{path}", http.MethodDelete, s.removeVaultFile},
+		{"/v1/vaults/{vault}/uploads/{upload}", http.MethodGet, s.vaultUpload},
 
 		{"/v1/machines", http.MethodGet, s.machineTypes},
 		{"/v1/machines/{name}", http.MethodPut, s.setMachine},
 		{"/v1/machines/{name}", http.MethodDelete, s.removeMachine},
 		{"/v1/audit", http.MethodGet, s.auditByQuery},
+		{"/v1/backup", http.MethodGet, s.backup},
 	}
 	routes := make([]route, len(table))
 	for i, row := range table {
@@ -133,14 +151,23 @@ func (s *server) serverRoutes() []route {
 	}
 }
 
-// pageRoutes are those of what jobs serve themselves, and of the shells in them.
-func (s *server) pageRoutes() []route {
+// The patterns of what jobs serve themselves, and of the pages with shells.
+const (
+	pagePattern  = "/jobs/{number}/{path}"
+	shellPattern = "/jobs/{number}/shell"
+)
+
+func (s *server) pageRoute() route {
+	return route{pattern: pagePattern, methods: proxiedMethods, texts: commonTexts, handle: s.jobPage}
+}
+
+// shellRoutes are those of the hosts of shells, as if they were paths of the server.
+func (s *server) shellRoutes() []route {
 	get := []string{http.MethodGet}
 	return []route{
-		{pattern: "/jobs/{number}/shell", methods: get, texts: commonTexts, handle: s.shellPage},
-		{pattern: "/jobs/{number}/shell/socket", methods: get, texts: commonTexts, handle: s.shellSocket},
-		{pattern: "/jobs/{number}/shell/{asset}", methods: get, texts: commonTexts, handle: s.shellAsset},
-		{pattern: "/jobs/{number}/{path}", methods: proxiedMethods, texts: commonTexts, handle: s.jobPage},
+		{pattern: shellPattern, methods: get, texts: commonTexts, handle: s.shellPage},
+		{pattern: shellPattern + "/socket", methods: get, texts: commonTexts, handle: s.shellSocket},
+		{pattern: shellPattern + "/{asset}", methods: get, texts: commonTexts, handle: s.shellAsset},
 	}
 }
 
@@ -182,8 +209,8 @@ func newRouter(table []route) *router {
 }
 
 // find returns the rows of a path; the caller picks by method. It sets the path values of r.
-func (rt *router) find(r *http.Request) []*route {
-	path := cleanPath(r.URL.Path)
+func (rt *router) find(r *http.Request, path string) []*route {
+	path = cleanPath(path)
 	if rows := rt.static[path]; rows != nil {
 		return rows
 	}

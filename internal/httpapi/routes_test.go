@@ -5,12 +5,15 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/berth-hpc/berth/internal/control"
 )
 
 func TestContractAndRoutesAgree(t *testing.T) {
 	contract := loadContract(t)
 	var routed, documented []string
-	for _, r := range (&server{cfg: Config{JobPages: true}}).routes() {
+	s := &server{cfg: Config{Sites: control.Sites{Public: "http://127.0.0.1/"}}}
+	for _, r := range slices.Concat(s.routes(), s.shellRoutes()) {
 		for _, method := range r.methods {
 			routed = append(routed, method+" "+r.pattern)
 		}

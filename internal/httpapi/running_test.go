@@ -11,6 +11,7 @@ import (
 
 	"github.com/berth-hpc/berth"
 	"github.com/berth-hpc/berth/internal/control"
+	"github.com/berth-hpc/berth/internal/screenshot"
 )
 
 // TestRunningJobs checks what the operations on a running job answer, in every way to send parameters, byte by byte.
@@ -58,6 +59,32 @@ func TestRunningJobs(t *testing.T) {
 				t.Errorf("%s, %s: status %d, %s: %s", name, way, got.status, got.header.Get("Content-Type"), got.body)
 			}
 		}
+	}
+}
+
+// TestScreenshot: the type is exact, and booleans come as clients send them.
+func TestScreenshot(t *testing.T) {
+	for name, tt := range map[string]struct {
+		p    map[string]string
+		want screenshot.Size
+	}{
+		"as it is": {nil, screenshot.Size{}},
+		"smaller":  {map[string]string{"width": "400", "height": "300"}, screenshot.Size{Width: 400, Height: 300}},
+		"emphatic": {map[string]string{"width": "400", "emphatic": "True"}, screenshot.Size{Width: 400, Emphatic: true}},
+	} {
+		for way, send := range ways() {
+			a := newTestAPI(t)
+			got := send(a, "/jarvice/screenshot", merged(with("number", number(runningJob)), tt.p))
+			if got.status != http.StatusOK || got.body != "\x89PNG\r\n" || got.header.Get("Content-Type") != "image/png" || a.wantedSize != tt.want {
+				t.Errorf("%s, %s: status %d, %s, %+v", name, way, got.status, got.header.Get("Content-Type"), a.wantedSize)
+			}
+		}
+	}
+	a := newTestAPI(t)
+	a.fail["Screenshot"] = &berth.Error{Kind: berth.Unsupported, Msg: "Invalid image", Detail: "no desktop"}
+	got := a.get("/jarvice/screenshot?username=ada&number=8&apikey=" + testKey)
+	if text := got.errorText(t); got.status != http.StatusNotImplemented || text != "Invalid image: no desktop" {
+		t.Errorf("status %d: %s", got.status, text)
 	}
 }
 

@@ -37,6 +37,8 @@ type call struct {
 	place *gate
 	user  string
 	share func()
+	// site is the host of a job that the request is for; nil for one of the server's own.
+	site *control.Site
 	// held is how many bytes of server.bodies the body has.
 	held int64
 }
@@ -53,7 +55,7 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		c.readDeadline(s.cfg.BodyTimeout) // also for bodies that nobody reads: net/http does it after the answer
 		c.clearWriteDeadline()            // that of the answer before; the client may wait for a word before it sends
 	}
-	rows := s.router.find(r)
+	rows := s.find(c)
 	if rows == nil {
 		c.writeError(http.StatusNotFound, msgNoRoute+": "+quote(r.URL.Path))
 		return
@@ -71,6 +73,23 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		s.answerError(ctx, c, err)
 	}
+}
+
+// find returns the rows for a request. Hosts of jobs have nothing that the server's own have, and the other way round.
+func (s *server) find(c *call) []*route {
+	site, within := s.cfg.Sites.Find(c.r.Host)
+	if !within {
+		return s.router.find(c.r, c.r.URL.Path)
+	}
+	if site == nil {
+		return nil
+	}
+	c.site = site
+	home := "/jobs/" + strconv.FormatInt(site.Number, 10)
+	if site.Shell {
+		return s.shells.find(c.r, home+"/shell"+c.r.URL.Path)
+	}
+	return s.pages.find(c.r, home)
 }
 
 // abort ends an answer that has begun and cannot be completed: the client must not take it for a whole one.
@@ -135,9 +154,9 @@ type responseWriter struct {
 	written int64
 }
 
-// WriteHeader sends the status.
+// WriteHeader sends the status. Those before the last one, such as early hints, are no answer yet.
 func (w *responseWriter) WriteHeader(status int) {
-	if w.status == 0 {
+	if w.status == 0 && status >= http.StatusOK {
 		w.status = status
 	}
 	w.ResponseWriter.WriteHeader(status)

@@ -7,11 +7,13 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
+	"strings"
 
 	"github.com/coder/websocket"
 
 	"github.com/berth-hpc/berth"
 	"github.com/berth-hpc/berth/internal/agentapi"
+	"github.com/berth-hpc/berth/internal/control"
 )
 
 //go:embed assets
@@ -32,13 +34,9 @@ const maxTyped = 1 << 20
 var defaultSize = agentapi.TerminalSize{Columns: 80, Rows: 24}
 
 // shellVisit reads who wants a shell in which job.
-func (s *server) shellVisit(c *call) (*visit, error) {
-	number, err := strconv.ParseInt(c.r.PathValue("number"), 10, 64)
-	if err != nil || number < 1 {
-		return nil, &berth.Error{Kind: berth.NotFound, Msg: msgNoRoute, Detail: quote(c.r.URL.Path)}
-	}
-	v := readQuery(c.r.URL)
-	v.number, v.home = number, "/jobs/"+strconv.FormatInt(number, 10)
+func (s *server) shellVisit(c *call) (v *visit, err error) {
+	v = s.siteVisit(c)
+	v.path = "/"
 	v.visitor, err = s.visitor(c, v)
 	return v, err
 }
@@ -49,12 +47,14 @@ func (s *server) shellPage(c *call) error {
 	if err != nil {
 		return err
 	}
-	session, err := s.control.Enter(c.r.Context(), v.visitor, v.number)
-	if err != nil {
+	if v.page.Session, err = s.control.Enter(c.r.Context(), v.visitor, v.number); err != nil {
 		return err
 	}
-	if v.token != "" && session != "" {
-		c.w.Header().Add("Set-Cookie", v.session(c, session).String())
+	if v.enters(c) {
+		return c.redirectIn(v, v.page.Session)
+	}
+	if v.token != "" && v.page.Session != "" {
+		c.w.Header().Add("Set-Cookie", v.session(c, v.page.Session).String())
 	}
 	return c.writeAsset("shell.html", contentHTML)
 }
@@ -83,13 +83,27 @@ func (c *call) writeAsset(name, contentType string) error {
 	return nil
 }
 
-// shellSocket opens a shell and carries what is typed and shown over a websocket: bytes as binary messages, and as text {"columns","rows"}
-// from the user and {"exit"} at the end.
+// shellSocket is the websocket of that page.
 func (s *server) shellSocket(c *call) error {
 	v, err := s.shellVisit(c)
 	if err != nil {
 		return err
 	}
+	return s.serveShell(c, v)
+}
+
+// jobShell is the same for programs, which have an API key.
+func (s *server) jobShell(c *call) error {
+	caller, _, number, err := s.numberRequest(c)
+	if err != nil {
+		return err
+	}
+	return s.serveShell(c, &visit{number: number, visitor: control.Visitor{Caller: caller}})
+}
+
+// serveShell opens a shell and carries what is typed and shown over a websocket: bytes as binary messages, and as text {"columns","rows"}
+// from the user and {"exit"} at the end. Pages of other hosts than this one are refused.
+func (s *server) serveShell(c *call, v *visit) error {
 	if c.r.Header.Get("Upgrade") == "" {
 		return &berth.Error{Kind: berth.Invalid, Msg: c.route.texts.unreadable, Detail: "this is a websocket"}
 	}
@@ -101,9 +115,10 @@ func (s *server) shellSocket(c *call) error {
 		return err
 	}
 	defer func() { _ = terminal.Close() }()
-	socket, err := websocket.Accept(c.w, c.r, nil) // it has answered when it fails, for example a page of another host
+	_, host, _ := strings.Cut(v.origin, "://") // a proxy may have changed that of the request
+	socket, err := websocket.Accept(c.w, c.r, &websocket.AcceptOptions{OriginPatterns: []string{host}})
 	if err != nil {
-		return nil
+		return nil //nolint:nilerr // it has answered
 	}
 	c.w.status = http.StatusSwitchingProtocols
 	defer func() { _ = socket.CloseNow() }()

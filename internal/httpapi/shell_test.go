@@ -16,39 +16,45 @@ import (
 func TestShellPage(t *testing.T) {
 	a := newTestAPI(t)
 	a.page = control.WebPage{Session: "jobsession"}
-	got := a.get("/jobs/8/shell?berth_token=jobtoken")
+	got := a.visit(http.MethodGet, "8-shell/?berth_token=jobtoken", nil)
 	if got.status != http.StatusOK || !strings.Contains(got.header.Get("Content-Security-Policy"), "default-src 'self'") {
 		t.Errorf("status %d: %s", got.status, got.body)
 	}
-	want := "berth_job=jobsession; Path=/jobs/8/; HttpOnly; SameSite=Strict"
+	want := "berth_job=jobsession; Path=/; HttpOnly; SameSite=Lax"
 	if cookie := got.header.Get("Set-Cookie"); cookie != want {
 		t.Errorf("the cookie is %q; want %q", cookie, want)
 	}
 	for path, contentType := range map[string]string{
 		"xterm.js": "application/javascript", "addon-fit.js": "application/javascript", "shell.js": "application/javascript", "xterm.css": "text/css",
 	} {
-		if !strings.Contains(got.body, `"shell/`+path+`"`) {
+		if !strings.Contains(got.body, `"`+path+`"`) {
 			t.Errorf("the page does not load %s", path)
 		}
-		part := a.get("/jobs/8/shell/" + path)
+		part := a.visit(http.MethodGet, "8-shell/"+path, nil)
 		if part.status != http.StatusOK || part.header.Get("Content-Type") != contentType || strings.Contains(part.body, "sourceMappingURL") {
 			t.Errorf("%s: status %d, %s", path, part.status, part.header.Get("Content-Type"))
 		}
 	}
 	for path, status := range map[string]int{
-		"/jobs/8/shell": 401, "/jobs/7/shell?berth_token=jobtoken": 401, "/jobs/8/shell?berth_token=x": 401, "/jobs/x/shell": 404, "/jobs/0/shell": 404,
-		"/jobs/8/shell/LICENSE.xterm": 404, "/jobs/8/shell/socket": 400, "/jobs/8/shell/socket?berth_token=jobtoken": 400,
+		"8-shell/": 401, "7-shell/?berth_token=jobtoken": 401, "8-shell/?berth_token=x": 401, "x-shell/": 404, "0-shell/": 404,
+		"8-shell/LICENSE.xterm": 404, "8-shell/socket": 400, "8-shell/socket?berth_token=jobtoken": 400, "8-shell/shell/socket": 404,
+		"/v1/jobs/8/shell": 400, "/v1/jobs/x/shell?username=ada&apikey=" + testKey: 404, "/v1/jobs/8/shell?username=ada&apikey=" + testKey: 400,
 	} {
-		if got := a.get(path); got.status != status {
+		if got := a.visit(http.MethodGet, path, nil); got.status != status {
 			t.Errorf("%s: status %d: %s; want %d", path, got.status, got.body, status)
 		}
 	}
 }
 
 // openShell opens the websocket, and returns it with the other end of the terminal.
-func (a *testAPI) openShell(path string, header http.Header) (*websocket.Conn, *agentapi.Terminal) {
+func (a *testAPI) openShell(address string, header http.Header) (*websocket.Conn, *agentapi.Terminal) {
 	a.t.Helper()
-	socket, resp, err := websocket.Dial(a.t.Context(), a.url+path, &websocket.DialOptions{HTTPHeader: header})
+	label, path, _ := strings.Cut(address, "/")
+	options := &websocket.DialOptions{HTTPHeader: header}
+	if label != "" {
+		options.Host = a.host(label)
+	}
+	socket, resp, err := websocket.Dial(a.t.Context(), a.url+"/"+path, options)
 	if err != nil {
 		a.t.Fatal(err)
 	}
@@ -61,7 +67,7 @@ func (a *testAPI) openShell(path string, header http.Header) (*websocket.Conn, *
 
 func TestShellSocket(t *testing.T) {
 	a := newTestAPI(t)
-	socket, shell := a.openShell("/jobs/8/shell/socket?columns=90&rows=33", http.Header{"Cookie": {"berth_job=jobsession"}})
+	socket, shell := a.openShell("8-shell/socket?columns=90&rows=33", http.Header{"Cookie": {"berth_job=jobsession"}})
 	if diff := cmp.Diff(agentapi.TerminalSize{Columns: 90, Rows: 33}, a.terminalSize); diff != "" {
 		t.Error(diff)
 	}
@@ -114,7 +120,7 @@ func TestShellSocketHangsUp(t *testing.T) {
 		"nonsense": func(s *websocket.Conn) error { return s.Write(t.Context(), websocket.MessageText, []byte("x")) },
 	} {
 		a := newTestAPI(t)
-		socket, shell := a.openShell("/jobs/8/shell/socket", http.Header{"Authorization": {"Bearer " + testKey}})
+		socket, shell := a.openShell("/v1/jobs/8/shell", http.Header{"Authorization": {"Bearer " + testKey}})
 		if a.terminalSize != defaultSize {
 			t.Errorf("%s: the size is %v", name, a.terminalSize)
 		}
@@ -127,17 +133,18 @@ func TestShellSocketHangsUp(t *testing.T) {
 	}
 }
 
-// TestShellSocketOfAnotherPage: a page of another host gets no shell, whatever cookies the browser has.
+// TestShellSocketOfAnotherPage: a page of another host gets no shell, whatever cookies the browser has, nor does one of the job itself.
 func TestShellSocketOfAnotherPage(t *testing.T) {
 	a := newTestAPI(t)
-	_, resp, err := websocket.Dial(t.Context(), a.url+"/jobs/8/shell/socket", &websocket.DialOptions{
-		HTTPHeader: http.Header{"Cookie": {"berth_job=jobsession"}, "Origin": {"http://evil.example.org"}},
-	})
-	if err == nil || resp.StatusCode != http.StatusForbidden {
-		t.Fatalf("%v, %v", resp, err)
+	for _, origin := range []string{"http://evil.example.org", "http://" + a.host("8-8888"), "http://" + a.host("9-shell"), a.url, "null"} {
+		_, resp, err := websocket.Dial(t.Context(), a.url+"/socket", &websocket.DialOptions{
+			Host: a.host("8-shell"), HTTPHeader: http.Header{"Cookie": {"berth_job=jobsession"}, "Origin": {origin}},
+		})
+		if err == nil || resp.StatusCode != http.StatusUnauthorized {
+			t.Fatalf("%s: %v, %v", origin, resp, err)
+		}
+		_ = resp.Body.Close()
 	}
-	_ = resp.Body.Close()
-	if frame, err := (<-a.shells).Read(); err == nil {
-		t.Errorf("the shell gets %v", frame)
-	}
+	socket, _ := a.openShell("8-shell/socket", http.Header{"Cookie": {"berth_job=jobsession"}, "Origin": {"http://" + a.host("8-shell")}})
+	_ = socket.CloseNow()
 }

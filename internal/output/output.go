@@ -10,7 +10,6 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"strconv"
 	"sync"
@@ -140,35 +139,28 @@ func (f *Files) unwatch(path string, ch chan struct{}) {
 // Tail returns the last lines of a job's output as it is now, all of it for 0. A last line without its end counts as one. A job
 // that has written nothing yet has an empty output. The caller closes it.
 func (f *Files) Tail(number int64, lines int) (io.ReadCloser, error) {
-	file, err := os.Open(f.path(number))
+	file, err := f.open(number)
 	if errors.Is(err, fs.ErrNotExist) {
 		return io.NopCloser(bytes.NewReader(nil)), nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("output of job %d: %w", number, err)
+		return nil, err
 	}
-	section, err := lastLines(file, lines)
+	start := int64(0)
+	if lines > 0 { // found backwards, so that its cost does not grow with the file
+		start, err = startOfLines(file, file.Size(), lines)
+	}
 	if err != nil {
 		_ = file.Close()
 		return nil, fmt.Errorf("output of job %d: %w", number, err)
 	}
-	return struct {
-		io.Reader
-		io.Closer
-	}{section, file}, nil
+	return section{io.NewSectionReader(file, start, file.Size()-start), file}, nil
 }
 
-// lastLines returns the part of a file with its last lines. It is found backwards, so that its cost does not grow with the file.
-func lastLines(file *os.File, lines int) (*io.SectionReader, error) {
-	info, err := file.Stat()
-	if err != nil {
-		return nil, err
-	}
-	start := int64(0)
-	if lines > 0 {
-		start, err = startOfLines(file, info.Size(), lines)
-	}
-	return io.NewSectionReader(file, start, info.Size()-start), err
+// section is a part of an output.
+type section struct {
+	io.Reader
+	io.Closer
 }
 
 // startOfLines returns the offset at which the last lines before end begin.
@@ -201,9 +193,9 @@ func startOfLines(file io.ReaderAt, end int64, lines int) (int64, error) {
 // closed and everything was read, also when there is no output yet. The reader is for one goroutine; it ends with ctx, with its
 // cause.
 func (f *Files) Open(ctx context.Context, number, offset int64, done <-chan struct{}) (io.ReadCloser, error) {
-	file, err := f.openAt(number, offset)
+	file, complete, err := f.openAt(number, offset)
 	switch {
-	case err == nil && done == nil:
+	case err == nil && (complete || done == nil):
 		return file, nil
 	case err == nil:
 		r := &follower{ctx: ctx, files: f, number: number, offset: offset, done: done}
@@ -218,17 +210,22 @@ func (f *Files) Open(ctx context.Context, number, offset int64, done <-chan stru
 	}
 }
 
-// openAt opens the output of a job at an offset. The error wraps fs.ErrNotExist when there is none.
-func (f *Files) openAt(number, offset int64) (*os.File, error) {
-	file, err := os.Open(f.path(number))
+// openAt opens the output of a job at an offset. The error wraps fs.ErrNotExist when there is none. A compressed one is complete.
+func (f *Files) openAt(number, offset int64) (file io.ReadCloser, complete bool, err error) {
+	found, err := f.open(number)
 	if err != nil {
-		return nil, fmt.Errorf("output of job %d: %w", number, err)
+		return nil, false, err
 	}
-	if _, err := file.Seek(offset, io.SeekStart); err != nil {
-		_ = file.Close()
-		return nil, fmt.Errorf("output of job %d: %w", number, err)
+	growing, ok := found.(plainFile)
+	if !ok {
+		offset = min(offset, found.Size())
+		return section{io.NewSectionReader(found, offset, found.Size()-offset), found}, true, nil
 	}
-	return file, nil
+	if _, err := growing.Seek(offset, io.SeekStart); err != nil {
+		_ = growing.Close()
+		return nil, false, fmt.Errorf("output of job %d: %w", number, err)
+	}
+	return growing, false, nil
 }
 
 // follower reads a file that grows, and that may not be there yet.
@@ -238,16 +235,16 @@ type follower struct {
 	number, offset int64
 	done           <-chan struct{}
 	// file is nil until it is there; then changed tells that it grew, until stop.
-	file    *os.File
+	file    io.ReadCloser
 	changed <-chan struct{}
 	stop    func()
 	// last says that done was seen: the next end of the file is the end of the output.
 	last bool
 }
 
-func (r *follower) begin(file *os.File) {
+func (r *follower) begin(file io.ReadCloser) {
 	r.file = file
-	r.changed, r.stop = r.files.watch(file.Name())
+	r.changed, r.stop = r.files.watch(r.files.path(r.number))
 }
 
 func (r *follower) Read(p []byte) (int, error) {
@@ -268,14 +265,17 @@ func (r *follower) Read(p []byte) (int, error) {
 // look reads what is there. Without a file that is nothing.
 func (r *follower) look(p []byte) (int, error) {
 	if r.file == nil {
-		file, err := r.files.openAt(r.number, r.offset)
+		file, complete, err := r.files.openAt(r.number, r.offset)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 			return 0, io.EOF
 		case err != nil:
 			return 0, err
+		case complete:
+			r.file, r.stop, r.last = file, func() {}, true
+		default:
+			r.begin(file)
 		}
-		r.begin(file)
 	}
 	return r.file.Read(p)
 }

@@ -34,7 +34,9 @@ func (r *Reconciler) spec(ctx context.Context, job berth.Job, address string) (s
 			return spec, nil, fmt.Errorf("script of job %d: %w", job.Number, err)
 		}
 		spec.Script, spec.Init = script, isInit(script)
-		return spec, nil, nil
+		if !sub.Container.Interactive {
+			return spec, nil, nil
+		}
 	}
 	run, ok, err := r.cfg.Store.Run(ctx, job.Number)
 	if err != nil {
@@ -57,9 +59,9 @@ func identityOf(job berth.Job) berth.Identity {
 	return berth.DefaultIdentity
 }
 
-// addRun adds what an application's job runs.
+// addRun adds what an application's job runs, and what people need who connect to an interactive batch job.
 func (r *Reconciler) addRun(spec *agentapi.Spec, run berth.Run, geometry string) error {
-	spec.Shell, spec.Init, spec.VerboseInit = run.Shell, run.Init, run.VerboseInit
+	spec.Shell, spec.Init, spec.VerboseInit, spec.Terminal = run.Shell, spec.Init || run.Init, run.VerboseInit, run.Webshell
 	if run.Shell == "" {
 		spec.Argv = run.Argv
 	}

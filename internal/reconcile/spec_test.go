@@ -35,6 +35,29 @@ func (b *bench) placeApplication(t *testing.T, run *berth.Run) berth.Job {
 	return b.apply(t, job.Number, berth.Event{Kind: berth.EventPlaced, Attempt: berth.NewAttempt(job.Number, "x"), Hosts: []string{"host"}})
 }
 
+// TestSpecOfAnInteractiveBatchJob: people connect to it as to an application.
+func TestSpecOfAnInteractiveBatchJob(t *testing.T) {
+	b := newBench(t)
+	job, _, err := b.store.CreateJob(t.Context(), store.NewJob{Job: berth.Job{
+		Name: "20260101000000-00000-jarvice-batch-ada_s1", Owner: "ada", Payer: "ada", Image: localImage, Submitted: time.Now(),
+		Need: berth.Capacity{Cores: 1, RAM: 1 << 28, Slots: 1},
+		Submission: berth.Submission{
+			Container: berth.Container{JobScript: "exec /sbin/init", Interactive: true}, Vault: berth.VaultRequest{Name: berth.EphemeralVault},
+		},
+	}, Run: &berth.Run{Interactive: true, Password: "secret", Random: "random"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	job = b.apply(t, job.Number, berth.Event{Kind: berth.EventPlaced, Attempt: berth.NewAttempt(job.Number, "x"), Hosts: []string{"host"}})
+	got, _, err := b.spec(t.Context(), job, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.Script != "exec /sbin/init" || !got.Init || got.Argv != nil || got.Password != "secret" || got.Random != "random" || len(got.Certificate) == 0 {
+		t.Errorf("specification %+v", got)
+	}
+}
+
 func TestSpecOfAnApplication(t *testing.T) {
 	run := berth.Run{
 		Argv: []string{"/bin/app", "a b"}, Variables: []berth.Setting{{Key: "LATE", Value: "1"}, {Key: "EARLY", Value: "2"}},
@@ -61,7 +84,8 @@ func TestSpecOfAnApplication(t *testing.T) {
 			want.Argv = []string{"/bin/app", "/jobs/1/8888"}
 			want.Variables = append(want.Variables, agentapi.Setting{Key: "JARVICE_INGRESSPATH", Value: "jobs/1/8888"})
 		},
-		"no token": func(run *berth.Run, want *agentapi.Spec) { run.Token, want.Secrets = "", []string{"secret"} },
+		"web shell": func(run *berth.Run, want *agentapi.Spec) { run.Webshell, want.Terminal = true, true },
+		"no token":  func(run *berth.Run, want *agentapi.Spec) { run.Token, want.Secrets = "", []string{"secret"} },
 	}
 	for name, change := range tests {
 		t.Run(name, func(t *testing.T) {

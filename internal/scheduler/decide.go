@@ -1,55 +1,153 @@
-// Package scheduler decides which queued job starts when: Decide is pure, Scheduler is the loop around it.
+// Package scheduler decides which queued job starts when, and where: Decide is pure, Scheduler is the loop around it.
 package scheduler
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/berth-hpc/berth"
 )
 
+const (
+	// depth is how many jobs that have to wait get a reservation. Those behind start where they take nothing of it.
+	depth = 64
+	// trials is how many jobs without a reservation are tried in one decision, counting those alike once.
+	trials = 1000
+	// burst bounds the jobs that one decision starts: what ends while they are stored is seen soon.
+	burst = 256
+)
+
+// Queued is what a decision needs to know of a queued job.
+type Queued struct {
+	Number int64
+	// Need is what each of its Nodes takes.
+	Need  berth.Capacity
+	Nodes int
+	// Walltime is its limit; 0 is none.
+	Walltime time.Duration
+	// Detail is what it says of why it waits.
+	Detail string
+}
+
+// Active is what a decision needs to know of a job that holds resources.
+type Active struct {
+	// Need is what each node takes, Hosts are where the nodes are.
+	Need  berth.Capacity
+	Hosts []string
+	// Deadline is when its limit ends it. It is zero before its start, when Walltime says how long it may run from then on; with
+	// both zero nobody knows when it ends.
+	Deadline time.Time
+	Walltime time.Duration
+}
+
+// QueuedOf returns what a decision needs to know of a queued job.
+func QueuedOf(job berth.Job) Queued {
+	return Queued{
+		Number: job.Number, Need: job.Need, Nodes: job.Nodes(), Walltime: max(0, job.Submission.Walltime), Detail: job.WaitDetail,
+	}
+}
+
+// ActiveOf returns what a decision needs to know of a job that holds resources. Time in which a job is suspended counts as walltime
+// unless suspendedFree says that it does not.
+func ActiveOf(job berth.Job, suspendedFree bool) Active {
+	a := Active{Need: job.Need, Hosts: job.Hosts}
+	if job.Started.IsZero() {
+		a.Walltime = max(0, job.Submission.Walltime)
+	}
+	a.Deadline, _ = job.Deadline(suspendedFree)
+	return a
+}
+
 // Snapshot is what a decision is made on.
 type Snapshot struct {
-	// Host is the host that jobs are placed on.
-	berth.Host
-	// Active are all jobs that hold resources.
-	Active []berth.Job
-	// Queued is the head of the queue in its order. It may be cut: what is behind it cannot go before it.
-	Queued []berth.Job
+	// Hosts are what jobs are placed on.
+	Hosts []berth.Host
+	// Active are all jobs that hold resources, Queued those that wait, in the order of the queue.
+	Active []Active
+	Queued []Queued
+	Now    time.Time
+	// Assumed is how much longer a job is expected to run when nobody knows; see Decide.
+	Assumed time.Duration
 }
 
 // Decision is what becomes of one queued job. A job without a decision waits on as it is.
 type Decision struct {
 	Number int64
-	// Place gives the job its resources. Otherwise Detail says why it cannot ever have them here.
-	Place  bool
+	// Hosts gives the job its resources: a host for each of its nodes. Without, Detail says why it cannot have them here.
+	Hosts  []string
 	Detail string
 }
 
-// Decide returns what to do, in the order in which to do it. First in, first out: the first job that has to wait makes all behind
-// it wait, so a big job never starves; then blocked is true. A job that is larger than the host blocks nobody.
-func Decide(s Snapshot) (decisions []Decision, blocked bool) {
-	free := s.Capacity
-	for _, job := range s.Active {
-		free = free.Minus(job.Total())
-	}
-	for _, job := range s.Queued {
-		switch {
-		case !s.Capacity.Fits(job.Total()):
-			if detail := tooLarge(job.Total(), s.Capacity); detail != job.WaitDetail {
-				decisions = append(decisions, Decision{Number: job.Number, Detail: detail})
-			}
-		case free.Fits(job.Total()):
-			free = free.Minus(job.Total())
-			decisions = append(decisions, Decision{Number: job.Number, Place: true})
-		default:
-			return decisions, true
-		}
-	}
-	return decisions, false
+// Outcome is a decision on the whole queue.
+type Outcome struct {
+	// Decisions are what to do, in the order in which to do it.
+	Decisions []Decision
+	// More says that the queue was not looked through, because enough starts for now.
+	More bool
+	// closed is what else cannot start before something ends.
+	closed closed
 }
 
-func tooLarge(need, have berth.Capacity) string {
-	const gib = 1 << 30
-	return fmt.Sprintf("the job needs %d cores, %.1f GiB and %d slots; this server has %d cores, %.1f GiB and %d slots",
+// Waits says that one more job, behind all others, would certainly have to wait: to decide again would change nothing.
+func (o Outcome) Waits(job Queued) bool { return o.closed.holds(job) }
+
+// Decide is conservative backfill. In the order of the queue every job gets the earliest place that those in front of it leave: the
+// hosts of its nodes, all at the same time, when all that run use up their limits. Those whose place is now start; so a job starts
+// before one that was submitted earlier only where that takes nothing from it. Behind the first jobs that wait (see depth) only what
+// starts now is given a place. A job that the hosts could not hold if they were empty blocks nobody.
+//
+// Of a job without a walltime limit nobody knows when it ends. It starts only where nobody in front of it will ever want the place,
+// and a place is looked for beside those that run. Who must have the place of one gets it Assumed from now, however late it is:
+// shorter jobs go first in that time, and no others.
+//
+// The order of hosts is fixed and nodes go to the first that have room. So the same places are found again as long as nobody ends
+// before the limit: what starts moves no reservation.
+func Decide(s Snapshot) Outcome {
+	p := newPlan(s.Hosts, s.Active, s.Now, s.Assumed)
+	p.expect(s.Queued)
+	var o Outcome
+	starts := 0
+	for _, job := range s.Queued {
+		if p.full() || starts == burst {
+			o.More = !p.full()
+			break
+		}
+		switch place, v := p.admit(job); v {
+		case impossible:
+			if detail := tooLarge(job, s.Hosts, p.capacity(job)); detail != job.Detail {
+				o.Decisions = append(o.Decisions, Decision{Number: job.Number, Detail: detail})
+			}
+		case starting:
+			starts++
+			o.Decisions = append(o.Decisions, Decision{Number: job.Number, Hosts: p.names(place)})
+		case reserved, behind: // it waits on
+		}
+	}
+	o.closed = p.closed
+	return o
+}
+
+const gib = 1 << 30
+
+// tooLarge says why the hosts, of whose nodes there is room for so many, can never hold a job.
+func tooLarge(job Queued, hosts []berth.Host, room int) string {
+	if len(hosts) != 1 {
+		return fmt.Sprintf("the job needs %d nodes with %s each; the hosts have room for %d", job.Nodes, size(job.Need), room)
+	}
+	need, have := job.Need.Times(job.Nodes), hosts[0].Capacity
+	text := fmt.Sprintf("the job needs %d cores, %.1f GiB and %d slots; this server has %d cores, %.1f GiB and %d slots",
 		need.Cores, float64(need.RAM)/gib, need.Slots, have.Cores, float64(have.RAM)/gib, have.Slots)
+	if need.GPUs > have.GPUs {
+		text += fmt.Sprintf("; GPUs: %d needed, %d there", need.GPUs, have.GPUs)
+	}
+	return text
+}
+
+// size says what a node takes.
+func size(need berth.Capacity) string {
+	text := fmt.Sprintf("%d cores, %.1f GiB", need.Cores, float64(need.RAM)/gib)
+	if need.GPUs > 0 {
+		text += fmt.Sprintf(", %d GPUs", need.GPUs)
+	}
+	return text
 }

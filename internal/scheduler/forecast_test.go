@@ -1,27 +1,16 @@
 package scheduler
 
 import (
-	"slices"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"pgregory.net/rapid"
 
 	"github.com/berth-hpc/berth"
 )
 
-var now = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
-
-// limited gives a job a walltime limit.
-func limited(j berth.Job, limit time.Duration) berth.Job {
-	j.Submission.Walltime = limit
-	return j
-}
-
-// started is a job that runs since some time ago.
-func started(j berth.Job, ago time.Duration) berth.Job {
-	j.State, j.Started = berth.StateRunning, now.Add(-ago)
+func gpus(j berth.Job) berth.Job {
+	j.Need.GPUs = 1
 	return j
 }
 
@@ -33,7 +22,7 @@ func TestForecast(t *testing.T) {
 		want    berth.Forecast
 	}{
 		"it can start at once": {
-			Outlook{Active: []berth.Job{job(1, 2)}, Job: job(2, 2), Position: 1},
+			Outlook{Active: []berth.Job{started(job(1, 2), 0)}, Job: job(2, 2), Position: 1},
 			berth.Forecast{Position: 1, Start: now},
 		},
 		"it can start together with those in front": {
@@ -42,7 +31,7 @@ func TestForecast(t *testing.T) {
 		},
 		"it can never start": {
 			Outlook{Job: job(1, 9), Position: 1},
-			berth.Forecast{Position: 1, Blockers: []berth.Blocker{{Kind: berth.BlockerImpossible, Detail: tooLarge(job(1, 9).Need, four)}}},
+			berth.Forecast{Position: 1, Blockers: []berth.Blocker{{Kind: berth.BlockerImpossible, Detail: "the job needs 9 cores, 9.0 GiB and 1 slots; this server has 4 cores, 4.0 GiB and 4 slots"}}},
 		},
 		"it waits for what others hold": {
 			Outlook{
@@ -78,7 +67,6 @@ func TestForecast(t *testing.T) {
 			},
 			berth.Forecast{Position: 3, Blockers: []berth.Blocker{
 				{Kind: berth.BlockerQueue, Number: 2, Detail: "job 2 was submitted earlier and goes first"},
-				{Kind: berth.BlockerQueue, Number: 3, Detail: "job 3 was submitted earlier and goes first"},
 			}},
 		},
 		"it fits, and nobody knows when the one in front starts": {
@@ -103,6 +91,48 @@ func TestForecast(t *testing.T) {
 				{Kind: berth.BlockerJob, Number: 1, Detail: "job 1 runs until 2026-01-01T13:00:00Z at the latest"},
 			}},
 		},
+		"its nodes wait for hosts": {
+			Outlook{
+				Hosts: hosts(3), Active: []berth.Job{
+					started(limited(job(1, 4), time.Hour), 0), started(limited(job(2, 4), 2*time.Hour), 0, "b"), started(job(3, 4), 0, "c"),
+				},
+				Job: nodes(job(4, 3), 2), Position: 1,
+			},
+			berth.Forecast{Position: 1, Start: now.Add(2 * time.Hour), Blockers: []berth.Blocker{
+				{Kind: berth.BlockerResources, Detail: "nodes with 3 cores, 3.0 GiB: 2 needed, room for 0"},
+				{Kind: berth.BlockerJob, Number: 1, Detail: "job 1 runs until 2026-01-01T13:00:00Z at the latest"},
+				{Kind: berth.BlockerJob, Number: 2, Detail: "job 2 runs until 2026-01-01T14:00:00Z at the latest"},
+			}},
+		},
+		"one in front waits for other hosts": {
+			Outlook{
+				Hosts: hosts(2), Active: []berth.Job{started(limited(job(1, 2), time.Hour), 0)},
+				Ahead: []berth.Job{nodes(job(2, 4), 2)}, Job: limited(job(3, 3), time.Hour), Position: 2,
+			},
+			berth.Forecast{Position: 2, Start: now},
+		},
+		"GPUs are taken": {
+			Outlook{
+				Hosts:  []berth.Host{{Name: "a", Capacity: berth.Capacity{Cores: 4, RAM: 4 << 30, GPUs: 1, Slots: 4}}},
+				Active: []berth.Job{started(gpus(job(1, 1)), 0)}, Job: gpus(job(2, 1)), Position: 1,
+			},
+			berth.Forecast{Position: 1, Blockers: []berth.Blocker{
+				{Kind: berth.BlockerResources, Detail: "GPUs: 1 needed, 0 free"},
+				{Kind: berth.BlockerJob, Number: 1, Detail: "job 1 runs and has no walltime limit"},
+			}},
+		},
+		"those in front start now and leave nothing": {
+			Outlook{Ahead: []berth.Job{limited(job(1, 4), time.Hour)}, Job: job(2, 1), Position: 2},
+			berth.Forecast{Position: 2, Start: now.Add(time.Hour), Blockers: []berth.Blocker{
+				{Kind: berth.BlockerQueue, Number: 1, Detail: "job 1 was submitted earlier and goes first"},
+			}},
+		},
+		"there are no hosts": {
+			Outlook{Hosts: []berth.Host{}, Job: job(1, 1), Position: 1},
+			berth.Forecast{Position: 1, Blockers: []berth.Blocker{
+				{Kind: berth.BlockerImpossible, Detail: "the job needs 1 nodes with 1 cores, 1.0 GiB each; the hosts have room for 0"},
+			}},
+		},
 		"suspended time counts": {
 			Outlook{Active: []berth.Job{suspended}, Job: job(2, 1), Position: 1},
 			berth.Forecast{Position: 1, Start: now.Add(50 * time.Minute), Blockers: []berth.Blocker{
@@ -119,7 +149,10 @@ func TestForecast(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			test.outlook.Capacity, test.outlook.Now = four, now
+			if test.outlook.Hosts == nil {
+				test.outlook.Hosts = hosts(1)
+			}
+			test.outlook.Now, test.outlook.Assumed = now, assumed
 			if diff := cmp.Diff(test.want, test.outlook.Forecast()); diff != "" {
 				t.Errorf("forecast (-want +got):\n%s", diff)
 			}
@@ -127,72 +160,19 @@ func TestForecast(t *testing.T) {
 	}
 }
 
-// TestForecastIsWhatDecideDoes lets every job use its whole limit: the job of the forecast starts exactly then.
-func TestForecastIsWhatDecideDoes(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		s, _ := randomSnapshot(t)
-		if len(s.Queued) == 0 {
-			return
-		}
-		limit := rapid.SampledFrom([]time.Duration{0, 1, 2, 3, 5, 8})
-		for i := range s.Active {
-			s.Active[i] = started(limited(s.Active[i], limit.Draw(t, "limit")*time.Hour), rapid.SampledFrom([]time.Duration{0, 1, 6}).Draw(t, "ago")*time.Hour)
-		}
-		for i := range s.Queued {
-			s.Queued[i] = limited(s.Queued[i], limit.Draw(t, "limit")*time.Hour)
-		}
-		n := rapid.IntRange(0, len(s.Queued)-1).Draw(t, "which")
-		wanted := s.Queued[n]
-		got := Outlook{
-			Capacity: s.Capacity, Active: s.Active, Ahead: s.Queued[:n], Position: n + 1, Job: wanted, Now: now,
-		}.Forecast()
-		if start := simulate(s, wanted.Number); !got.Start.Equal(start) {
-			t.Fatalf("Start = %v; Decide places the job at %v", got.Start, start)
-		}
-		decisions, _ := Decide(s)
-		atOnce := slices.ContainsFunc(decisions, func(d Decision) bool { return d.Place && d.Number == wanted.Number })
-		if atOnce != (len(got.Blockers) == 0) {
-			t.Fatalf("blockers %+v; Decide places the job now: %v", got.Blockers, atOnce)
-		}
-	})
-}
-
-// simulate returns when Decide places a job, the zero time when it never does.
-func simulate(s Snapshot, wanted int64) time.Time {
-	at := now
-	ends := func(j berth.Job) time.Time {
-		deadline, ok := j.Deadline(false)
-		if !ok {
-			return now.Add(1000000 * time.Hour)
-		}
-		return later(deadline, now)
+// TestForecastBehindTheReservations: behind so many jobs nobody knows the start.
+func TestForecastBehindTheReservations(t *testing.T) {
+	o := Outlook{Hosts: hosts(1), Active: []berth.Job{started(limited(job(1, 3), time.Hour), 0)}, Now: now, Assumed: assumed}
+	for i := range int64(depth) {
+		o.Ahead = append(o.Ahead, limited(job(2+i, 4), time.Hour))
 	}
-	queued := slices.Clone(s.Queued)
-	active := slices.Clone(s.Active)
-	for {
-		decisions, _ := Decide(Snapshot{Host: berth.Host{Capacity: s.Capacity}, Active: active, Queued: queued})
-		for _, d := range decisions {
-			if !d.Place {
-				continue
-			}
-			if d.Number == wanted {
-				return at
-			}
-			i := slices.IndexFunc(queued, func(j berth.Job) bool { return j.Number == d.Number })
-			j := queued[i]
-			j.Started = at
-			active, queued = append(active, j), slices.Delete(queued, i, i+1)
-		}
-		i := 0
-		for k := range active {
-			if ends(active[k]).Before(ends(active[i])) {
-				i = k
-			}
-		}
-		if len(active) == 0 || ends(active[i]).Sub(now) > 900000*time.Hour {
-			return time.Time{}
-		}
-		at = later(at, ends(active[i]))
-		active = slices.Delete(active, i, i+1)
+	o.Job, o.Position = limited(job(1000, 1), 2*time.Hour), depth+1
+	got := o.Forecast()
+	if !got.Start.IsZero() || len(got.Blockers) != named+1 {
+		t.Errorf("forecast %+v, want no start and those in front", got)
+	}
+	o.Job = limited(job(1000, 1), time.Hour)
+	if got := o.Forecast(); !got.Start.Equal(now) || len(got.Blockers) != 0 {
+		t.Errorf("forecast %+v of one that starts now", got)
 	}
 }

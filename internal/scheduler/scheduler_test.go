@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/berth-hpc/berth"
 	"github.com/berth-hpc/berth/internal/store"
@@ -17,7 +18,7 @@ import (
 type fixedHost berth.Capacity
 
 func (h fixedHost) Hosts(context.Context) ([]berth.Host, error) {
-	return []berth.Host{{Name: "host", Capacity: berth.Capacity(h)}}, nil
+	return []berth.Host{{Name: "a", Capacity: berth.Capacity(h)}}, nil
 }
 
 type bench struct {
@@ -46,7 +47,7 @@ func newBench(t *testing.T, capacity berth.Capacity) *bench {
 	b.store = st
 	b.Scheduler = New(Config{
 		Store: st, Hosts: fixedHost(capacity), Random: func() string { return "r" }, Now: time.Now, Tick: time.Hour,
-		Log: slog.New(slog.DiscardHandler),
+		Assumed: assumed, Log: slog.New(slog.DiscardHandler),
 	})
 	if err := st.CreateUser(t.Context(), store.NewUser{User: berth.User{Name: "ada", Billing: true}}, berth.Act{Kind: berth.ActUserAdded, By: berth.ByServer}); err != nil {
 		t.Fatal(err)
@@ -114,11 +115,11 @@ func TestRunPlacesInOrder(t *testing.T) {
 	}
 }
 
-// TestALongHeadOfImpossibleJobs: more jobs than one page that can never run here hold back nobody and say why they wait.
+// TestALongHeadOfImpossibleJobs: more jobs than get a reservation that can never run here hold back nobody and say why they wait.
 func TestALongHeadOfImpossibleJobs(t *testing.T) {
 	b := newBench(t, berth.Capacity{Cores: 2, RAM: 64 << 30, Slots: 2})
 	first := b.submit(t, 9)
-	for range 2 * head {
+	for range 2 * depth {
 		b.submit(t, 9)
 	}
 	possible := b.submit(t, 1)
@@ -141,7 +142,7 @@ func TestACanceledJobIsNotPlaced(t *testing.T) {
 	if _, err := b.store.Apply(t.Context(), number, berth.Event{Kind: berth.EventStopRequested, At: time.Now(), By: "ada"}); err != nil {
 		t.Fatal(err)
 	}
-	if err := b.carryOut(t.Context(), "host", Decision{Number: number, Place: true}); err != nil {
+	if err := b.carryOut(t.Context(), on(number, "a")); err != nil {
 		t.Fatal(err)
 	}
 	if got, err := b.store.Job(t.Context(), number); err != nil || got.State != berth.StateCanceled {
@@ -149,25 +150,116 @@ func TestACanceledJobIsNotPlaced(t *testing.T) {
 	}
 }
 
-// TestSubmissionsBehindABlockedQueueWakeNobody keeps a burst of submissions from costing a pass each.
-func TestSubmissionsBehindABlockedQueueWakeNobody(t *testing.T) {
-	b := newBench(t, berth.Capacity{Cores: 1, RAM: 64 << 30, Slots: 1})
+// TestWhoCannotStartWakesNobody keeps a burst of submissions from costing a pass each.
+func TestWhoCannotStartWakesNobody(t *testing.T) {
+	b := newBench(t, berth.Capacity{Cores: 2, RAM: 64 << 30, Slots: 2})
 	running := b.submit(t, 1)
-	b.submit(t, 1)
+	b.submit(t, 2)
 	if err := b.runOnce(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	select {
-	case <-b.wake:
-	default:
+	woken := func() bool {
+		select {
+		case <-b.wake:
+			return true
+		default:
+			return false
+		}
+	}
+	woken()
+	b.submit(t, 2)
+	if woken() {
+		t.Error("a submission that cannot start woke the scheduler")
 	}
 	b.submit(t, 1)
-	if len(b.wake) != 0 {
-		t.Error("a submission behind a blocked queue woke the scheduler")
+	if !woken() {
+		t.Error("a submission that may start did not wake the scheduler")
 	}
 	b.end(t, running)
-	if len(b.wake) != 1 {
+	if !woken() {
 		t.Error("a freed machine did not wake the scheduler")
+	}
+	for range manyChanges {
+		b.jobs.note(job(1, 1))
+	}
+	b.submit(t, 2)
+	if !woken() {
+		t.Error("many changes did not wake the scheduler")
+	}
+}
+
+// TestOpenJobsAreThoseOfTheStore lets jobs live through everything, before and after they were read for the first time: what is
+// known of them is always what reading them anew finds.
+func TestOpenJobsAreThoseOfTheStore(t *testing.T) {
+	b := newBench(t, four)
+	check := func() {
+		t.Helper()
+		got, err := b.jobs.snapshot(t.Context(), b.store)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, err := newOpenJobs(false).snapshot(t.Context(), b.store)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, got, cmpopts.EquateEmpty(), cmpopts.SortSlices(func(a, b Active) bool { return a.Deadline.Before(b.Deadline) })); diff != "" {
+			t.Errorf("open jobs (-stored +known):\n%s", diff)
+		}
+	}
+	check()
+	var numbers []int64
+	for range 8 {
+		numbers = append(numbers, b.submit(t, 1))
+	}
+	check()
+	for i, number := range []int64{numbers[1], numbers[6], numbers[7]} {
+		placed := berth.Event{Kind: berth.EventPlaced, At: time.Now(), Hosts: []string{"a"}, Attempt: fmt.Sprint("berth-", number, "-r")}
+		for _, ev := range []berth.Event{placed, {Kind: berth.EventStarted, At: time.Now()}, {Kind: berth.EventEnded, At: time.Now()}}[:i+1] {
+			if _, err := b.store.Apply(t.Context(), number, ev); err != nil {
+				t.Fatal(err)
+			}
+			check()
+		}
+	}
+	for _, ev := range []berth.Event{{Kind: berth.EventStopRequested, At: time.Now(), By: "ada"}} {
+		if _, err := b.store.Apply(t.Context(), numbers[0], ev); err != nil {
+			t.Fatal(err)
+		}
+	}
+	waiting := berth.Event{Kind: berth.EventWaiting, At: time.Now(), Wait: berth.WaitResources, Detail: "d"}
+	if _, err := b.store.Apply(t.Context(), numbers[3], waiting); err != nil {
+		t.Fatal(err)
+	}
+	check()
+}
+
+// TestDoubtFindsWhatNobodyTold: a change that was not told is found by the slow tick.
+func TestDoubtFindsWhatNobodyTold(t *testing.T) {
+	b := newBench(t, four)
+	b.submit(t, 9)
+	if _, err := b.jobs.snapshot(t.Context(), b.store); err != nil {
+		t.Fatal(err)
+	}
+	b.submit(t, 9)
+	b.jobs.changes = nil // lost
+	count := func() int {
+		snapshot, err := b.jobs.snapshot(t.Context(), b.store)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(snapshot.Queued)
+	}
+	if got := count(); got != 1 {
+		t.Errorf("%d jobs are known, want 1: without a doubt nothing is read", got)
+	}
+	b.jobs.doubt()
+	if got := count(); got != 2 {
+		t.Errorf("%d jobs are known after a doubt, want 2", got)
+	}
+	b.jobs.forget()
+	b.jobs.queued = nil
+	if got := count(); got != 2 {
+		t.Errorf("%d jobs are known after all was forgotten, want 2", got)
 	}
 }
 

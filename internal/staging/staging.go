@@ -124,6 +124,9 @@ func (s *Stager) Out(ctx context.Context, t Transfer) (missing string, err error
 	if err != nil {
 		return "what was brought is not known any more: " + err.Error(), nil
 	}
+	if !m.complete { // the server was brought here from another machine, without it
+		return "what it has written is not on this server any more", m.close()
+	}
 	client, err := s.connect(t)
 	if err != nil {
 		return err.Error(), m.close()

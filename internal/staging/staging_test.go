@@ -197,3 +197,11 @@ func TestProgressIsTold(t *testing.T) {
 		t.Errorf("told %q", b.told)
 	}
 }
+
+// TestWhatIsNotOnThisServer is not taken for nothing new: a backup holds no data of jobs.
+func TestWhatIsNotOnThisServer(t *testing.T) {
+	b := newBench(t)
+	if missing, err := b.Out(t.Context(), b.job); err != nil || missing != "what it has written is not on this server any more" {
+		t.Errorf("missing %q, %v", missing, err)
+	}
+}

@@ -86,7 +86,7 @@ func update(b *batch, j berth.Job) (written bool, err error) {
 	return n == 1, nil
 }
 
-// applied stores what follows from a change: the record, and the end of the job's secrets.
+// applied stores what follows from a change: the record, and with its end that of the job's secrets and output.
 func applied(b *batch, after berth.Job, e entry, id int64) error {
 	record, err := e.insert(b, id)
 	if err != nil {
@@ -100,6 +100,9 @@ func applied(b *batch, after berth.Job, e entry, id int64) error {
 			return fmt.Errorf("delete pull secret: %w", err)
 		}
 		if err := deleteRun(b, after); err != nil {
+			return err
+		}
+		if err := endOutput(b, after); err != nil {
 			return err
 		}
 	}

@@ -28,7 +28,9 @@ const (
 
 // databases are the two pools of one database: a single connection that writes, and several that read.
 type databases struct {
-	write, read  *sql.DB
+	write, read *sql.DB
+	// path is the file of SQLite.
+	path         string
 	dialect      goose.Dialect
 	writeTimeout time.Duration
 }
@@ -76,7 +78,7 @@ func connectSQLite(path string) (*databases, error) {
 	read.SetMaxOpenConns(sqliteReaders)
 	read.SetMaxIdleConns(sqliteReaders)
 	read.SetConnMaxIdleTime(time.Minute)
-	return &databases{write: write, read: read, dialect: goose.DialectSQLite3}, nil
+	return &databases{write: write, read: read, path: path, dialect: goose.DialectSQLite3}, nil
 }
 
 // sqliteDSN carries the pragmas, so that they hold for every connection that the pool ever makes.

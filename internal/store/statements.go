@@ -45,13 +45,13 @@ func (s *statements) queryRow(ctx context.Context, text string, args ...any) *sq
 func writeStatements() []string {
 	return []string{
 		addTotals, insertJob, insertRecord, insertSecret, deleteSecret, insertKey, selectKey,
-		selectJobByNumber, updateJob, selectOpen, insertRun, deleteRunOf, insertAPIKey, deleteToken,
+		selectJobByNumber, updateJob, selectOpen, insertRun, deleteRunOf, insertAPIKey, deleteToken, insertOutput,
 	}
 }
 
 func readStatements() []string {
 	return []string{
 		selectJobByNumber, selectJobByName, selectUserByKey, selectUserByKeyID, selectMachines, selectVault, selectKey, selectSecret,
-		selectEvents, countAhead, selectRun, selectApplication, selectVariables, selectDefaultVault,
+		selectEvents, countAhead, selectRun, selectApplication, selectVariables, selectOutput, selectDefaultVault,
 	}
 }

@@ -33,6 +33,8 @@ type Store struct {
 	reads   *statements
 	readDB  *sql.DB
 	log     *slog.Logger
+	// path is the file of SQLite, empty for another database.
+	path string
 }
 
 // Open opens the database, creates it when it is not there (SQLite only) and migrates it to the schema of this program. A
@@ -42,7 +44,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{writeDB: databases.write, readDB: databases.read, log: cfg.Log}
+	s := &Store{writeDB: databases.write, readDB: databases.read, log: cfg.Log, path: databases.path}
 	if err := s.prepare(ctx, databases, cfg.OnChange); err != nil {
 		return nil, errors.Join(wrap(ctx, "open the database", err), databases.close())
 	}

@@ -3,11 +3,13 @@
 package vault
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/berth-hpc/berth"
 )
@@ -95,4 +97,28 @@ func (d Directories) Remove(v berth.Vault, data bool) error {
 		return fmt.Errorf("vault %s of %s: %w", v.Name, v.Owner, err)
 	}
 	return nil
+}
+
+// ForgetUploads removes what came of uploads to file vaults that nobody has continued since before.
+func (d Directories) ForgetUploads(ctx context.Context, before time.Time) error {
+	paths, err := filepath.Glob(filepath.Join(d.Files, "*", "*"))
+	if err != nil {
+		return fmt.Errorf("old uploads: %w", err)
+	}
+	for _, path := range paths {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		err = errors.Join(err, forgetUploads(path, before))
+	}
+	return err
+}
+
+func forgetUploads(path string, before time.Time) error {
+	root, err := os.OpenRoot(path)
+	if err != nil {
+		return fmt.Errorf("old uploads: %w", err)
+	}
+	tree := &Tree{root: root}
+	return errors.Join(tree.Forget(before), tree.Close())
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"strconv"
@@ -39,6 +40,44 @@ func (e *Engine) Ask(ctx context.Context, id string, req agentapi.Request) (agen
 
 // OpenShell is engine.Agents.
 func (e *Engine) OpenShell(ctx context.Context, id string, req agentapi.ShellRequest) (*agentapi.Terminal, error) {
+	var terminal *agentapi.Terminal
+	_, err := e.takeOver(ctx, id, func(conn net.Conn) (answer agentapi.Answer, err error) {
+		terminal, answer, err = agentapi.OpenShell(conn, req)
+		return answer, err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return terminal, nil
+}
+
+// OpenDisplay is engine.Agents.
+func (e *Engine) OpenDisplay(ctx context.Context, id string) (io.ReadWriteCloser, error) {
+	var opened *agentapi.Display
+	conn, err := e.takeOver(ctx, id, func(conn net.Conn) (answer agentapi.Answer, err error) {
+		opened, answer, err = agentapi.OpenDisplay(conn)
+		return answer, err
+	})
+	if err != nil {
+		return nil, err
+	}
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(0, 1)) })
+	return display{opened, stop}, nil
+}
+
+// display is a connection that is watched until it is closed.
+type display struct {
+	*agentapi.Display
+	stop func() bool
+}
+
+func (d display) Close() error {
+	d.stop()
+	return d.Display.Close()
+}
+
+// takeOver makes a connection to an agent something else than one for a request. It is closed after an error.
+func (e *Engine) takeOver(ctx context.Context, id string, start func(net.Conn) (agentapi.Answer, error)) (net.Conn, error) {
 	ctx, cancel := e.bounded(ctx)
 	defer cancel()
 	conn, err := e.agent(ctx, id)
@@ -46,19 +85,19 @@ func (e *Engine) OpenShell(ctx context.Context, id string, req agentapi.ShellReq
 		return nil, err
 	}
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(0, 1)) })
-	terminal, answer, err := agentapi.OpenShell(conn, req)
+	answer, err := start(conn)
 	if !stop() {
 		err = errors.Join(err, ctx.Err())
 	}
 	switch {
 	case err != nil:
-		err = fmt.Errorf("shell in %s: %w", id, err)
+		err = fmt.Errorf("ask %s: %w", id, err)
 	case answer.Error != nil && answer.Error.Code == agentapi.CodeNotRunning:
-		err = fmt.Errorf("shell in %s: %w: %w", id, engine.ErrNotFound, answer.Error)
+		err = fmt.Errorf("ask %s: %w: %w", id, engine.ErrNotFound, answer.Error)
 	case answer.Error != nil:
 		err = answer.Error
 	default:
-		return terminal, nil
+		return conn, nil
 	}
 	_ = conn.Close()
 	return nil, err

@@ -27,6 +27,9 @@ func (e *Engine) openNetwork(ctx context.Context) error {
 		if subnet, ok := subnetOf(record.Labels); ok {
 			state.Used = append(state.Used, subnet)
 		}
+		if record.Labels[labelNetwork] != "" {
+			state.Private = append(state.Private, record.ID)
+		}
 		if published, ok := publicationOf(record.Labels); ok {
 			state.Published[record.ID] = published
 		}

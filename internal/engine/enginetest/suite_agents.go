@@ -29,6 +29,7 @@ func testAgent(t *testing.T, e Engine) {
 		"info":                testInfo,
 		"shell":               testShell,
 		"shell ends":          testShellEnds,
+		"no display":          testNoDisplay,
 		"refused":             testAskRefused,
 		"not running":         testAskNotRunning,
 		"too late":            testAskTooLate,

@@ -90,3 +90,19 @@ func testShellEnds(t *testing.T, e Engine) {
 		t.Errorf("a shell in an attempt that has ended: %v; want %v", err, engine.ErrNotFound)
 	}
 }
+
+// testNoDisplay: an attempt without a VNC server has none to connect to.
+func testNoDisplay(t *testing.T, e Engine) {
+	a := begin(t, e, Script{Text: "echo ready\nsleep 1000"})
+	_, err := e.OpenDisplay(t.Context(), a.ID)
+	if refused, ok := errors.AsType[*agentapi.Error](err); !ok || refused.Code != agentapi.CodeInvalid {
+		t.Errorf("the display of an attempt that has none: %v", err)
+	}
+	if err := e.Stop(t.Context(), a.ID, 0); err != nil {
+		t.Fatal(err)
+	}
+	AwaitExit(t, e, a.ID)
+	if _, err := e.OpenDisplay(t.Context(), a.ID); !errors.Is(err, engine.ErrNotFound) {
+		t.Errorf("the display of an attempt that has ended: %v; want %v", err, engine.ErrNotFound)
+	}
+}

@@ -2,7 +2,9 @@ package fake
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"net"
 	"strings"
@@ -38,7 +40,7 @@ func (e *Engine) Ask(ctx context.Context, id string, req agentapi.Request) (agen
 	return answer, nil
 }
 
-// OpenShell is engine.Agents. The shell repeats what is typed, tells a new size, and ends with "exit NUMBER".
+// OpenShell is engine.Agents. The shell, or command, repeats what is typed, tells a new size, and ends with "exit NUMBER".
 func (e *Engine) OpenShell(ctx context.Context, id string, req agentapi.ShellRequest) (*agentapi.Terminal, error) {
 	a, err := e.running(ctx, OpenShell, id)
 	if err != nil {
@@ -50,15 +52,43 @@ func (e *Engine) OpenShell(ctx context.Context, id string, req agentapi.ShellReq
 		<-a.over
 		_ = shell.Close()
 	}()
-	go a.shell(terminal, req.Size)
+	go a.shell(terminal, req)
 	return agentapi.NewTerminal(user), nil
 }
 
+// OpenDisplay is engine.Agents.
+func (e *Engine) OpenDisplay(ctx context.Context, id string) (io.ReadWriteCloser, error) {
+	a, err := e.running(ctx, Display, id)
+	switch {
+	case err != nil:
+		return nil, err
+	case e.cfg.Display == nil:
+		return nil, &agentapi.Error{Code: agentapi.CodeInvalid, Text: "there is no display"}
+	}
+	client, server := net.Pipe()
+	hangUp := func() { _ = errors.Join(client.Close(), server.Close()) }
+	stop := context.AfterFunc(ctx, hangUp)
+	go func() {
+		<-a.over
+		hangUp()
+	}()
+	go func() {
+		defer stop()
+		e.cfg.Display(server)
+		_ = server.Close()
+	}()
+	return client, nil
+}
+
 // shell runs until somebody hangs up. Nobody sees its errors.
-func (a *attempt) shell(terminal *agentapi.Terminal, size agentapi.TerminalSize) {
+func (a *attempt) shell(terminal *agentapi.Terminal, req agentapi.ShellRequest) {
 	defer func() { _ = terminal.Close() }()
 	say := func(text string) { _ = terminal.Write(agentapi.Frame{Data: []byte(text)}) }
-	say(fmt.Sprintf("fake shell of %dx%d\r\n", size.Columns, size.Rows))
+	what := "shell"
+	if req.Command {
+		what = "command"
+	}
+	say(fmt.Sprintf("fake %s of %dx%d\r\n", what, req.Size.Columns, req.Size.Rows))
 	line := ""
 	for {
 		frame, err := terminal.Read()

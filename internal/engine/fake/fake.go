@@ -19,6 +19,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -46,6 +47,7 @@ const (
 	Remove    Operation = "Remove"
 	Ask       Operation = "Ask"
 	OpenShell Operation = "OpenShell"
+	Display   Operation = "OpenDisplay"
 	Usage     Operation = "Usage"
 )
 
@@ -58,6 +60,8 @@ type Config struct {
 	Images, Registry []string
 	// Files are what images hold, by reference and absolute path.
 	Files map[string]map[string][]byte
+	// Display plays the VNC server of every attempt until it returns; nil has none.
+	Display func(io.ReadWriter)
 	// Actions are what every image offers.
 	Actions map[string]agentapi.Action
 }

@@ -139,6 +139,7 @@ func TestFail(t *testing.T) {
 		fake.Remove:    func() error { return e.Remove(t.Context(), a.ID) },
 		fake.Ask:       func() error { _, err := e.Ask(t.Context(), a.ID, agentapi.Request{}); return err },
 		fake.OpenShell: func() error { _, err := e.OpenShell(t.Context(), a.ID, agentapi.ShellRequest{}); return err },
+		fake.Display:   func() error { _, err := e.OpenDisplay(t.Context(), a.ID); return err },
 		fake.Usage:     func() error { _, err := e.Usage(t.Context(), a.ID); return err },
 	} {
 		e.Fail(op, broken)

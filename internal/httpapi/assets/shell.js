@@ -7,9 +7,9 @@ terminal.loadAddon(fit);
 terminal.open(document.getElementById("terminal"));
 fit.fit();
 terminal.focus();
-document.title = "Shell of job " + location.pathname.split("/")[2];
+document.title = "Shell of job " + location.hostname.split("-")[0];
 
-const address = new URL("shell/socket", location.href);
+const address = new URL("socket", location.href);
 address.protocol = address.protocol === "https:" ? "wss:" : "ws:";
 address.search = "?columns=" + terminal.cols + "&rows=" + terminal.rows;
 const socket = new WebSocket(address);

@@ -202,6 +202,15 @@ CREATE TABLE kept_data (
     detail TEXT NOT NULL
 );
 CREATE INDEX kept_data_by_owner ON kept_data (owner, number);
+-- The outputs of jobs that have ended, whose files are beside the database.
+CREATE TABLE outputs (
+    number     BIGINT PRIMARY KEY REFERENCES jobs (number),
+    ended_at   BIGINT NOT NULL,
+    form       TEXT   NOT NULL CHECK (form = 'plain' OR form = 'compressed' OR form = 'deleted'),
+    size       BIGINT NOT NULL CHECK (size >= 0),
+    changed_at BIGINT NOT NULL
+);
+CREATE INDEX outputs_by_age ON outputs (form, ended_at, number);
 
 CREATE TABLE idempotency_keys (
     owner      TEXT   NOT NULL,

@@ -43,14 +43,18 @@ type Bridge struct {
 	shared    *Segment
 	addresses *addresses
 
-	publishing sync.Mutex
-	published  map[string]Publication
+	// ruling guards what the rules depend on, which are the published ports and the names of the bridges of attempts.
+	ruling    sync.Mutex
+	published map[string]Publication
+	private   map[string]bool
 }
 
 // State is what attempts have of a network already.
 type State struct {
 	// Used are addresses and subnets that are not given out again.
 	Used []netip.Prefix
+	// Private are the ids of attempts that have a bridge of their own.
+	Private []string
 	// Published are by the ids of their attempts.
 	Published map[string]Publication
 }
@@ -79,9 +83,10 @@ func (b *Bridge) open(cfg Config, state State) error {
 		return err
 	}
 	b.addresses = newAddresses(subnet, state.Used)
-	b.published = maps.Clone(state.Published)
-	if b.published == nil {
-		b.published = make(map[string]Publication)
+	b.published, b.private = make(map[string]Publication), make(map[string]bool)
+	maps.Copy(b.published, state.Published)
+	for _, id := range state.Private {
+		b.private[privateName(id)] = true
 	}
 	if err := b.openShared(subnet); err != nil {
 		return err
@@ -161,7 +166,12 @@ func (b *Bridge) AllocateSubnet(nodes int) (netip.Prefix, error) {
 }
 
 // Release takes addresses back: those of a subnet, or one.
-func (b *Bridge) Release(subnet netip.Prefix) { b.addresses.release(subnet) }
+func (b *Bridge) Release(subnet netip.Prefix) {
+	if subnet.IsSingleIP() {
+		_ = b.handle.NeighDel(b.shared.neighbour(subnet.Addr(), nil)) // it was never attached, or the next one replaces it
+	}
+	b.addresses.release(subnet)
+}
 
 // Remove removes the bridge of an identity, those of its attempts, their ports, and its rules. Safe to call twice.
 func Remove(_ context.Context, identity string) error {

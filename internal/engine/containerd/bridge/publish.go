@@ -29,8 +29,8 @@ var anywhere = net.IPv4(1, 1, 1, 1)
 // returns how. The error wraps engine.ErrRefused and says which port or address is taken, by another attempt or a program of this
 // host, or is none of this host. Publishing for an attempt again replaces what it had.
 func (b *Bridge) Publish(ctx context.Context, id string, p Publication) (Publication, error) {
-	b.publishing.Lock()
-	defer b.publishing.Unlock()
+	b.ruling.Lock()
+	defer b.ruling.Unlock()
 	if p.Address == "" {
 		routes, err := b.handle.RouteGet(anywhere)
 		if err != nil || len(routes) == 0 {
@@ -88,8 +88,8 @@ func (b *Bridge) free(ctx context.Context, id, address string, port engine.Port)
 
 // Unpublish ends what Publish began, connections included. Safe for an attempt that has published nothing.
 func (b *Bridge) Unpublish(id string) error {
-	b.publishing.Lock()
-	defer b.publishing.Unlock()
+	b.ruling.Lock()
+	defer b.ruling.Unlock()
 	p, ok := b.published[id]
 	if !ok {
 		return nil

@@ -22,7 +22,8 @@ const register = 1
 //
 //	table inet berth-… {
 //		chain input       { type filter hook input;      iifgroup GROUP ct state != established,related drop }
-//		chain forward     { type filter hook forward;    oifgroup GROUP ct status dnat accept
+//		chain forward     { type filter hook forward;    iifname PRIVATE oifname PRIVATE accept …
+//		                                                  oifgroup GROUP ct status dnat accept
 //		                                                  iifgroup GROUP oifgroup GROUP drop
 //		                                                  oifgroup GROUP ct state != established,related drop }
 //		chain postrouting { type nat hook postrouting;   ip saddr SUBNET oifgroup != GROUP masquerade
@@ -55,7 +56,10 @@ func (b *Bridge) ensureRules() error {
 	input := chain(nftables.ChainTypeFilter, nftables.ChainHookInput, nftables.ChainPriorityFilter, "input")
 	rule(input, from, unasked(), drop())
 	forward := chain(nftables.ChainTypeFilter, nftables.ChainHookForward, nftables.ChainPriorityFilter, "forward")
-	rule(forward, to, published(), []expr.Any{&expr.Verdict{Kind: expr.VerdictAccept}})
+	for private := range b.private { // where the kernel shows bridged packets to these rules too
+		rule(forward, onInterface(expr.MetaKeyIIFNAME, private), onInterface(expr.MetaKeyOIFNAME, private), accept())
+	}
+	rule(forward, to, published(), accept())
 	rule(forward, from, to, drop())
 	rule(forward, to, unasked(), drop())
 	post := chain(nftables.ChainTypeNAT, nftables.ChainHookPostrouting, nftables.ChainPriorityNATSource, "postrouting")
@@ -93,6 +97,13 @@ func ofGroup(key expr.MetaKey, op expr.CmpOp, group uint32) []expr.Any {
 		&expr.Meta{Key: key, Register: register},
 		&expr.Cmp{Op: op, Register: register, Data: binaryutil.NativeEndian.PutUint32(group)},
 	}
+}
+
+// onInterface compares the name of the interface that a packet came by or goes by.
+func onInterface(key expr.MetaKey, name string) []expr.Any {
+	padded := make([]byte, unix.IFNAMSIZ)
+	copy(padded, name)
+	return []expr.Any{&expr.Meta{Key: key, Register: register}, &expr.Cmp{Op: expr.CmpOpEq, Register: register, Data: padded}}
 }
 
 // unasked matches packets that answer nothing: neither of a connection that is there nor about one.
@@ -156,4 +167,5 @@ func fromSubnet(subnet netip.Prefix) []expr.Any {
 	}
 }
 
-func drop() []expr.Any { return []expr.Any{&expr.Verdict{Kind: expr.VerdictDrop}} }
+func accept() []expr.Any { return []expr.Any{&expr.Verdict{Kind: expr.VerdictAccept}} }
+func drop() []expr.Any   { return []expr.Any{&expr.Verdict{Kind: expr.VerdictDrop}} }

@@ -3,11 +3,13 @@ package bridge
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
 )
 
 // privateMTU is the largest that the kernel gives a bridge and a veth pair. What leaves the machine is cut to the MTU of its way by the
@@ -48,7 +50,18 @@ func (b *Bridge) Private(id string, subnet netip.Prefix) *Segment {
 }
 
 // RemovePrivate removes the bridge of an attempt. Safe when it is not there.
-func (b *Bridge) RemovePrivate(id string) error { return b.removeLink(privateName(id)) }
+func (b *Bridge) RemovePrivate(id string) error {
+	name := privateName(id)
+	return errors.Join(b.change(func() { delete(b.private, name) }), b.removeLink(name))
+}
+
+// change changes what the rules depend on, and the rules.
+func (b *Bridge) change(what func()) error {
+	b.ruling.Lock()
+	defer b.ruling.Unlock()
+	what()
+	return b.ensureRules()
+}
 
 func (b *Bridge) segment(name string, subnet netip.Prefix) *Segment {
 	return &Segment{network: b, name: name, gateway: netip.PrefixFrom(subnet.Masked().Addr().Next(), subnet.Bits())}
@@ -73,7 +86,10 @@ func (s *Segment) Open() error {
 	if err != nil {
 		return fmt.Errorf("bridge %s: %w", s.name, err)
 	}
-	s.index, s.mtu = found.Attrs().Index, found.Attrs().MTU
+	s.index = found.Attrs().Index
+	if err := handle.LinkSetMTU(found, s.mtu); err != nil { // what it is made with, a bridge forgets
+		return fmt.Errorf("bridge %s: MTU: %w", s.name, err)
+	}
 	if err := handle.AddrReplace(found, &netlink.Addr{IPNet: ipNet(s.gateway)}); err != nil {
 		return fmt.Errorf("address %s of bridge %s: %w", s.gateway, s.name, err)
 	}
@@ -84,7 +100,10 @@ func (s *Segment) Open() error {
 	if err := handle.LinkSetUp(found); err != nil {
 		return fmt.Errorf("bridge %s: %w", s.name, err)
 	}
-	return nil
+	if s.isolated {
+		return nil
+	}
+	return s.network.change(func() { s.network.private[s.name] = true })
 }
 
 // Attach connects the network namespace of a process: its interface is eth0, and the way out is by the bridge. The pair goes
@@ -95,7 +114,7 @@ func (s *Segment) Attach(id string, pid int, address netip.Addr) error {
 		return fmt.Errorf("network of %s: %w", id, err)
 	}
 	defer func() { _ = space.Close() }()
-	if err := s.plug(id, space); err != nil {
+	if err := s.plug(id, space, address); err != nil {
 		return fmt.Errorf("network of %s: %w", id, err)
 	}
 	if err := s.configure(space, address); err != nil {
@@ -104,8 +123,9 @@ func (s *Segment) Attach(id string, pid int, address netip.Addr) error {
 	return nil
 }
 
-// plug makes the veth pair, one end a port of the bridge, the other in the namespace.
-func (s *Segment) plug(id string, space netns.NsHandle) error {
+// plug makes the veth pair, one end a port of the bridge, the other in the namespace. Its hardware address follows from the other one: this
+// machine remembers them together for a while, and would not reach the next that is given the same.
+func (s *Segment) plug(id string, space netns.NsHandle, address netip.Addr) error {
 	handle := s.network.handle
 	attributes := netlink.NewLinkAttrs()
 	attributes.Name = portName(id)
@@ -114,6 +134,7 @@ func (s *Segment) plug(id string, space netns.NsHandle) error {
 	attributes.Group = s.network.group
 	port := netlink.NewVeth(attributes)
 	port.PeerName = "eth0"
+	port.PeerHardwareAddr = hardwareAddress(s.name + " " + address.String())
 	port.PeerNamespace = netlink.NsFd(space)
 	err := handle.LinkAdd(port)
 	if errors.Is(err, os.ErrExist) {
@@ -126,7 +147,7 @@ func (s *Segment) plug(id string, space netns.NsHandle) error {
 		return fmt.Errorf("veth pair: %w", err)
 	}
 	if s.isolated {
-		if err := handle.LinkSetIsolated(port, true); err != nil {
+		if err := s.isolate(port, address); err != nil {
 			return fmt.Errorf("isolate from other jobs: %w", err)
 		}
 	}
@@ -134,6 +155,27 @@ func (s *Segment) plug(id string, space netns.NsHandle) error {
 		return fmt.Errorf("veth pair: %w", err)
 	}
 	return nil
+}
+
+// isolate keeps a port of the shared bridge from the other ones, and from taking what is sent to them: whose address is where is
+// written down, and nothing that comes by the port changes it.
+func (s *Segment) isolate(port *netlink.Veth, address netip.Addr) error {
+	handle := s.network.handle
+	return errors.Join(
+		handle.LinkSetIsolated(port, true),
+		handle.LinkSetLearning(port, false),
+		handle.NeighSet(&netlink.Neigh{
+			LinkIndex: port.Index, Family: unix.AF_BRIDGE, State: netlink.NUD_NOARP, Flags: netlink.NTF_MASTER, HardwareAddr: port.PeerHardwareAddr,
+		}),
+		handle.NeighSet(s.neighbour(address, port.PeerHardwareAddr)),
+	)
+}
+
+// neighbour is the entry of the host's table of addresses.
+func (s *Segment) neighbour(address netip.Addr, hardware net.HardwareAddr) *netlink.Neigh {
+	return &netlink.Neigh{
+		LinkIndex: s.index, Family: unix.AF_INET, State: netlink.NUD_PERMANENT, IP: address.AsSlice(), HardwareAddr: hardware,
+	}
 }
 
 // configure gives the end inside its address and its route.

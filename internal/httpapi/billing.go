@@ -1,0 +1,191 @@
+package httpapi
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/csv"
+	"maps"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/berth-hpc/berth"
+	"github.com/berth-hpc/berth/internal/control"
+)
+
+const contentCSV = "text/csv"
+
+// billed is what one user has used for one payer.
+type billed struct {
+	jobs    int
+	seconds int64
+}
+
+// billing answers what was used, as a table for spreadsheets: a line for each job, or for each user. Prices are the site's.
+func (s *server) billing(c *call) error {
+	caller, p, err := s.parameterCaller(c)
+	if err != nil {
+		return err
+	}
+	filter, err := billingFilter(&p, s.cfg.Now().UTC())
+	if err != nil {
+		return err
+	}
+	if err := s.linger(c); err != nil {
+		return err
+	}
+	var text bytes.Buffer
+	table := csv.NewWriter(&text)
+	itemized, statuses, now := p.flag("itemized"), names(p.text("statuses")), s.cfg.Now()
+	if itemized {
+		_ = table.Write([]string{ // an error stays until Flush
+			"number", "name", "user", "payer", "project", "application", "command", "machine", "nodes", "status",
+			"submitted", "started", "ended", "node_seconds", "app_price",
+		})
+	}
+	users := map[[2]string]billed{}
+	err = s.control.Billing(c.r.Context(), caller, filter, func(job berth.Job) error {
+		switch used := newJobStats(job, now).ComputeTime * int64(job.Nodes()); {
+		case len(statuses) > 0 && !slices.Contains(statuses, statusWord(job)):
+			return nil
+		case itemized:
+			return table.Write(billedJob(job, used))
+		default:
+			who := [2]string{job.Owner, cmp.Or(job.Payer, job.Owner)}
+			users[who] = billed{users[who].jobs + 1, users[who].seconds + used}
+			return nil
+		}
+	})
+	if err != nil {
+		return err
+	}
+	if !itemized {
+		_ = table.WriteAll(billedUsers(users))
+	}
+	table.Flush()
+	if err := table.Error(); err != nil {
+		return err
+	}
+	c.write(http.StatusOK, contentCSV, text.Bytes())
+	return nil
+}
+
+func billedJob(job berth.Job, used int64) []string {
+	sub := job.Submission
+	return []string{
+		strconv.FormatInt(job.Number, 10), job.Name, job.Owner, cmp.Or(job.Payer, job.Owner), cell(sub.Project), cell(job.Application),
+		cell(job.Command), sub.Machine.Type, strconv.Itoa(job.Nodes()), statusWord(job), stamp(job.Submitted), stamp(job.Started), stamp(job.Ended),
+		strconv.FormatInt(used, 10), strconv.FormatFloat(sub.AppPrice, 'f', -1, 64),
+	}
+}
+
+func billedUsers(users map[[2]string]billed) [][]string {
+	rows := [][]string{{"user", "payer", "jobs", "node_seconds"}}
+	compare := func(a, b [2]string) int { return slices.Compare(a[:], b[:]) }
+	for _, who := range slices.SortedFunc(maps.Keys(users), compare) {
+		rows = append(rows, []string{who[0], who[1], strconv.Itoa(users[who].jobs), strconv.FormatInt(users[who].seconds, 10)})
+	}
+	return rows
+}
+
+// cell keeps a spreadsheet from taking the text of a user for a formula.
+func cell(text string) string {
+	if text != "" && strings.ContainsRune("=+-@", rune(text[0])) {
+		return "'" + text
+	}
+	return text
+}
+
+// stamp is empty for a time that has not happened.
+func stamp(at time.Time) string {
+	if at.IsZero() {
+		return ""
+	}
+	return at.UTC().Format(time.RFC3339)
+}
+
+// names splits a list with commas.
+func names(list string) []string {
+	return strings.FieldsFunc(list, func(r rune) bool { return r == ',' })
+}
+
+// billingFilter decodes which jobs are billed: those of this month unless the request says otherwise.
+func billingFilter(p *params, now time.Time) (control.BillingFilter, error) {
+	filter := control.BillingFilter{
+		Users: names(p.text("reportuser")), Machines: names(p.text("machtypes")), Applications: names(p.text("jobapp")),
+	}
+	for _, name := range []string{"zone", "billingcode"} {
+		if p.text(name) != "" {
+			return filter, wrong(name, "nothing is allowed: this server has none")
+		}
+	}
+	var err error
+	month := time.Date(now.Year(), now.Month(), 1, 0, 0, 0, 0, time.UTC)
+	switch period := cmp.Or(p.text("timeperiod"), "current"); period {
+	case "current":
+		filter.From = month
+	case "last":
+		filter.From, filter.Until = month.AddDate(0, -1, 0), month
+	case "range":
+		if filter.From, err = day(p, "startdate"); err != nil {
+			return filter, err
+		}
+		if filter.Until, err = day(p, "enddate"); err != nil {
+			return filter, err
+		}
+		filter.Until = filter.Until.AddDate(0, 0, 1) // the last day belongs to it
+	default:
+		return filter, wrong("timeperiod", quote(period)+" was sent, last, current or range is allowed")
+	}
+	return filter, nil
+}
+
+// day decodes a required date.
+func day(p *params, name string) (time.Time, error) {
+	text := p.text(name)
+	if text == "" {
+		return time.Time{}, &berth.Error{Kind: berth.Invalid, Msg: msgMissing, Detail: name}
+	}
+	date, err := time.Parse(time.DateOnly, text)
+	if err != nil {
+		return time.Time{}, wrong(name, quote(text)+" was sent, a date as 2026-11-24 is allowed")
+	}
+	return date, nil
+}
+
+// wrong says what is wrong with a parameter.
+func wrong(name, sentence string) error {
+	return &berth.Error{Kind: berth.Invalid, Msg: msgInvalid, Detail: name + ": " + sentence}
+}
+
+// projects answers who has submitted jobs of which project.
+func (s *server) projects(c *call) error {
+	caller, _, err := s.parameterCaller(c)
+	if err != nil {
+		return err
+	}
+	if err := s.linger(c); err != nil {
+		return err
+	}
+	projects, err := s.control.Projects(c.r.Context(), caller)
+	if err != nil {
+		return err
+	}
+	return c.writeJSON(projects)
+}
+
+// license answers what allows this server to be used.
+func (s *server) license(c *call) error {
+	caller, _, err := s.parameterCaller(c)
+	if err != nil {
+		return err
+	}
+	text, err := s.control.Licence(c.r.Context(), caller)
+	if err != nil {
+		return err
+	}
+	c.write(http.StatusOK, contentText, []byte(text))
+	return nil
+}

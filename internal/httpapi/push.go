@@ -1,0 +1,79 @@
+package httpapi
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/berth-hpc/berth"
+	"github.com/berth-hpc/berth/internal/control"
+)
+
+// target reads a request about the image of an application.
+func (s *server) target(c *call, required ...string) (berth.Caller, params, error) {
+	p, err := c.parameters()
+	if err != nil {
+		return berth.Caller{}, p, err
+	}
+	caller, err := s.authenticate(c, p, append(required, "target")...)
+	return caller, p, err
+}
+
+// pull gives an application another image. It is done when it is answered; what it says is what clients know.
+func (s *server) pull(c *call) error {
+	caller, p, err := s.target(c, "repo")
+	if err != nil {
+		return err
+	}
+	repo := p.text("repo")
+	if _, err := s.control.ChangeApplication(c.r.Context(), caller, p.text("target"), control.ApplicationChange{Image: &repo}); err != nil {
+		return err
+	}
+	return c.writeJSON(statusAnswer{Status: "Pull successfully scheduled"})
+}
+
+// build says that this server runs images and makes none.
+func (s *server) build(c *call) error {
+	if _, _, err := s.target(c); err != nil {
+		return err
+	}
+	return &berth.Error{Kind: berth.Unsupported, Msg: "This server builds no images", Detail: "build it elsewhere and pull it"}
+}
+
+// history answers what was done to an application, a line for each act, the newest first; nothing for one that the caller does not see.
+func (s *server) history(c *call) error {
+	caller, p, err := s.target(c)
+	if err != nil {
+		return err
+	}
+	limit, err := p.integer("limit", defaultAudit)
+	if err != nil {
+		return err
+	}
+	if limit < 1 || limit > maxAudit {
+		return wrong("limit", "a whole number from 1 to 1000 is allowed")
+	}
+	var text strings.Builder
+	_, err = s.control.Application(c.r.Context(), caller, p.text("target"))
+	switch {
+	case berth.KindOf(err) == berth.NotFound:
+	case err != nil:
+		return err
+	default:
+		records, err := s.control.Audit(c.r.Context(), caller, control.AuditFilter{Subject: p.text("target"), Limit: int(limit)})
+		if err != nil {
+			return err
+		}
+		absolute := strings.EqualFold(p.text("reltime"), "false")
+		for _, r := range records {
+			when := s.cfg.Now().Sub(r.Act.At).Truncate(time.Second).String() + " ago"
+			if absolute {
+				when = stamp(r.Act.At)
+			}
+			fmt.Fprintf(&text, "%s  %s\n", when, oneLine(withDetail(string(r.Act.Kind)+" by "+r.Act.By, r.Act.Detail)))
+		}
+	}
+	c.write(http.StatusOK, contentText, []byte(text.String()))
+	return nil
+}
