@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"io"
 	"reflect"
 	"strings"
 	"testing"
@@ -86,6 +87,15 @@ var tokensMay = map[string]tokenUse{
 		return b.Terminate(ctx, c, JobRef{Number: job.Number})
 	},
 	"Users": func(ctx context.Context, b *bench, c berth.Caller, _ JobRef) error { return second(b.Users(ctx, c)) },
+	"FileVaults": func(ctx context.Context, b *bench, c berth.Caller, _ JobRef) error {
+		return second(b.FileVaults(ctx, c))
+	},
+	"OpenVault": func(ctx context.Context, b *bench, c berth.Caller, _ JobRef) error {
+		return second(b.OpenVault(ctx, c, "data", true))
+	},
+	"VaultOf": func(ctx context.Context, b *bench, c berth.Caller, _ JobRef) error {
+		return second(b.VaultOf(ctx, c, "data", true))
+	},
 	"KeptData": func(ctx context.Context, b *bench, c berth.Caller, _ JobRef) error {
 		return second(b.KeptData(ctx, c, false))
 	},
@@ -204,6 +214,9 @@ var tokensMayNot = map[string]tokenUse{
 	},
 	"Variables": func(ctx context.Context, b *bench, c berth.Caller, _ JobRef) error {
 		return second(b.Variables(ctx, c, "ada"))
+	},
+	"Backup": func(ctx context.Context, b *bench, c berth.Caller, _ JobRef) error {
+		return b.Backup(ctx, c, io.Discard, false)
 	},
 	"AddVault": func(ctx context.Context, b *bench, c berth.Caller, _ JobRef) error {
 		return second(b.AddVault(ctx, c, bucketOf("v")))

@@ -67,7 +67,7 @@ func TestVaultsBelongToTheirUsers(t *testing.T) {
 		}
 	}
 	vaults, err := b.FileVaults(t.Context(), b.ada)
-	if err != nil || len(vaults) != 1 || vaults[0].Name != "data" {
+	if err != nil || len(vaults) != 2 || vaults[0].Name != "data" || vaults[1].Name != "data@tess" {
 		t.Errorf("FileVaults = %v, %v", vaults, err)
 	}
 }
