@@ -75,11 +75,16 @@ type MachineRequest struct {
 	Nodes int
 }
 
-// VaultRequest names the vault that the job finds at /data.
+// VaultRequest names the vault that the job finds at /data. Its password, when it has one, is kept elsewhere.
 type VaultRequest struct {
+	// Name is the vault's, name@owner for one that a team shares.
 	Name     string
 	ReadOnly bool `json:",omitempty"`
 	Force    bool `json:",omitempty"`
+	// Objects are the keys of objects, and beginnings of keys, that are brought from an object vault; Bucket is where from, when the
+	// vault does not say it.
+	Objects []string `json:",omitempty"`
+	Bucket  string   `json:",omitempty"`
 }
 
 // Identity is the user that the job's command runs as, inside the job.

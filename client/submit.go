@@ -45,8 +45,13 @@ type MachineRequest struct {
 
 // VaultRequest names the vault that the job finds at /data.
 type VaultRequest struct {
+	// Name is the vault's, NAME@OWNER for one that the team shares.
 	Name     string `json:"name"`
 	ReadOnly bool   `json:"readonly,omitempty"`
+	// Objects are the keys of objects, and beginnings of keys, that are brought from an object vault before the job starts; Bucket is
+	// where from, when the vault does not say it.
+	Objects []string `json:"objects,omitempty"`
+	Bucket  string   `json:"bucket,omitempty"`
 }
 
 // Application says what to run of an application, and holds the settings of the run.

@@ -89,6 +89,9 @@ start. It needs root, containerd and runc.`,
 	own.Int64Var(&cfg.MemoryMB, "memory-mb", cfg.MemoryMB, "memory for jobs in MiB; 0 is all of this machine")
 	own.IntVar(&cfg.Slots, "slots", cfg.Slots, "how many containers may run at once; 0 is one for each core")
 	own.DurationVar(&cfg.Grace, "grace", cfg.Grace, "how long a command may take to end after a shutdown; machine types can say otherwise")
+	own.StringArrayVar(&cfg.ObjectEndpoints, "object-endpoint", cfg.ObjectEndpoints,
+		"address of an S3 store on a private network that users may have vaults in; may be repeated")
+	own.DurationVar(&cfg.StagingRetry, "staging-retry", cfg.StagingRetry, "how long an S3 store may not answer before a job that needs it is given up")
 	own.BoolVar(&cfg.SuspendedFree, "suspended-time-free", cfg.SuspendedFree, "time in which a job is suspended does not count as walltime")
 	own.DurationVar(&cfg.AssumedWalltime, "assumed-walltime", cfg.AssumedWalltime,
 		"how much longer jobs without a walltime limit are expected to run: jobs with shorter limits may go before one that waits for them")

@@ -28,6 +28,7 @@ import (
 	"github.com/berth-hpc/berth/internal/reconcile"
 	"github.com/berth-hpc/berth/internal/retention"
 	"github.com/berth-hpc/berth/internal/scheduler"
+	"github.com/berth-hpc/berth/internal/staging"
 	"github.com/berth-hpc/berth/internal/store"
 	"github.com/berth-hpc/berth/internal/usage"
 	"github.com/berth-hpc/berth/internal/vault"
@@ -127,7 +128,8 @@ func (s *server) open(ctx context.Context) (err error) {
 	}
 	nameservers, search := resolver("/etc/resolv.conf", "/run/systemd/resolve/resolv.conf")
 	s.reconcile = reconcile.New(reconcile.Config{
-		Store: s.store, Engine: s.engine, Images: s.engine, Vaults: s.vaults, Dir: s.outputs.Dir,
+		Store: s.store, Engine: s.engine, Images: s.engine, Vaults: s.vaults,
+		Stager: staging.New(staging.Config{RetryFor: s.cfg.StagingRetry, Now: time.Now}), Dir: s.outputs.Dir,
 		Grace: s.cfg.Grace, SuspendedFree: s.cfg.SuspendedFree, PublicAddresses: addresses, Nameservers: nameservers, Search: search,
 		Now: time.Now, Tick: s.cfg.Tick, Log: s.log,
 	})
@@ -255,6 +257,7 @@ func (s *server) service(apiURL string, sites control.Sites) (*control.Service, 
 	return control.New(control.Config{
 		Store: s.store, Images: s.engine, Checker: image.NewChecker(image.CheckerConfig{}), Outputs: s.outputs,
 		Agents: s.engine, Usage: s.usage, Forecaster: s.scheduler, Vaults: s.newVaults, Changes: s.changes,
+		VaultDirs: s.vaults, ObjectEndpoints: s.cfg.ObjectEndpoints, LookAtKept: s.reconcile.Look,
 		OpenVault:   func(v berth.Vault) (control.VaultFiles, error) { return s.vaults.Open(v) },
 		Backup:      (&backup.Maker{Database: s.store, Data: s.cfg.Data, Version: version, Now: time.Now}).Write,
 		EngineReady: s.engine.Ping, APIURL: apiURL, Sites: sites,

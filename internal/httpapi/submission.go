@@ -176,28 +176,19 @@ func (d *decoder) machine(raw json.RawMessage, sub *submission) {
 }
 
 func (d *decoder) vault(raw json.RawMessage, sub *submission) {
-	sub.Vault.Name = berth.EphemeralVault
 	var vault rawVault
 	if !d.object("vault", raw, &vault) {
 		return
 	}
-	if name := d.word("vault.name", vault.Name); name != "" {
-		sub.Vault.Name = name
+	sub.Vault = berth.VaultRequest{
+		Name: d.word("vault.name", vault.Name), ReadOnly: d.flag("vault.readonly", vault.ReadOnly), Force: d.flag("vault.force", vault.Force),
+		Objects: d.keys("vault.objects", vault.Objects), Bucket: d.word("vault.bucket", vault.Bucket),
 	}
-	sub.Vault.ReadOnly = d.flag("vault.readonly", vault.ReadOnly)
-	sub.Vault.Force = d.flag("vault.force", vault.Force)
 	if d.word("vault.password", vault.Password) != "" {
 		d.sent("vault.password", vault.Password, "nothing is allowed: only encrypted block vaults take one, and this server has none")
 	}
-	const objectsOnly = "nothing is allowed: it is for object vaults, and this server has none"
-	if d.word("vault.bucket", vault.Bucket) != "" {
-		d.sent("vault.bucket", vault.Bucket, objectsOnly)
-	}
 	if d.word("vault.domain", vault.Domain) != "" {
-		d.sent("vault.domain", vault.Domain, objectsOnly)
-	}
-	if d.listHolds("vault.objects", vault.Objects) {
-		d.sent("vault.objects", vault.Objects, objectsOnly)
+		d.sent("vault.domain", vault.Domain, "nothing is allowed: this server has no domains of vaults")
 	}
 }
 

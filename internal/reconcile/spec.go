@@ -16,10 +16,7 @@ import (
 // there, nil for the usual ones. The error wraps engine.ErrRefused when nobody knows it any more.
 func (r *Reconciler) spec(ctx context.Context, job berth.Job, address string) (spec agentapi.Spec, ports []berth.Port, err error) {
 	sub := job.Submission
-	who := berth.DefaultIdentity
-	if sub.Identity != nil {
-		who = *sub.Identity
-	}
+	who := identityOf(job)
 	run, err := r.run(ctx, job)
 	if err != nil {
 		return agentapi.Spec{}, nil, err
@@ -59,6 +56,14 @@ func (r *Reconciler) run(ctx context.Context, job berth.Job) (berth.Run, error) 
 		err = image.Refuse("what the job was to run has been lost")
 	}
 	return run, err
+}
+
+// identityOf is who a job runs as.
+func identityOf(job berth.Job) berth.Identity {
+	if job.Submission.Identity != nil {
+		return *job.Submission.Identity
+	}
+	return berth.DefaultIdentity
 }
 
 // addRun adds what an application's job runs, and what people need who connect to an interactive batch job.
