@@ -2,7 +2,6 @@ package control
 
 import (
 	"context"
-	"io"
 	"reflect"
 	"strings"
 	"testing"
