@@ -28,6 +28,19 @@ func terminals(t *testing.T, script func(*websocket.Conn, *http.Request) error) 
 	}
 }
 
+// typed reads so many bytes.
+func typed(r *http.Request, socket *websocket.Conn, length int) (string, error) {
+	text := ""
+	for len(text) < length {
+		kind, data, err := socket.Read(r.Context())
+		if err != nil || kind != websocket.MessageBinary {
+			return text, errors.Join(errors.New("no bytes"), err)
+		}
+		text += string(data)
+	}
+	return text, nil
+}
+
 func TestShell(t *testing.T) {
 	t.Parallel()
 	pasted := strings.Repeat("0123456789", 20_000) // more than one message
@@ -35,16 +48,8 @@ func TestShell(t *testing.T) {
 		if got := r.Method + " " + r.URL.RequestURI(); got != "GET /v1/jobs/12/shell?columns=80&rows=24&username=ada" || r.Header.Get("Authorization") != "Bearer key1" {
 			t.Errorf("%s by %s", got, r.Header.Get("Authorization"))
 		}
-		got := ""
-		for len(got) < len(pasted) {
-			kind, data, err := socket.Read(r.Context())
-			if err != nil || kind != websocket.MessageBinary {
-				return errors.Join(errors.New("no bytes"), err)
-			}
-			got += string(data)
-		}
-		if got != pasted {
-			t.Error("what was pasted came as something else")
+		if got, err := typed(r, socket, len(pasted)); got != pasted || err != nil {
+			t.Errorf("what was pasted came as something else: %v", err)
 		}
 		if _, size, err := socket.Read(r.Context()); string(size) != `{"columns":100,"rows":50}` || err != nil {
 			t.Errorf("size %s, %v", size, err)

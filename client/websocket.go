@@ -66,7 +66,7 @@ func (w *websocket) write(kind byte, data []byte) error {
 	frame := []byte{finalFrame | kind}
 	switch {
 	case len(data) <= maxControl:
-		frame = append(frame, maskedFrame|byte(len(data)))
+		frame = append(frame, maskedFrame|byte(len(data))) //nolint:gosec // see the case
 	case len(data) <= 1<<16-1:
 		frame = binary.BigEndian.AppendUint16(append(frame, maskedFrame|126), uint16(len(data))) //nolint:gosec // see the case
 	default:

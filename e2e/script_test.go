@@ -90,6 +90,7 @@ func TestStories(t *testing.T) {
 			"http":        httpCmd,
 			"upgrade":     upgradeCmd,
 			"address":     addressCmd,
+			"browser":     browserCmd,
 			"picture":     pictureCmd,
 			"credentials": credentialsCmd,
 			"rootfs":      rootfsCmd,

@@ -76,7 +76,7 @@ func addressCmd(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv(args[0]+"_HELP", info.Help)
 }
 
-// pictureCmd: picture FILE WIDTHxHEIGHT COLOR checks the size of a picture, and the color in its middle, as #rrggbb.
+// pictureCmd: picture FILE WIDTHxHEIGHT COLOR checks the size of a picture, and the color in its middle, as rrggbb.
 func pictureCmd(ts *testscript.TestScript, neg bool, args []string) {
 	if len(args) != 3 || neg {
 		ts.Fatalf("usage: picture FILE WIDTHxHEIGHT COLOR")
@@ -88,7 +88,7 @@ func pictureCmd(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	size := picture.Bounds().Size()
 	middle := color.NRGBAModel.Convert(picture.At(size.X/2, size.Y/2)).(color.NRGBA)
-	got := fmt.Sprintf("%dx%d #%02x%02x%02x", size.X, size.Y, middle.R, middle.G, middle.B)
+	got := fmt.Sprintf("%dx%d %02x%02x%02x", size.X, size.Y, middle.R, middle.G, middle.B)
 	if got != args[1]+" "+args[2] {
 		ts.Fatalf("the picture is %s", got)
 	}

@@ -20,33 +20,27 @@ const (
 // configureUser makes the job's user and group known to the container.
 func (s *setup) configureUser() error {
 	user := s.spec.User
-	passwd, err := s.accountFile("/etc/passwd", minimalPasswd)
-	if err != nil {
-		return err
-	}
+	passwd := s.existing("/etc/passwd", minimalPasswd)
 	s.shell = s.shellOf(passwd, user.Name)
 	entry := fmt.Sprintf("%s:x:%d:%d:%s:%s:%s", user.Name, user.UID, user.GID, user.Name, s.home, s.shell)
 	passwd = placeEntry(passwd, entry)
 
-	group, err := s.accountFile("/etc/group", minimalGroup)
-	if err != nil {
-		return err
-	}
+	group := s.existing("/etc/group", minimalGroup)
 	group = placeEntry(group, groupEntry(group, user))
 	return errors.Join(s.write("/etc/passwd", passwd), s.write("/etc/group", group))
 }
 
-// accountFile returns a file of accounts. One that nothing could read as such is replaced.
-func (s *setup) accountFile(name, otherwise string) (string, error) {
+// existing returns a text file of the image. One that nothing could read as such is replaced.
+func (s *setup) existing(name, otherwise string) string {
 	text, err := s.root.read(name)
 	switch {
 	case err == nil:
-		return string(text), nil
+		return string(text)
 	case errors.Is(err, fs.ErrNotExist):
-		return otherwise, nil
+		return otherwise
 	default:
 		s.warn(fmt.Errorf("made anew: %w", err))
-		return otherwise, nil
+		return otherwise
 	}
 }
 

@@ -6,6 +6,7 @@
 package agent
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -86,12 +87,20 @@ func (a *agent) run() agentapi.Report {
 	// while the container is prepared.
 	begun := make(chan error, 1)
 	go func() { begun <- writeReport(a.cfg.Dir, agentapi.Report{}) }()
-	prepared := &setup{spec: findAddresses(spec), root: root, out: a.out}
+	searched := cmp.Or(variable(a.cfg.Environ, "PATH"), defaultPath)
+	prepared := &setup{spec: findAddresses(spec), root: root, out: a.out, path: searched}
 	err = prepared.run()
 	control := a.openControl(prepared) // the disk still works
 	defer control.close()
 	if err := errors.Join(err, <-begun); err != nil {
 		return a.failed(err)
+	}
+	if err := a.joinNodes(prepared); err != nil {
+		return a.failed(err)
+	}
+	if isWorker(prepared.spec) {
+		a.serve()
+		return agentapi.Report{}
 	}
 	if a.signals.ended() {
 		a.out.say("Stopped before the start of the application.")
@@ -162,6 +171,9 @@ func (a *agent) openControl(prepared *setup) *control {
 		if node.Name == prepared.spec.Hostname {
 			c.address = node.Address
 		}
+	}
+	if isWorker(prepared.spec) { // nothing runs there that could be asked for something
+		return c
 	}
 	var err error
 	if c.listener, err = listen(a.cfg.Dir); err != nil {

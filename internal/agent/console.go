@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/berth-hpc/berth/internal/agentapi"
+	"github.com/berth-hpc/berth/internal/pty"
 )
 
 const (
@@ -21,7 +22,7 @@ type console struct {
 	// changed is told of all that is below.
 	changed sync.Cond
 	// pty is nil until somebody has opened it.
-	pty *terminal
+	pty *pty.Terminal
 	// recent is the end of what was shown, and shown how much that was in all.
 	recent []byte
 	shown  int64
@@ -58,24 +59,24 @@ func (k *console) open(c *control, size agentapi.TerminalSize) agentapi.Answer {
 		return notRunning()
 	}
 	if k.pty != nil {
-		_ = k.pty.resize(size)
+		_ = k.pty.Resize(size.Columns, size.Rows)
 		answer := c.ask(func() agentapi.Answer { return agentapi.Answer{Shell: &agentapi.ShellAnswer{PID: c.supervisor.pid}} })
 		if answer.Error == nil {
 			k.viewers.Add(1)
 		}
 		return answer
 	}
-	pty, err := openTerminal(c.supervisor.command.uid, size)
+	tty, err := pty.Open(c.supervisor.command.uid, size.Columns, size.Rows)
 	if err != nil {
 		return refusal(agentapi.CodeFailed, err)
 	}
-	answer := c.ask(func() agentapi.Answer { return c.supervisor.begin(pty.slave) })
-	pty.closeSlave()
+	answer := c.ask(func() agentapi.Answer { return c.supervisor.begin(tty.Slave) })
+	tty.CloseSlave()
 	if answer.Error != nil {
-		pty.close()
+		tty.Close()
 		return answer
 	}
-	k.pty = pty
+	k.pty = tty
 	k.viewers.Add(1)
 	go k.read()
 	return answer
@@ -86,7 +87,7 @@ func (k *console) read() {
 	defer close(k.drained)
 	buffer := make([]byte, 16<<10)
 	for {
-		n, err := k.pty.master.Read(buffer)
+		n, err := k.pty.Master.Read(buffer)
 		k.mu.Lock()
 		k.recent, k.shown = append(k.recent, buffer[:n]...), k.shown+int64(n)
 		if len(k.recent) > 2*maxRecent {
@@ -111,10 +112,10 @@ func (k *console) view(frames *agentapi.Terminal) {
 	for {
 		frame, err := frames.Read()
 		if err == nil && frame.Size != nil {
-			_ = k.pty.resize(*frame.Size)
+			_ = k.pty.Resize(frame.Size.Columns, frame.Size.Rows)
 		} else if err == nil {
-			_ = k.pty.master.SetWriteDeadline(time.Now().Add(typingTime))
-			_, err = k.pty.master.Write(frame.Data)
+			_ = k.pty.Master.SetWriteDeadline(time.Now().Add(typingTime))
+			_, err = k.pty.Master.Write(frame.Data)
 		}
 		if err != nil {
 			break

@@ -82,6 +82,8 @@ type bundle struct {
 	memory          int64
 	// extra are further mounts.
 	extra []map[string]any
+	// network is the path of its network namespace, "" for one of its own.
+	network string
 }
 
 // newBundle returns a container with busybox and a job that runs script.
@@ -137,10 +139,14 @@ func (b *bundle) config(agent, id string) map[string]any {
 	for _, set := range []string{"bounding", "effective", "permitted"} {
 		caps[set] = b.capabilities
 	}
+	network := map[string]any{"type": "network"}
+	if b.network != "" {
+		network["path"] = b.network
+	}
 	linux := map[string]any{
 		"cgroupsPath": "/" + id,
 		"namespaces": []map[string]any{
-			{"type": "pid"}, {"type": "mount"}, {"type": "ipc"}, {"type": "uts"}, {"type": "network"},
+			{"type": "pid"}, {"type": "mount"}, {"type": "ipc"}, {"type": "uts"}, network,
 		},
 	}
 	if b.memory > 0 {
@@ -174,7 +180,7 @@ func (b *bundle) start() *container {
 		must(b.t, os.WriteFile(filepath.Join(b.dir, agentapi.SpecFile), b.specText(), 0o600))
 	}
 	base := filepath.Dir(b.root)
-	id := fmt.Sprintf("berth-agent-test-%s-%d", filepath.Base(filepath.Dir(base)), os.Getpid())
+	id := fmt.Sprintf("berth-agent-test-%s-%s-%d", filepath.Base(filepath.Dir(base)), filepath.Base(base), os.Getpid())
 	c := &container{bundle: b, id: id, state: filepath.Join(base, "state")}
 	text, err := json.Marshal(b.config(agent, c.id))
 	must(b.t, err, os.WriteFile(filepath.Join(base, "config.json"), text, 0o600))

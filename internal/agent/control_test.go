@@ -305,8 +305,8 @@ func TestInfo(t *testing.T) {
 		b.put(agentapi.ActionsFile, `{"actions": {"save": {"args": "touch /data/save", "alt": "Saves", "icon": 7}}, "version": 1}`)
 		b.put(agentapi.URLFile, "\nhttp://%PUBLICADDR%:8888/\n")
 		b.put(agentapi.HelpFile, "<p>Ask&nbsp;us</p>\n")
-		b.spec.Nodes = append([]agentapi.Node{{Name: "another", Address: "192.0.2.1"}}, b.spec.Nodes...)
-		b.spec.Nodes[1].Address = "192.0.2.2"
+		b.spec.Nodes[0].Address = "192.0.2.2"
+		b.spec.Nodes = append(b.spec.Nodes, agentapi.Node{Name: "another", Address: "192.0.2.1"})
 	})
 	want := &agentapi.InfoAnswer{
 		Address: "192.0.2.2", Actions: map[string]agentapi.Action{"save": {Args: "touch /data/save", Alt: "Saves"}},

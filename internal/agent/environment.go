@@ -14,7 +14,8 @@ const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bi
 // environment returns the variables of the command: those of the image, over them the client's, over them what the platform promises,
 // over them the job's.
 func (s *setup) environment(image []string) []string {
-	env := make(map[string]string, len(image)+16)
+	env := make(map[string]string, len(image)+20)
+	maps.Copy(env, s.openMPIDefaults())
 	for _, variable := range image {
 		if name, value, ok := strings.Cut(variable, "="); ok && name != "" {
 			env[name] = value
@@ -29,6 +30,7 @@ func (s *setup) environment(image []string) []string {
 		}
 	}
 	maps.Copy(env, platformVariables(s.spec))
+	maps.Copy(env, s.mpi)
 	env["HOME"], env["SHELL"] = s.home, s.shell
 	if s.spec.Random != "" {
 		env["JARVICE_JOBTOKEN"] = s.spec.Random

@@ -173,6 +173,23 @@ func (r *rootfs) write(name string, f file) error {
 	return nil
 }
 
+// symlink puts a link at a path, in place of what is no directory there; see mkdirAll.
+func (r *rootfs) symlink(name, target string) error {
+	dir, err := r.mkdirAll(path.Dir(name))
+	if err != nil {
+		return err
+	}
+	defer dir.close()
+	err = unix.Symlinkat(target, dir.fd, path.Base(name))
+	if errors.Is(err, unix.EEXIST) {
+		err = errors.Join(unix.Unlinkat(dir.fd, path.Base(name), 0), unix.Symlinkat(target, dir.fd, path.Base(name)))
+	}
+	if err != nil {
+		return &os.PathError{Op: "symlink", Path: name, Err: err}
+	}
+	return nil
+}
+
 func (d folder) close() { _ = unix.Close(d.fd) }
 
 // letIn gives everybody search permission.

@@ -18,8 +18,11 @@ type setup struct {
 	spec agentapi.Spec
 	root *rootfs
 	out  *output
-	// home and shell are the user's, found out on the way.
+	// path is where programs of the image are looked for.
+	path string
+	// home and shell are the user's, found out on the way, and mpi are variables for MPI programs.
 	home, shell string
+	mpi         map[string]string
 }
 
 // run prepares everything. Its error means that the command cannot be run; what a job may well do without becomes a line of
@@ -34,6 +37,7 @@ func (s *setup) run() error {
 	s.warn(s.giveData())
 	s.out.say("Initializing networking...")
 	s.warn(s.configureNetwork())
+	s.warn(s.configureMPI())
 	s.out.say("Finalizing setup in application environment...")
 	s.warn(s.writePlatformFiles())
 	if err := s.writeProgram(); err != nil {

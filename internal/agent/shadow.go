@@ -17,10 +17,7 @@ func (s *setup) writeShadow() error {
 	if s.spec.Password == "" {
 		return nil
 	}
-	text, err := s.accountFile(shadowFile, "")
-	if err != nil {
-		return err
-	}
+	text := s.existing(shadowFile, "")
 	name := s.spec.User.Name
 	var lines strings.Builder
 	for line := range strings.Lines(text) {

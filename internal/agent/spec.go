@@ -46,6 +46,9 @@ func readSpec(dir string) (agentapi.Spec, error) {
 	if err := json.Unmarshal(text, &spec); err != nil {
 		return spec, fmt.Errorf("%w: %w", errInvalidSpec, err)
 	}
+	if err := addPeers(&spec, dir); err != nil {
+		return spec, fmt.Errorf("%w: %w", errInvalidSpec, err)
+	}
 	if err := checkSpec(spec); err != nil {
 		return spec, fmt.Errorf("%w: %w", errInvalidSpec, err)
 	}
@@ -142,6 +145,9 @@ func checkNetwork(spec agentapi.Spec) error {
 		}
 		if _, err := netip.ParseAddr(node.Address); node.Address != "" && err != nil {
 			return fmt.Errorf("address of node %q: %w", node.Name, err)
+		}
+		if spec.SSH != nil && node.Address == "" && node.Name != spec.Hostname {
+			return fmt.Errorf("node %q has no address", node.Name)
 		}
 		self = self || node.Name == spec.Hostname
 	}

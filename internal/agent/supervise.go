@@ -130,7 +130,7 @@ func (s *supervisor) begin(terminal int) agentapi.Answer {
 	if err != nil {
 		text, code := s.command.explain("", err)
 		_, _ = unix.Write(s.sink, []byte(text))
-		s.neverBegins(unix.WaitStatus(code << 8))
+		s.neverBegins(unix.WaitStatus(code << 8)) //nolint:gosec // 126 or 127
 		return refusal(agentapi.CodeFailed, err)
 	}
 	s.pid, s.onTerminal = pid, true

@@ -11,6 +11,15 @@ const Dir = "/run/berth"
 // Init is the path of the agent in the container, a read-only mount. It is PID 1 and takes no arguments.
 const Init = "/run/berth-init"
 
+// SSHPort is where every node of a job with Spec.SSH has an ssh server.
+const SSHPort = 2222
+
+// SSHServer is the argument with which the agent's program is that server. SSHReady is the line that it writes when clients can connect.
+const (
+	SSHServer = "sshd"
+	SSHReady  = "ready"
+)
+
 // The files in Dir.
 const (
 	// SpecFile holds a Spec as JSON, written by the server before the start.

@@ -27,13 +27,11 @@ func (d *Display) Read(p []byte) (int, error) { return d.in.Read(p) }
 // connection otherwise.
 func OpenDisplay(conn io.ReadWriteCloser) (*Display, Answer, error) {
 	in, answer, err := open(conn, Request{Display: &DisplayRequest{}})
-	switch {
-	case err != nil:
-		return nil, Answer{}, err
-	case answer.Error != nil:
-		return nil, answer, nil
-	case answer.Display == nil:
-		return nil, Answer{}, errNoAnswer
+	if err == nil && answer.Error == nil && answer.Display == nil {
+		err = errNoAnswer
+	}
+	if err != nil || answer.Error != nil {
+		return nil, answer, err
 	}
 	return &Display{conn, in}, answer, nil
 }

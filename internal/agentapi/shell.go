@@ -69,13 +69,11 @@ func NewTerminal(conn io.ReadWriteCloser) *Terminal {
 // terminal owns the connection from then on.
 func OpenShell(conn io.ReadWriteCloser, req ShellRequest) (*Terminal, Answer, error) {
 	in, answer, err := open(conn, Request{Shell: &req})
-	switch {
-	case err != nil:
-		return nil, Answer{}, err
-	case answer.Error != nil:
-		return nil, answer, nil
-	case answer.Shell == nil:
-		return nil, Answer{}, errNoAnswer
+	if err == nil && answer.Error == nil && answer.Shell == nil {
+		err = errNoAnswer
+	}
+	if err != nil || answer.Error != nil {
+		return nil, answer, err
 	}
 	return &Terminal{conn: conn, in: in}, answer, nil
 }

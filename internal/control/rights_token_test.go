@@ -38,6 +38,9 @@ var tokensMay = map[string]tokenUse{
 	"Explain": func(ctx context.Context, b *bench, c berth.Caller, r JobRef) error {
 		return second(b.Explain(ctx, c, r))
 	},
+	"FileVaults": func(ctx context.Context, b *bench, c berth.Caller, _ JobRef) error {
+		return second(b.FileVaults(ctx, c))
+	},
 	"Images": func(ctx context.Context, b *bench, c berth.Caller, _ JobRef) error { return second(b.Images(ctx, c)) },
 	"Info":   func(ctx context.Context, b *bench, c berth.Caller, r JobRef) error { return second(b.Info(ctx, c, r)) },
 	"Job":    func(ctx context.Context, b *bench, c berth.Caller, r JobRef) error { return second(b.Job(ctx, c, r)) },
@@ -56,6 +59,9 @@ var tokensMay = map[string]tokenUse{
 			err = stream.Close()
 		}
 		return err
+	},
+	"OpenVault": func(ctx context.Context, b *bench, c berth.Caller, _ JobRef) error {
+		return second(b.OpenVault(ctx, c, "data", true)) // a job of the token's user could have it, too
 	},
 	"Queues": func(ctx context.Context, b *bench, c berth.Caller, _ JobRef) error {
 		return second(b.Queues(ctx, c, ""))
@@ -86,6 +92,9 @@ var tokensMay = map[string]tokenUse{
 		return b.Terminate(ctx, c, JobRef{Number: job.Number})
 	},
 	"Users": func(ctx context.Context, b *bench, c berth.Caller, _ JobRef) error { return second(b.Users(ctx, c)) },
+	"VaultOf": func(ctx context.Context, b *bench, c berth.Caller, _ JobRef) error {
+		return second(b.VaultOf(ctx, c, "data", true))
+	},
 }
 
 // tokensMayAtTheEnd are those of them that need a job which has ended.
@@ -140,6 +149,9 @@ var tokensMayNot = map[string]tokenUse{
 	},
 	"Audit": func(ctx context.Context, b *bench, c berth.Caller, r JobRef) error {
 		return second(b.Audit(ctx, c, AuditFilter{Number: r.Number}))
+	},
+	"Backup": func(ctx context.Context, b *bench, c berth.Caller, _ JobRef) error {
+		return b.Backup(ctx, c, nil, false)
 	},
 	"Billing": func(ctx context.Context, b *bench, c berth.Caller, _ JobRef) error {
 		return b.Billing(ctx, c, BillingFilter{}, func(berth.Job) error { return nil })
@@ -216,6 +228,7 @@ func TestWhatTokensMayDo(t *testing.T) {
 	}
 	b := newBench(t)
 	b.cfg.Images = b.engine
+	b.cfg.OpenVault = func(berth.Vault) (VaultFiles, error) { return nil, nil }
 	b.addApp(t, b.ada, "mine", simpleAppDef)
 	own, other, ended := b.run(t, "sleep 1000"), b.run(t, "sleep 1000"), b.run(t, "true")
 	b.apply(t, ended.Number, berth.EventEnded)

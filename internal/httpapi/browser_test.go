@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -77,7 +78,7 @@ func serveShell(shell *agentapi.Terminal, typed chan<- string) error {
 }
 
 // TestJobsPageInABrowser uses a web service as Jupyter is one: a page with a script, which asks its server, all with the cookie that the
-// first visit got and no script sees.
+// first visit got and no script sees. A page at another port of the job can do nothing with it.
 func TestJobsPageInABrowser(t *testing.T) {
 	pages := http.NewServeMux()
 	pages.HandleFunc("/lab", func(w http.ResponseWriter, _ *http.Request) {
@@ -89,7 +90,9 @@ func TestJobsPageInABrowser(t *testing.T) {
 		fmt.Fprint(w, `fetch("api/x", {method: "POST", body: "sum"}).then(r => r.text()).then(text => {
 			document.getElementById("said").textContent = text + " " + document.cookie; });`)
 	})
+	var asked atomic.Int64
 	pages.HandleFunc("POST /api/x", func(w http.ResponseWriter, r *http.Request) {
+		asked.Add(1)
 		fmt.Fprintf(w, "cookies %q", r.Header.Get("Cookie"))
 	})
 	srv := httptest.NewServer(pages)
@@ -103,5 +106,20 @@ func TestJobsPageInABrowser(t *testing.T) {
 	said, err := chromedp.Run(ctx, chromedp.Poll[string](`document.getElementById("said").textContent`))
 	if err != nil || said != `cookies "" ` {
 		t.Errorf("the page says %q, %v", said, err)
+	}
+	address, err := chromedp.Run(ctx, chromedp.Evaluate[string](`location.href`))
+	if err != nil || address != "http://"+a.host("8-8888")+"/lab" {
+		t.Errorf("the address bar shows %s, %v", address, err)
+	}
+	before := asked.Load()
+	if err := chromedp.Do(ctx, chromedp.Navigate("http://"+a.host("8-8080")+"/elsewhere?berth_token=jobtoken")); err != nil {
+		t.Fatal(err)
+	}
+	steal := `fetch("http://` + a.host("8-8888") + `/api/x", {method: "POST", mode: "no-cors", credentials: "include"}).then(() => "sent")`
+	if _, err := chromedp.Run(ctx, chromedp.Evaluate[string](steal, chromedp.EvalAwaitPromise)); err != nil {
+		t.Fatal(err)
+	}
+	if asked.Load() != before {
+		t.Error("a page of another origin uses the service")
 	}
 }

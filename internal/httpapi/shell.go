@@ -118,7 +118,7 @@ func (s *server) serveShell(c *call, v *visit) error {
 	_, host, _ := strings.Cut(v.origin, "://") // a proxy may have changed that of the request
 	socket, err := websocket.Accept(c.w, c.r, &websocket.AcceptOptions{OriginPatterns: []string{host}})
 	if err != nil {
-		return nil //nolint:nilerr // it has answered
+		return nil // it has answered
 	}
 	c.w.status = http.StatusSwitchingProtocols
 	defer func() { _ = socket.CloseNow() }()
