@@ -157,6 +157,38 @@ func testFirstShimKilled(t *testing.T, m *machine) {
 	assertGone(t, m, e, a)
 }
 
+// testListWhileRemoved: an attempt of which half is removed keeps nobody from seeing the others.
+func testListWhileRemoved(t *testing.T, m *machine) {
+	e := m.open(t)
+	a := startNodes(t, e, waits)
+	kill(t, shimOf(t, a.ID), syscall.SIGKILL)
+	enginetest.AwaitExit(t, e, a.ID)
+	container, err := clientOf(t, m).LoadContainer(t.Context(), a.ID+"-2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	task, err := container.Task(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := task.Delete(t.Context(), containerdclient.WithProcessKill); err != nil {
+		t.Fatal(err)
+	}
+	if err := container.Delete(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	list, err := e.List(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, status := range list {
+		if status.ID == a.ID && (status.Phase != engine.PhaseExited || status.Exit.Node != "") {
+			t.Errorf("status is %+v; want it exited, by itself", status)
+		}
+	}
+	assertGone(t, m, e, a)
+}
+
 // testFirstKilledEarly: an attempt of which only workers are there can be started again.
 func testFirstKilledEarly(t *testing.T, m *machine) {
 	e := m.open(t)

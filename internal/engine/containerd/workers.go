@@ -8,6 +8,7 @@ import (
 
 	"github.com/containerd/containerd/api/types/task"
 	"github.com/containerd/containerd/v2/core/containers"
+	"github.com/containerd/errdefs"
 
 	"github.com/berth-hpc/berth/internal/engine"
 	"github.com/berth-hpc/berth/internal/engine/containerd/cgroup"
@@ -52,15 +53,21 @@ func (e *Engine) judgeWorkers(ctx context.Context, record containers.Container, 
 		if err != nil {
 			return err
 		}
+		if name == "" {
+			continue
+		}
 		status.Exit.OutOfMemory = true
 		status.Exit.Detail = cmp.Or(status.Exit.Detail, "the memory of "+name+" was used up")
 	}
 	return nil
 }
 
-// hostname is that of a worker.
+// hostname is that of a worker, empty for one that is removed just now: it tells nothing any more.
 func (e *Engine) hostname(ctx context.Context, worker string) (string, error) {
 	record, err := e.containers.Get(ctx, worker)
+	if errdefs.IsNotFound(err) {
+		return "", nil
+	}
 	if err != nil {
 		return "", fmt.Errorf("worker %s: %w", worker, err)
 	}
@@ -96,7 +103,9 @@ func (e *Engine) failure(ctx context.Context, record containers.Container, first
 		if err != nil {
 			return failure{}, err
 		}
-		return failure{node: name, detail: detail(group, process)}, nil
+		if name != "" {
+			return failure{node: name, detail: detail(group, process)}, nil
+		}
 	}
 	return failure{}, nil
 }
