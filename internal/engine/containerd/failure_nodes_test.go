@@ -11,7 +11,6 @@ import (
 
 	containerdclient "github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/pkg/cio"
-	"github.com/vishvananda/netlink"
 
 	"github.com/berth-hpc/berth/internal/agentapi"
 	"github.com/berth-hpc/berth/internal/engine"
@@ -106,12 +105,8 @@ func awaitDead(t *testing.T, id string) {
 // privateBridges are the bridges of attempts on this machine.
 func privateBridges(t *testing.T) []string {
 	t.Helper()
-	links, err := netlink.LinkList()
-	if err != nil {
-		t.Fatal(err)
-	}
 	var names []string
-	for _, link := range links {
+	for _, link := range links(t) {
 		if strings.HasPrefix(link.Attrs().Name, "bb") {
 			names = append(names, link.Attrs().Name)
 		}

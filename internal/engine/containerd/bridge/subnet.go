@@ -55,7 +55,9 @@ func (b *Bridge) subnet(stateFile string) (netip.Prefix, error) {
 }
 
 func (b *Bridge) freeSubnet() (netip.Prefix, error) {
-	routes, err := b.handle.RouteListFiltered(netlink.FAMILY_V4, &netlink.Route{Table: unix.RT_TABLE_UNSPEC}, netlink.RT_FILTER_TABLE)
+	routes, err := listed(func() ([]netlink.Route, error) {
+		return b.handle.RouteListFiltered(netlink.FAMILY_V4, &netlink.Route{Table: unix.RT_TABLE_UNSPEC}, netlink.RT_FILTER_TABLE)
+	})
 	if err != nil {
 		return netip.Prefix{}, fmt.Errorf("network: routes of this machine: %w", err)
 	}
