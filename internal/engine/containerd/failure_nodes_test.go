@@ -152,6 +152,22 @@ func testFirstShimKilled(t *testing.T, m *machine) {
 	assertGone(t, m, e, a)
 }
 
+// testAllShimsKilled: what has ended together, as with the machine, is nobody's fault.
+func testAllShimsKilled(t *testing.T, m *machine) {
+	e := m.open(t)
+	a := startNodes(t, e, waits)
+	for _, id := range containersOf(a) {
+		kill(t, shimOf(t, id), syscall.SIGKILL)
+	}
+	for _, id := range containersOf(a) {
+		awaitDead(t, id)
+	}
+	if exit := enginetest.AwaitExit(t, e, a.ID).Exit; exit.Known || exit.Node != "" {
+		t.Errorf("exit is %+v; want nothing known", exit)
+	}
+	assertGone(t, m, e, a)
+}
+
 // testListWhileRemoved: an attempt of which half is removed keeps nobody from seeing the others.
 func testListWhileRemoved(t *testing.T, m *machine) {
 	e := m.open(t)

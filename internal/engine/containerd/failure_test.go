@@ -40,6 +40,7 @@ func TestFailures(t *testing.T) {
 	t.Run("containerd killed while nodes start", func(t *testing.T) { testContainerdKilledMidStart(t, m) })
 	t.Run("shim of a worker killed", func(t *testing.T) { testWorkerShimKilled(t, m) })
 	t.Run("shim of the first node killed", func(t *testing.T) { testFirstShimKilled(t, m) })
+	t.Run("all shims of an attempt killed", func(t *testing.T) { testAllShimsKilled(t, m) })
 	t.Run("attempts listed while one is removed", func(t *testing.T) { testListWhileRemoved(t, m) })
 	t.Run("first node killed before its job began", func(t *testing.T) { testFirstKilledEarly(t, m) })
 	t.Run("memory of a worker used up", func(t *testing.T) { testWorkerOutOfMemory(t, m) })

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/containerd/containerd/api/types/task"
 	"github.com/containerd/containerd/v2/core/containers"
@@ -34,7 +33,7 @@ func (e *Engine) judgeWorkers(ctx context.Context, record containers.Container, 
 	if len(workers) == 0 || status.Phase == engine.PhaseCreated {
 		return nil
 	}
-	failed, err := e.failure(ctx, record, first, status.Ended)
+	failed, err := e.failure(ctx, record, first, *status)
 	if err != nil {
 		return err
 	}
@@ -74,11 +73,12 @@ func (e *Engine) hostname(ctx context.Context, worker string) (string, error) {
 	return record.Labels[labelHostname], nil
 }
 
-// failure returns the first worker of an attempt that ended by itself before the first node, whose end is zero while it runs.
-func (e *Engine) failure(ctx context.Context, record containers.Container, first *task.Process, end time.Time) (failure, error) {
+// failure returns the first worker of an attempt that ended by itself before the first node, whose status is without that.
+func (e *Engine) failure(ctx context.Context, record containers.Container, first *task.Process, status engine.Status) (failure, error) {
 	if record.Labels[labelStopped] != "" {
 		return failure{record.Labels[labelFailed], record.Labels[labelDetail]}, nil
 	}
+	end := status.Ended
 	if at := exitedAt(first); !at.IsZero() {
 		end = at
 	}
@@ -95,8 +95,8 @@ func (e *Engine) failure(ctx context.Context, record containers.Container, first
 		if err != nil {
 			return failure{}, err
 		}
-		// One whose end nobody has seen counts as long as the first node runs.
-		if at := exitedAt(process); !end.IsZero() && (at.IsZero() || !at.Before(end)) {
+		// One whose end nobody has seen counts as long as the first node runs: afterwards both may have ended with the machine.
+		if at := exitedAt(process); status.Phase == engine.PhaseExited && (at.IsZero() || !end.IsZero() && !at.Before(end)) {
 			continue
 		}
 		name, err := e.hostname(ctx, worker)
@@ -134,7 +134,7 @@ func (e *Engine) keepFailure(ctx context.Context, record containers.Container, f
 	if err != nil || status.Phase == engine.PhaseCreated {
 		return err
 	}
-	failed, err := e.failure(ctx, record, first, status.Ended)
+	failed, err := e.failure(ctx, record, first, status)
 	if err != nil {
 		return err
 	}
