@@ -34,6 +34,8 @@ type Submission struct {
 	Licenses string `json:",omitempty"`
 	// Identity replaces the user nimbix inside the job.
 	Identity *Identity `json:",omitempty"`
+	// SSHPublicKey is the key of the job's user for ssh, as a line of authorized_keys, when it was asked for.
+	SSHPublicKey string `json:",omitempty"`
 	// NoSubmit asks for the answer of the checks only; nothing is stored.
 	NoSubmit bool `json:",omitempty"`
 }

@@ -19,6 +19,8 @@ type Submission struct {
 	Identity    *Identity       `json:"identity,omitempty"`
 	Label       string          `json:"job_label,omitempty"`
 	Project     string          `json:"job_project,omitempty"`
+	// GenSSHKey asks for a key of the job's own for ssh, see Submitted.SSHPublicKey.
+	GenSSHKey bool `json:"gen_sshkey,omitempty"`
 
 	// IdempotencyKey makes two submissions one: the server answers the second with the job of the first, for 24 hours. Empty: a
 	// random one, so that only the client's own repetitions are the same.
@@ -79,6 +81,8 @@ type Identity struct {
 type Submitted struct {
 	Number int64  `json:"number"`
 	Name   string `json:"name"`
+	// SSHPublicKey is that of the job's user, as a line of authorized_keys, for a submission that asked for one.
+	SSHPublicKey string `json:"ssh_public_key"`
 	// Raw is the server's answer.
 	Raw json.RawMessage `json:"-"`
 }

@@ -83,6 +83,7 @@ start. It needs root, containerd and runc.`,
 	own.StringVar(&cfg.Database, "database", cfg.Database, "postgres:// address; empty is the embedded database")
 	own.StringVar(&cfg.Containerd, "containerd", cfg.Containerd, "auto, private or the path of a containerd socket")
 	own.StringVar(&cfg.Network, "network", cfg.Network, "network of the jobs: bridge or none")
+	own.StringVar(&cfg.GPUs, "gpus", cfg.GPUs, "kind of devices (Container Device Interface) that jobs get as GPUs, such as nvidia.com/gpu; empty is none")
 	own.BoolVar(&cfg.Programs32Bit, "programs-32bit", cfg.Programs32Bit, "let 32-bit programs run in 64-bit images; every start takes longer then")
 	own.IntVar(&cfg.Cores, "cores", cfg.Cores, "cores for jobs; 0 is all of this machine")
 	own.Int64Var(&cfg.MemoryMB, "memory-mb", cfg.MemoryMB, "memory for jobs in MiB; 0 is all of this machine")

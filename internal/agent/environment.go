@@ -15,10 +15,7 @@ const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bi
 // over them the job's.
 func (s *setup) environment(image []string) []string {
 	env := make(map[string]string, len(image)+20)
-	if len(s.spec.Nodes) > 1 || s.mpi["OPENMPI_DIR"] != "" {
-		// Nodes may share a machine. Open MPI would bind the first process of each to the machine's first core.
-		env["OMPI_MCA_hwloc_base_binding_policy"] = "none"
-	}
+	maps.Copy(env, s.openMPIDefaults())
 	for _, variable := range image {
 		if name, value, ok := strings.Cut(variable, "="); ok && name != "" {
 			env[name] = value

@@ -40,6 +40,19 @@ func (s *setup) configureMPI() error {
 	return nil
 }
 
+// openMPIDefaults are what Open MPI cannot find out by itself, because it sees the cores of the whole machine: how many processes a node
+// runs that a list of hosts names once, and that nodes may share a machine, where the first process of each would be bound to the same
+// core. The image and the user may say otherwise.
+func (s *setup) openMPIDefaults() map[string]string {
+	if len(s.spec.Nodes) == 1 && s.mpi["OPENMPI_DIR"] == "" {
+		return nil
+	}
+	return map[string]string{
+		"OMPI_MCA_hwloc_base_binding_policy": "none",
+		"OMPI_MCA_orte_set_default_slots":    strconv.Itoa(max(1, s.spec.Nodes[0].Cores)),
+	}
+}
+
 // openMPIPrefix returns where the Open MPI of the PATH is installed, "" when there is none. Other MPIs have an mpirun too, but no
 // ompi_info.
 func (s *setup) openMPIPrefix() string {

@@ -50,7 +50,9 @@ func (a *agent) joinNodes(prepared *setup) error {
 		return nil
 	}
 	a.out.say("Checking all nodes can be reached through ssh...")
-	if err := a.awaitNodes(prepared.spec, keys); err != nil {
+	ctx, cancel := context.WithTimeout(context.Background(), nodesWithin)
+	defer cancel()
+	if err := a.awaitNodes(ctx, prepared.spec, keys); err != nil {
 		return err
 	}
 	if !a.signals.ended() {
@@ -60,9 +62,7 @@ func (a *agent) joinNodes(prepared *setup) error {
 }
 
 // awaitNodes returns when every node lets the user in, or when the job shall end. Its error names the nodes that do not.
-func (a *agent) awaitNodes(spec agentapi.Spec, keys sshKeys) error {
-	ctx, cancel := context.WithTimeout(context.Background(), nodesWithin)
-	defer cancel()
+func (a *agent) awaitNodes(ctx context.Context, spec agentapi.Spec, keys sshKeys) error {
 	cfg := &ssh.ClientConfig{
 		User: spec.User.Name, Auth: []ssh.AuthMethod{ssh.PublicKeys(keys.user)}, HostKeyCallback: ssh.FixedHostKey(keys.host),
 	}

@@ -93,26 +93,19 @@ func (c *cluster) run() result {
 // TestNodes: names and addresses are the same everywhere, and the agent's own client gets from node to node.
 func TestNodes(t *testing.T) {
 	t.Parallel()
-	const look = `hostname; cat /etc/JARVICE/nodes /etc/JARVICE/cores /var/JARVICE/c/hosts /etc/hosts; env | grep "JARVICE_MPI_P\|^JOB_P"; id; pwd; umask`
-	got := newCluster(t, "look() { "+look+"; }\nlook > here; ssh job-2 '"+look+`' > there; diff here there; cat there
-ssh localhost hostname; ssh job-1 hostname; ssh -x -o BatchMode=yes -q -l nimbix -p 2222 10.99.0.2 hostname
+	const look = `cat /etc/JARVICE/nodes /etc/JARVICE/cores /var/JARVICE/c/hosts /etc/hosts; id; pwd; umask; echo $JOB_PRIVATEIP $JARVICE_MPI_PROVIDER`
+	got := newCluster(t, "hostname; ssh job-2 hostname\n("+look+") > here; ssh job-2 '"+look+`' > there; diff here there; cat there
+ssh localhost hostname; ssh -x -o BatchMode=yes -q -l nimbix -p 2222 10.99.0.2 hostname
 ssh job-2 'echo out; echo err >&2; exit 7' 2> err; echo $?; cat err
-ssh job-2 'kill -9 $$'; echo $?
-ssh nimbix@job-2 nonsense; echo $?
-echo typed | ssh -T job-2 cat
+ssh job-2 'kill -9 $$' 2> err; echo $?
+ssh nimbix@job-2 nonsense 2> err; echo $?
+echo typed | ssh -T job-2 cat; cat /bin/busybox | ssh job-2 true; echo $?
 ssh -n job-2 cat
-ssh -tt job-2 'tty; exit 4'; echo $?
-ssh -l root job-2 true; echo $?
-ssh job-2 "ls -ld .ssh | cut -c1-10; ls -l .ssh | cut -c1-10,42-; cat /proc/\$PPID/comm; grep -c Uid.*505 /proc/\$PPID/status"
+ssh -tt job-2 'tty; exit 4' < /dev/null | tr -d '\r'; ssh job-2 tty
+ssh -l root job-2 true 2> err; echo $?; ssh -p 22 job-2 true 2> err; echo $?
+ssh job-2 'stat -c "%a %U %n" .ssh .ssh/*; cat /proc/$PPID/comm; grep -c "Uid:.505.505.505.505" /proc/$PPID/status'
 `).run()
-	want := `--- here
-+++ there
-@@ -1,4 +1,4 @@
--job-1
-+job-2
- job-1
- job-2
- job-1
+	want := `job-1
 job-2
 job-1
 job-2
@@ -125,45 +118,105 @@ job-2
 ::1	localhost ip6-localhost ip6-loopback
 10.99.0.1	job-1
 10.99.0.2	job-2
-JOB_PRIVATEIP=10.99.0.1
-JARVICE_MPI_PROVIDER=tcp
-JOB_PUBLICIP=
 uid=505(nimbix) gid=505(nimbix)
 /home/nimbix
 0022
+10.99.0.1 tcp
+job-1
+job-2
+out
+7
+err
+255
+127
+typed
+0
+/dev/pts/0
+not a tty
+255
+255
+700 nimbix .ssh
+600 nimbix .ssh/authorized_keys
+600 nimbix .ssh/config
+600 nimbix .ssh/id_ed25519
+644 nimbix .ssh/id_ed25519.pub
+644 nimbix .ssh/known_hosts
+berth-init
+1
 `
 	if diff := cmp.Diff(want, got.output); diff != "" {
 		t.Errorf("output (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff("", got.init); diff != "" {
-		t.Errorf("INIT lines (-want +got):\n%s", diff)
+	want = `INIT[1]: Reading keys...
+INIT[1]: Injecting static ssh client.
+INIT[1]: Starting SSHD server...
+INIT[1]: Checking all nodes can be reached through ssh...
+INIT[1]: SSH test success!
+`
+	if !strings.HasSuffix(got.init, want) {
+		t.Errorf("INIT lines are\n%s; want them to end with\n%s", got.init, want)
+	}
+}
+
+// TestFilesBetweenNodes uses the agent's own scp and sftp.
+func TestFilesBetweenNodes(t *testing.T) {
+	t.Parallel()
+	got := newCluster(t, `mkdir -p tree/sub; echo one > tree/1; echo two > tree/sub/2; chmod 750 tree/1; head -c 1000000 /dev/zero > big
+scp -q big job-2:/home/nimbix/copy && ssh job-2 'wc -c < copy'
+scp -rp tree job-2: && ssh job-2 'stat -c %a tree/1; cat tree/1 tree/sub/2'
+mkdir to; scp job-2:tree/1 job-2:tree/sub/2 to && cat to/1 to/2
+scp job-2:tree/1 job-1:there && cat there
+scp tree job-2:x 2> /dev/null; echo $?; scp job-2:none . 2> /dev/null; echo $?
+sftp -b - job-2 <<END
+cd tree
+pwd
+put big more
+rename more less
+get less back
+mkdir d
+rmdir d
+rm 1
+ls
+bye
+END
+echo $?; cmp back big && echo same; echo cd none | sftp -b - job-2 2> /dev/null; echo $?
+`).run()
+	want := "1000000\n750\none\ntwo\none\ntwo\none\n1\n1\nRemote working directory: /home/nimbix/tree\nless\nsub\n0\nsame\n1\n"
+	if diff := cmp.Diff(want, got.output); diff != "" {
+		t.Errorf("output (-want +got):\n%s", diff)
 	}
 }
 
 // withDebian gives a node the programs of this machine, which it cannot change.
 func withDebian(b *bundle) {
-	must(b.t, os.Chmod(filepath.Join(b.root, "tmp"), os.ModeSticky|0o777), os.MkdirAll(filepath.Join(b.root, "opt/JARVICE"), 0o755), os.Symlink("/usr", filepath.Join(b.root, "opt/JARVICE/openmpi")),
-		os.RemoveAll(filepath.Join(b.root, "bin")), os.RemoveAll(filepath.Join(b.root, "etc")))
+	b.t.Helper()
+	for _, program := range []string{"ssh", "mpirun"} {
+		if _, err := exec.LookPath(program); err != nil {
+			b.t.Fatalf("%v: scripts/packages test installs it", err)
+		}
+	}
+	must(b.t, os.RemoveAll(filepath.Join(b.root, "bin")), os.Chmod(filepath.Join(b.root, "tmp"), os.ModeSticky|0o777))
 	for _, dir := range []string{"bin", "lib", "lib64", "sbin"} {
 		must(b.t, os.Symlink("usr/"+dir, filepath.Join(b.root, dir)))
 	}
-	for _, dir := range []string{"/usr", "/etc/alternatives", "/etc/openmpi", "/etc/ssh", "/etc/mpich"} {
-		if _, err := os.Stat(dir); err == nil {
-			b.extra = append(b.extra, map[string]any{"destination": dir, "type": "bind", "source": dir, "options": []string{"bind", "ro"}})
-		}
+	for _, dir := range []string{"/usr", "/etc/alternatives", "/etc/openmpi"} {
+		b.extra = append(b.extra, map[string]any{"destination": dir, "type": "bind", "source": dir, "options": []string{"bind", "ro"}})
 	}
-	b.extra = append(b.extra, map[string]any{"destination": "/dev/shm", "type": "tmpfs", "source": "shm", "options": []string{"mode=1777"}})
 }
 
-func TestMPIX(t *testing.T) {
-	got := newCluster(t, `cat ~/.ssh/config; ssh job-2 'echo from $SSH_CONNECTION; hostname'; env | grep 'MPI'; ls -l /opt/JARVICE
-time mpirun --hostfile /etc/JARVICE/nodes hostname
-echo; mpirun --hostfile /etc/JARVICE/cores hostname
-echo N; mpirun -N 2 --hostfile /etc/JARVICE/nodes hostname
-echo prefix;LD_LIBRARY_PATH=/opt/JARVICE/openmpi/lib:/opt/JARVICE/lib /opt/JARVICE/openmpi/bin/mpirun -x PATH -x LD_LIBRARY_PATH -N 2 --hostfile /etc/JARVICE/nodes hostname
-echo mpich; time mpiexec.mpich -f /etc/JARVICE/nodes -n 4 hostname
-echo hi > f; scp -q f job-2:g && ssh job-2 cat g; ssh -tt job-2 tty; ssh root@job-2 true; ssh job-2 'kill -9 $$'; echo $?; echo "ls -l" | sftp job-2
-ssh -L 9999:localhost:2222 -f -N job-2; ls -la ~/.ssh; cat ~/.ssh/known_hosts
+// TestDebianNodes: OpenSSH's client reaches the nodes by what the agent has configured, and so does Open MPI by it.
+func TestDebianNodes(t *testing.T) {
+	t.Parallel()
+	got := newCluster(t, `ssh job-2 'hostname; exit 3'; echo $?; ssh root@job-2 true 2> /dev/null; echo $?
+ssh -i /etc/ssh/none -o IdentitiesOnly=yes -o IdentityFile=/none -F /dev/null -p 2222 -o StrictHostKeyChecking=no job-2 true 2> /dev/null; echo $?
+ssh -o BatchMode=yes -tt job-2 tty 2> /dev/null < /dev/null | tr -d '\r'
+echo hi > f; scp -q f job-2:g; echo 'rename g h' | sftp -q -b - job-2 > /dev/null; ssh 10.99.0.2 cat h
+echo; mpirun --hostfile /etc/JARVICE/nodes hostname | sort
+echo; mpirun --hostfile /etc/JARVICE/cores hostname | sort
+echo; mpirun -N 1 --hostfile /etc/JARVICE/nodes sh -c 'exit 9' 2> /dev/null; echo $?
 `, withDebian).run()
-	t.Logf("%s\n%s", got.init, got.output)
+	want := "job-2\n3\n255\n255\n/dev/pts/0\nhi\n\njob-1\njob-2\n\njob-1\njob-2\njob-2\n\n9\n"
+	if diff := cmp.Diff(want, got.output); diff != "" {
+		t.Errorf("output (-want +got):\n%s", diff)
+	}
 }

@@ -12,8 +12,7 @@ import (
 	"github.com/berth-hpc/berth/internal/agentapi"
 )
 
-// listener is the agent's socket. It is made by the kernel's calls alone: package net would make the agent half as big again and
-// its start later.
+// listener is the agent's socket. It is made by the kernel's calls alone, so that it has its mode from the beginning.
 type listener struct {
 	file *os.File
 	raw  syscall.RawConn

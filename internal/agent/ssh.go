@@ -52,9 +52,10 @@ func parseKeys(keys *agentapi.SSH) (sshKeys, error) {
 func (s *setup) writeSSH(keys sshKeys) error {
 	dir := path.Join(s.home, ".ssh")
 	public := ssh.MarshalAuthorizedKey(keys.user.PublicKey())
-	authorized := string(public)
+	var authorized strings.Builder
+	authorized.Write(public)
 	for _, line := range s.spec.SSH.Authorized {
-		authorized += strings.TrimSpace(line) + "\n"
+		authorized.WriteString(strings.TrimSpace(line) + "\n")
 	}
 	hosts := append(s.hostNames(), s.hostAddresses()...)
 	known, config := s.existing(path.Join(dir, "known_hosts"), ""), s.existing(path.Join(dir, "config"), "")
@@ -64,7 +65,7 @@ func (s *setup) writeSSH(keys sshKeys) error {
 	}{
 		{"id_ed25519", string(s.spec.SSH.Key), 0o600},
 		{"id_ed25519.pub", string(public), 0o644},
-		{"authorized_keys", authorized, 0o600},
+		{"authorized_keys", authorized.String(), 0o600},
 		{"known_hosts", knownhosts.Line(withPort(hosts), keys.host) + "\n" + known, 0o644},
 		{"config", clientConfig(hosts, config), 0o600},
 	} {
@@ -156,7 +157,7 @@ func (s *setup) startSSH(cmd command) error {
 	}
 	defer func() { _ = ready.Close() }()
 	cmd.argv = []string{agentapi.Init, agentapi.SSHServer}
-	_, err = cmd.fork([]int{int(config.Fd()), int(told.Fd()), unix.Stderr}, &syscall.SysProcAttr{Setpgid: true}) //nolint:gosec // small numbers
+	_, err = cmd.fork([]int{int(config.Fd()), int(told.Fd()), unix.Stderr}, &syscall.SysProcAttr{Setpgid: true})
 	_ = told.Close()
 	if err != nil {
 		return fmt.Errorf("%s: %w", agentapi.Init, err)

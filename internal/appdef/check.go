@@ -188,7 +188,7 @@ func (p place) checkCommand(c *Command, version int) {
 		p.problem("cmdscript", "%s", err)
 	}
 	if c.MPIRun {
-		p.warn("mpirun", "this server brings no MPI along: the image needs an Open MPI at /opt/JARVICE/openmpi")
+		p.warn("mpirun", "this server brings no MPI along: the image needs an Open MPI, in its PATH or at /opt/JARVICE/openmpi")
 	}
 	uploads, switches := 0, map[string]*Parameter{}
 	for i := range c.Parameters {

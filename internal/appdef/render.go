@@ -22,7 +22,7 @@ const (
 	terminalPath = "/bin/gotty"
 	// desktopPath is the program of an image that runs a command in its desktop.
 	desktopPath = "/usr/local/bin/nimbix_desktop"
-	// mpirun runs a program on all nodes with the Open MPI that the server brings along.
+	// mpirun runs a program on all nodes with the Open MPI that the image has, or that the agent finds in its PATH.
 	mpirun = "PATH=/opt/JARVICE/openmpi/bin:/opt/JARVICE/bin:$PATH " +
 		"LD_LIBRARY_PATH=/opt/JARVICE/openmpi/lib:/opt/JARVICE/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH} " +
 		"/opt/JARVICE/openmpi/bin/mpirun -x PATH -x LD_LIBRARY_PATH -N %d --hostfile /etc/JARVICE/nodes "

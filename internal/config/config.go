@@ -48,6 +48,8 @@ type Config struct {
 	Containerd string
 	// Network is how jobs reach the outside: "bridge" or "none".
 	Network string
+	// GPUs is the kind of devices that are GPUs, as the Container Device Interface names them.
+	GPUs string
 	// Programs32Bit lets 32-bit programs run in 64-bit images, which makes every start slower.
 	Programs32Bit bool
 	// Cores, MemoryMB and Slots are what this machine gives to jobs; 0 is all of it, and one slot for each core.

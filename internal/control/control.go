@@ -199,6 +199,8 @@ type BatchRequest struct {
 	Submission berth.Submission
 	// PullSecret is for the registry: base64 of a Docker auths JSON. It is kept until the job ends and never shown.
 	PullSecret string
+	// GenSSHKey asks for a key of the job's own for ssh, whose public part is Submission.SSHPublicKey of the job.
+	GenSSHKey bool
 	// IdempotencyKey makes a retry safe; empty is none. RequestHash tells two requests with one key apart.
 	IdempotencyKey string
 	RequestHash    string

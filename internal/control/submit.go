@@ -12,6 +12,7 @@ import (
 	"github.com/berth-hpc/berth"
 	"github.com/berth-hpc/berth/internal/engine"
 	"github.com/berth-hpc/berth/internal/image"
+	"github.com/berth-hpc/berth/internal/sshkey"
 	"github.com/berth-hpc/berth/internal/store"
 )
 
@@ -49,15 +50,33 @@ func (s *Service) submit(
 	if err != nil {
 		return berth.Job{}, err
 	}
-	job := s.job(caller, d)
 	if d.sub.NoSubmit {
-		return job, nil
+		return s.job(caller, d), nil
 	}
+	if req.GenSSHKey {
+		if err := addSSHKey(&d); err != nil {
+			return berth.Job{}, err
+		}
+	}
+	job := s.job(caller, d)
 	stored, err := s.create(ctx, store.NewJob{
 		Job: job, From: caller.From, Personal: d.machine.Personal, PullSecret: req.PullSecret, Run: d.run, Token: s.tokenOf(d, job),
 		Idempotency: key,
 	})
 	return stored, storing(err)
+}
+
+// addSSHKey gives a job a key for ssh: the private one goes with what it runs, the public one to who asked for it.
+func addSSHKey(d *draft) error {
+	pair, err := sshkey.New(d.application)
+	if err != nil {
+		return &berth.Error{Kind: berth.Internal, Msg: msgBuildJob, Err: err}
+	}
+	if d.run == nil {
+		d.run = &berth.Run{}
+	}
+	d.run.SSHKey, d.sub.SSHPublicKey = pair.Private, pair.Public
+	return nil
 }
 
 // job makes the job of a draft.

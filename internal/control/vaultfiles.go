@@ -34,7 +34,7 @@ func (s *Service) OpenVault(ctx context.Context, caller berth.Caller, name strin
 	return s.cfg.OpenVault(v)
 }
 
-// VaultOf returns a vault that the caller may read or, with change, write to.
+// VaultOf returns a vault that the caller may read or, with change, write to. The token of a job may: it may submit jobs that do.
 func (s *Service) VaultOf(ctx context.Context, caller berth.Caller, name string, change bool) (berth.Vault, error) {
 	if change && caller.ReadOnly {
 		return berth.Vault{}, errReadOnly

@@ -16,6 +16,7 @@ type rawSubmission struct {
 	App         json.RawMessage `json:"app"`
 	Application json.RawMessage `json:"application"`
 	Container   json.RawMessage `json:"container"`
+	GenSSHKey   json.RawMessage `json:"gen_sshkey"`
 	HPC         json.RawMessage `json:"hpc"`
 	Identity    json.RawMessage `json:"identity"`
 	Label       json.RawMessage `json:"job_label"`
@@ -69,6 +70,7 @@ type submission struct {
 	pullSecret   string
 	credentials  credentials
 	hasContainer bool
+	genSSHKey    bool
 }
 
 // runsApplication says whether it is for an application, or for the image of one, and not for a bare container.
@@ -107,7 +109,8 @@ func (s *submission) hash() (string, error) {
 	normal, err := json.Marshal(struct {
 		Submission berth.Submission
 		PullSecret string
-	}{s.Submission, s.pullSecret})
+		GenSSHKey  bool `json:",omitempty"`
+	}{s.Submission, s.pullSecret, s.genSSHKey})
 	if err != nil {
 		return "", err
 	}
@@ -123,6 +126,7 @@ func (d *decoder) submission(raw *rawSubmission, sub *submission) {
 	sub.Priority = d.wordOrNumber("job_priority", raw.Priority)
 	sub.Queue = d.word("queue", raw.Queue)
 	sub.Licenses = d.word("licenses", raw.Licenses)
+	sub.genSSHKey = d.flag("gen_sshkey", raw.GenSSHKey)
 	d.hpc(raw.HPC, sub)
 	d.application(raw.Application, sub)
 	d.container(raw.Container, sub)

@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/berth-hpc/berth"
+	"github.com/berth-hpc/berth/internal/agentapi"
 	"github.com/berth-hpc/berth/internal/engine"
 	"github.com/berth-hpc/berth/internal/image"
 )
@@ -13,10 +14,8 @@ import (
 // errNoAddress says that a job has to wait until another one gives its public address back.
 var errNoAddress = errors.New("every public address is in use")
 
-const (
-	// sshPort is where clients look for ssh, and agentSSHPort where the agents of a job serve it.
-	sshPort, agentSSHPort = 22, 2222
-)
+// sshPort is where clients look for ssh. The agents of a job serve it at agentapi.SSHPort.
+const sshPort = 22
 
 // usualPorts are those of a job whose application does not say.
 func usualPorts() []berth.Port {
@@ -107,7 +106,7 @@ func publish(address string, ports []berth.Port) engine.Publish {
 	if ports == nil {
 		ports = usualPorts()
 	}
-	published := engine.Publish{Address: address, Ports: []engine.Port{{Protocol: "tcp", Number: agentSSHPort, Host: sshPort}}}
+	published := engine.Publish{Address: address, Ports: []engine.Port{{Protocol: "tcp", Number: agentapi.SSHPort, Host: sshPort}}}
 	for _, port := range ports {
 		if port.Number == sshPort && port.Protocol == "tcp" || port.Protocol != "tcp" && port.Protocol != "udp" {
 			continue

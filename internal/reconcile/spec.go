@@ -17,7 +17,11 @@ import (
 func (r *Reconciler) spec(ctx context.Context, job berth.Job, address string) (spec agentapi.Spec, ports []berth.Port, err error) {
 	sub := job.Submission
 	who := identityOf(job)
-	keys, err := sshOf(job, address, r.cfg.Dir(job.Number))
+	run, err := r.run(ctx, job)
+	if err != nil {
+		return agentapi.Spec{}, nil, err
+	}
+	keys, err := sshOf(job, address, r.cfg.Dir(job.Number), run.SSHKey)
 	if err != nil {
 		return agentapi.Spec{}, nil, err
 	}
@@ -34,21 +38,24 @@ func (r *Reconciler) spec(ctx context.Context, job berth.Job, address string) (s
 			return spec, nil, fmt.Errorf("script of job %d: %w", job.Number, err)
 		}
 		spec.Script, spec.Init = script, isInit(script)
-		if !sub.Container.Interactive {
-			return spec, nil, nil
-		}
-	}
-	run, ok, err := r.cfg.Store.Run(ctx, job.Number)
-	if err != nil {
-		return spec, nil, err
-	}
-	if !ok {
-		return spec, nil, image.Refuse("what the job was to run has been lost")
 	}
 	if sub.HPC != nil {
 		run.Env = hpcEnv(job, spec.Nodes, run.Env)
 	}
 	return spec, run.PublicPorts, r.addRun(&spec, run.Numbered(job.Number), sub.Geometry)
+}
+
+// run returns what a job runs, or what its people need; the zero value for a batch job that has nothing of it.
+func (r *Reconciler) run(ctx context.Context, job berth.Job) (berth.Run, error) {
+	sub := job.Submission
+	if sub.App == "" && sub.HPC == nil && !sub.Container.Interactive && sub.SSHPublicKey == "" {
+		return berth.Run{}, nil
+	}
+	run, ok, err := r.cfg.Store.Run(ctx, job.Number)
+	if err == nil && !ok {
+		err = image.Refuse("what the job was to run has been lost")
+	}
+	return run, err
 }
 
 // identityOf is who a job runs as.

@@ -91,9 +91,6 @@ func TestDataIsBroughtAndCopiedBack(t *testing.T) {
 			t.Errorf("transfer (-want +got):\n%s", diff)
 		}
 	}
-	if _, err := os.Lstat(want.Manifest); !os.IsNotExist(err) {
-		t.Errorf("the manifest is left: %v", err)
-	}
 }
 
 // TestWhatIsNotCopiedBack: nothing when the job was terminated, or may not write, or nobody knows how it ended.

@@ -2,12 +2,14 @@ package sshclient
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/pkg/sftp"
@@ -135,6 +137,7 @@ func (t *transfer) at(name string) string {
 
 func (t *transfer) list(name string) error {
 	entries, err := t.client.ReadDir(t.at(name))
+	slices.SortFunc(entries, func(a, b os.FileInfo) int { return cmp.Compare(a.Name(), b.Name()) })
 	for _, entry := range entries {
 		_, _ = fmt.Fprintln(t.out, entry.Name())
 	}

@@ -57,8 +57,9 @@ func runSSH(ctx context.Context, args []string) (int, error) {
 		return exitFailed, err
 	}
 	session.Stdout, session.Stderr = os.Stdout, os.Stderr
-	if !o.noInput {
-		session.Stdin = os.Stdin
+	in, err := session.StdinPipe() // the session's own copying would fail when the command ends before it has read all
+	if err != nil {
+		return exitFailed, err
 	}
 	restore, err := o.terminal(session)
 	if err != nil {
@@ -71,9 +72,18 @@ func runSSH(ctx context.Context, args []string) (int, error) {
 		err = session.Shell()
 	}
 	if err == nil {
+		go o.send(in)
 		err = session.Wait()
 	}
 	return result(err)
+}
+
+// send gives the command the standard input of this process.
+func (o options) send(to io.WriteCloser) {
+	if !o.noInput {
+		_, _ = io.Copy(to, os.Stdin)
+	}
+	_ = to.Close()
 }
 
 // result is the exit code of a command on another node, and what went wrong besides.
@@ -93,7 +103,7 @@ func result(err error) (int, error) {
 
 // terminal gives the session a terminal when it shall have one, and makes the own one raw. The function that it returns undoes that.
 func (o options) terminal(session *ssh.Session) (restore func(), err error) {
-	own := int(os.Stdin.Fd()) //nolint:gosec // a small number
+	own := int(os.Stdin.Fd())
 	isOwn := term.IsTerminal(own)
 	if o.terminals < 0 || o.terminals == 0 && len(o.rest) > 0 || o.terminals < 2 && !isOwn {
 		return func() {}, nil

@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -160,7 +161,7 @@ func forward(offered ssh.NewChannel) {
 		return
 	}
 	dialer := net.Dialer{Timeout: dialTime}
-	conn, err := dialer.Dial("tcp", net.JoinHostPort(to.Host, fmt.Sprint(to.Port))) //nolint:noctx // it has a timeout
+	conn, err := dialer.Dial("tcp", net.JoinHostPort(to.Host, strconv.FormatUint(uint64(to.Port), 10)))
 	if err != nil {
 		_ = offered.Reject(ssh.ConnectionFailed, err.Error())
 		return

@@ -247,7 +247,7 @@ func TestSubmissionFormat(t *testing.T) {
 		Walltime:  90 * time.Second, PublicIP: true, IPAddr: "192.0.2.1",
 		Geometry: "800x600", Label: "label", Project: "project", Priority: "high", Queue: "queue", Licenses: "a:1",
 		Identity: &berth.Identity{Username: "u", Group: "g", UID: 1, GID: 2},
-		NoSubmit: true,
+		NoSubmit: true, SSHPublicKey: "ssh-ed25519 AAAA app",
 	}
 	if empty := emptyField(reflect.ValueOf(full), "Submission"); empty != "" {
 		t.Errorf("the example leaves %s empty", empty)
