@@ -81,6 +81,8 @@ type Run struct {
 	// NumberMark stands for the number of the job in Argv, Shell, Variables and BasePath: a job is numbered when it is stored. Empty
 	// when there is none to put in.
 	NumberMark string `json:",omitempty"`
+	// SSHKey is the private key of the job's user that belongs to Submission.SSHPublicKey.
+	SSHKey []byte `json:",omitempty"`
 	// Password is the job's, and Random 128 characters that only the job and those who may see it know.
 	Password, Random string
 	// Token is an API key of the job's own, valid until its end; empty when it needs none.

@@ -41,6 +41,11 @@ const (
 	ActQueueSet       ActKind = "queue-set"
 	ActQueueRemoved   ActKind = "queue-removed"
 	ActVariableSet    ActKind = "variable-set"
+	ActVaultAdded     ActKind = "vault-added"
+	ActVaultChanged   ActKind = "vault-changed"
+	ActVaultRemoved   ActKind = "vault-removed"
+	// ActKeptWished has the number of the job as its subject, and the wish for its kept data as its detail.
+	ActKeptWished ActKind = "kept-data"
 	// ActBackup has no subject.
 	ActBackup ActKind = "backup-made"
 	// ActShellOpened has the number of the job as its subject.

@@ -58,7 +58,7 @@ type Job struct {
 	Started time.Time
 	// Ended is when the job reached its final state.
 	Ended time.Time
-	// End says how the job ended; zero until then.
+	// End says how the job ended; zero until then, or until its data is copied back.
 	End End
 }
 
@@ -109,8 +109,12 @@ type Wait string
 const (
 	WaitNone      Wait = ""
 	WaitResources Wait = "resources"
-	WaitImage     Wait = "image"
-	WaitStopping  Wait = "stopping"
+	// WaitVault: another job has the vault.
+	WaitVault      Wait = "vault"
+	WaitImage      Wait = "image"
+	WaitStagingIn  Wait = "staging-in"
+	WaitStagingOut Wait = "staging-out"
+	WaitStopping   Wait = "stopping"
 )
 
 // Wish is what somebody wants to become of a job. It is stored before it is answered, beside the state.
@@ -145,6 +149,8 @@ const (
 	EndTerminated EndReason = "terminated"
 	// EndWalltime: the walltime limit was reached.
 	EndWalltime EndReason = "walltime"
+	// EndNotSaved: the command ended by itself or by a shutdown, but not all of its data could be copied back; ExitCode is its own.
+	EndNotSaved EndReason = "not-saved"
 	// EndNodeFailed: a node ended while the command on the first one still ran, which was ended then. Detail names it.
 	EndNodeFailed EndReason = "node-failed"
 	// EndLost: how it ended cannot be learned. It counts as an error.

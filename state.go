@@ -3,6 +3,7 @@ package berth
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -19,6 +20,9 @@ const (
 	StateRunning State = "running"
 	// StateStopping: the engine was told to end the container, which has not ended yet.
 	StateStopping State = "stopping"
+	// StateStagingOut: the container has ended and how is stored; what is new in its vault is copied back. It has no container any more,
+	// so it holds no cores.
+	StateStagingOut State = "staging-out"
 	// StateCompleted: ended with success. Final.
 	StateCompleted State = "completed"
 	// StateFailed: ended with an error, or lost. Final.
@@ -32,7 +36,7 @@ const (
 // States lists every state in the order of a job's life.
 func States() []State {
 	return []State{
-		StateQueued, StateStarting, StateRunning, StateStopping,
+		StateQueued, StateStarting, StateRunning, StateStopping, StateStagingOut,
 		StateCompleted, StateFailed, StateTerminated, StateCanceled,
 	}
 }
@@ -42,14 +46,22 @@ func (s State) Final() bool {
 	switch s {
 	case StateCompleted, StateFailed, StateTerminated, StateCanceled:
 		return true
-	case StateQueued, StateStarting, StateRunning, StateStopping:
+	case StateQueued, StateStarting, StateRunning, StateStopping, StateStagingOut:
 		return false
 	}
 	return false
 }
 
-// Active says whether the job holds resources: it is placed and has not ended.
-func (s State) Active() bool { return s == StateStarting || s == StateRunning || s == StateStopping }
+// Active says whether the job is placed and has not ended.
+func (s State) Active() bool { return s != StateQueued && !s.Final() }
+
+// HoldsCores says whether the job has the cores and the memory that it needs: as Active, until its container has ended.
+func (s State) HoldsCores() bool { return s.Active() && s != StateStagingOut }
+
+// ActiveStates lists the states of jobs that are placed and have not ended.
+func ActiveStates() []State {
+	return []State{StateStarting, StateRunning, StateStopping, StateStagingOut}
+}
 
 // EventKind says what happened to a job.
 type EventKind string
@@ -76,6 +88,10 @@ const (
 	EventStopping EventKind = "stopping"
 	// EventEnded: the container ended, or is gone. Carries Exit.
 	EventEnded EventKind = "ended"
+	// EventStaging: the container ended, and what is new in the vault is to be copied back. Carries Exit.
+	EventStaging EventKind = "staging"
+	// EventStaged: that is done. Carries Detail, which says what could not be copied; empty when nothing is missing.
+	EventStaged EventKind = "staged"
 	// EventRefused: the job can never be started. Carries Detail.
 	EventRefused EventKind = "refused"
 )
@@ -84,7 +100,7 @@ const (
 func EventKinds() []EventKind {
 	return []EventKind{
 		EventPlaced, EventWaiting, EventStarted, EventStopRequested, EventTerminateRequested, EventSignaled, EventActionRequested,
-		EventStopping, EventEnded, EventRefused,
+		EventStopping, EventEnded, EventStaging, EventStaged, EventRefused,
 	}
 }
 
@@ -119,8 +135,11 @@ type Exit struct {
 	Detail string
 }
 
-// byExit marks transitions whose target depends on how the job ended; see ended.
-const byExit State = "(by exit)"
+// byExit marks transitions whose target depends on how the job ended; see ended. byEnd marks those where that is stored already.
+const (
+	byExit State = "(by exit)"
+	byEnd  State = "(by end)"
+)
 
 // transitions is the whole state machine: what is not in it is refused.
 var transitions = map[State]map[EventKind]State{
@@ -148,6 +167,7 @@ var transitions = map[State]map[EventKind]State{
 		EventActionRequested:    StateRunning,
 		EventStopping:           StateStopping,
 		EventEnded:              byExit,
+		EventStaging:            StateStagingOut,
 	},
 	StateStopping: {
 		EventStarted:            StateStopping,
@@ -157,13 +177,22 @@ var transitions = map[State]map[EventKind]State{
 		EventActionRequested:    StateStopping,
 		EventStopping:           StateStopping,
 		EventEnded:              byExit,
+		EventStaging:            StateStagingOut,
+	},
+	StateStagingOut: {
+		EventWaiting:            StateStagingOut,
+		EventStopRequested:      StateStagingOut,
+		EventTerminateRequested: StateStagingOut,
+		EventStaged:             byEnd,
 	},
 }
 
-// exitTargets are the states that byExit can lead to, for the drawing and its test.
+// exitTargets and endTargets are the states that byExit and byEnd can lead to, for the drawing and its test.
 func exitTargets() []State {
 	return []State{StateCompleted, StateFailed, StateTerminated, StateCanceled}
 }
+
+func endTargets() []State { return []State{StateCompleted, StateFailed, StateTerminated} }
 
 // Transition returns the states that the event can lead to from s; none when it is refused.
 func Transition(s State, kind EventKind) []State {
@@ -173,6 +202,8 @@ func Transition(s State, kind EventKind) []State {
 		return nil
 	case to == byExit:
 		return exitTargets()
+	case to == byEnd:
+		return endTargets()
 	default:
 		return []State{to}
 	}
@@ -221,6 +252,12 @@ func Apply(job Job, ev Event) (Job, error) {
 		job.End = End{Reason: EndRefused, ExitCode: -1, Detail: ev.Detail}
 	case EventEnded:
 		to, job.End = ended(job, ev.Exit)
+	case EventStaging:
+		_, job.End = ended(job, ev.Exit)
+		job.resume(ev.At)
+		job.Wait, job.WaitDetail = WaitStagingOut, ""
+	case EventStaged:
+		to, job.End = staged(job, ev.Detail)
 	case EventActionRequested: // it is only remembered
 	case EventSubmitted: // never in the table
 	}
@@ -321,6 +358,28 @@ func ended(job Job, exit Exit) (State, End) {
 		return StateCompleted, end
 	default:
 		end.Reason = EndExited
+		return StateFailed, end
+	}
+}
+
+// staged says which state and end a job has after its data was copied back, or not all of it. Whoever terminated it meanwhile ended
+// that.
+func staged(job Job, missing string) (State, End) {
+	end := job.End
+	switch {
+	case job.Wish == WishTerminate:
+		end.Reason, end.By = EndTerminated, job.WishBy
+		return StateTerminated, end
+	case missing != "":
+		if end.Reason != EndLost {
+			end.Reason = EndNotSaved
+		}
+		end.Detail = strings.TrimPrefix(end.Detail+"; "+missing, "; ")
+		return StateFailed, end
+	case end.Reason == EndExited && end.ExitCode == 0,
+		end.Reason == EndShutdown && (end.ExitCode == 0 || end.Signal == signalTerm):
+		return StateCompleted, end
+	default:
 		return StateFailed, end
 	}
 }

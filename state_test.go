@@ -174,6 +174,64 @@ func TestEnds(t *testing.T) {
 	}
 }
 
+// TestStaging: how a job ends is known before its data is copied back, and what becomes of the data may make it another end.
+func TestStaging(t *testing.T) {
+	t.Parallel()
+	ok, failed := berth.Exit{Known: true, Ran: true}, berth.Exit{Known: true, Ran: true, Code: 3, Detail: "so it is"}
+	tests := map[string]struct {
+		before    berth.EventKind // a wish from before the end of the command
+		exit      berth.Exit
+		meanwhile berth.EventKind
+		missing   string
+		state     berth.State
+		want      berth.End
+	}{
+		"all of it":             {exit: ok, state: berth.StateCompleted, want: berth.End{Reason: berth.EndExited}},
+		"all of it, an error":   {exit: failed, state: berth.StateFailed, want: berth.End{Reason: berth.EndExited, ExitCode: 3, Detail: "so it is"}},
+		"not all":               {exit: ok, missing: "a, b", state: berth.StateFailed, want: berth.End{Reason: berth.EndNotSaved, Detail: "a, b"}},
+		"not all, an error":     {exit: failed, missing: "a", state: berth.StateFailed, want: berth.End{Reason: berth.EndNotSaved, ExitCode: 3, Detail: "so it is; a"}},
+		"lost":                  {exit: berth.Exit{}, missing: "kept", state: berth.StateFailed, want: berth.End{Reason: berth.EndLost, ExitCode: -1, Detail: "kept"}},
+		"after a shutdown":      {before: berth.EventStopRequested, exit: ok, state: berth.StateCompleted, want: berth.End{Reason: berth.EndShutdown, By: "ada"}},
+		"a shutdown meanwhile":  {exit: ok, meanwhile: berth.EventStopRequested, state: berth.StateCompleted, want: berth.End{Reason: berth.EndExited}},
+		"a terminate meanwhile": {exit: ok, meanwhile: berth.EventTerminateRequested, state: berth.StateTerminated, want: berth.End{Reason: berth.EndTerminated, By: "ada"}},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			job := berth.Job{State: berth.StateQueued}
+			for _, event := range []berth.Event{
+				{Kind: berth.EventPlaced, At: noon, Attempt: "berth-1-a"},
+				{Kind: berth.EventStarted, At: noon},
+				{Kind: test.before, By: "ada"},
+				{Kind: berth.EventSignaled, At: noon, Signal: berth.SignalSuspend},
+				{Kind: berth.EventStaging, At: noon, Exit: test.exit},
+				{Kind: test.meanwhile, By: "ada"},
+				{Kind: berth.EventStaged, At: noon, Detail: test.missing},
+			} {
+				if event.Kind != "" {
+					job = applyStaging(t, job, event)
+				}
+			}
+			if diff := cmp.Diff(test.want, job.End); diff != "" || job.State != test.state {
+				t.Errorf("state %s, want %s; end (-want +got):\n%s", job.State, test.state, diff)
+			}
+		})
+	}
+}
+
+// applyStaging applies an event and checks what holds while data is copied back.
+func applyStaging(t *testing.T, job berth.Job, event berth.Event) berth.Job {
+	t.Helper()
+	job, err := berth.Apply(job, event)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if staging := job.State == berth.StateStagingOut; staging != (job.Wait == berth.WaitStagingOut) || staging && !job.Suspended.IsZero() {
+		t.Errorf("after %s: %s waits for %q, suspended %v", event.Kind, job.State, job.Wait, job.Suspended)
+	}
+	return job
+}
+
 func TestWishesBeforePlacementCancel(t *testing.T) {
 	t.Parallel()
 	job, err := berth.Apply(berth.Job{State: berth.StateQueued}, berth.Event{Kind: berth.EventStopRequested, At: noon, By: "ada"})
@@ -273,7 +331,8 @@ func checkStep(t *rapid.T, before, after berth.Job) {
 
 // checkJob checks what holds for every job at every time.
 func checkJob(t *rapid.T, job berth.Job) {
-	if final := job.State.Final(); final == job.Ended.IsZero() || final == (job.End.Reason == "") {
+	final := job.State.Final()
+	if known := final || job.State == berth.StateStagingOut; final == job.Ended.IsZero() || known == (job.End.Reason == "") {
 		t.Fatalf("state %s, ended %v, end %+v", job.State, job.Ended, job.End)
 	}
 	if (job.State.Active() || !job.Started.IsZero()) && (job.Attempt == "" || job.Placed.IsZero()) {
@@ -285,7 +344,7 @@ func checkJob(t *rapid.T, job berth.Job) {
 	if job.State == berth.StateCompleted && job.End.ExitCode != 0 && job.End.Reason != berth.EndShutdown {
 		t.Fatalf("completed with %+v", job.End)
 	}
-	if job.End.Reason == berth.EndLost && (job.State != berth.StateFailed || job.End.ExitCode != -1) {
+	if job.End.Reason == berth.EndLost && (final && job.State != berth.StateFailed || job.End.ExitCode != -1) {
 		t.Fatalf("lost, but %s with exit code %d", job.State, job.End.ExitCode)
 	}
 	if job.State.Final() && job.Wait != berth.WaitNone {

@@ -34,6 +34,8 @@ type Submission struct {
 	Licenses string `json:",omitempty"`
 	// Identity replaces the user nimbix inside the job.
 	Identity *Identity `json:",omitempty"`
+	// SSHPublicKey is the key of the job's user for ssh, as a line of authorized_keys, when it was asked for.
+	SSHPublicKey string `json:",omitempty"`
 	// NoSubmit asks for the answer of the checks only; nothing is stored.
 	NoSubmit bool `json:",omitempty"`
 }
@@ -73,11 +75,16 @@ type MachineRequest struct {
 	Nodes int
 }
 
-// VaultRequest names the vault that the job finds at /data.
+// VaultRequest names the vault that the job finds at /data. Its password, when it has one, is kept elsewhere.
 type VaultRequest struct {
+	// Name is the vault's, name@owner for one that a team shares.
 	Name     string
 	ReadOnly bool `json:",omitempty"`
 	Force    bool `json:",omitempty"`
+	// Objects are the keys of objects, and beginnings of keys, that are brought from an object vault; Bucket is where from, when the
+	// vault does not say it.
+	Objects []string `json:",omitempty"`
+	Bucket  string   `json:",omitempty"`
 }
 
 // Identity is the user that the job's command runs as, inside the job.

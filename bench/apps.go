@@ -2,9 +2,12 @@ package main
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/berth-hpc/berth/client"
@@ -62,26 +65,74 @@ func (b *bench) apps(ctx context.Context) (err error) {
 	return b.rendering()
 }
 
-// rendering measures the pure part of a submission.
+// rendering measures the pure part of a submission, with AppDefs of all shapes.
 func (b *bench) rendering() error {
-	n := b.pick(20_000, 100)
+	texts, err := b.appDefs()
+	if err != nil {
+		return err
+	}
+	n := b.pick(1000, 5) * len(texts)
+	apps := make([]*appdef.AppDef, len(texts))
 	began := time.Now()
-	var app *appdef.AppDef
-	for range n {
-		var err error
-		if app, err = appdef.Parse([]byte(application)); err != nil {
+	for i := range n {
+		if apps[i%len(apps)], err = appdef.Parse(texts[i%len(texts)]); err != nil {
 			return err
 		}
 	}
 	parsed := time.Since(began)
-	values := map[string]json.RawMessage{"-n": json.RawMessage("7"), "file": json.RawMessage(`"in/x"`), "-kind": json.RawMessage(`"better"`)}
+	values := map[string]json.RawMessage{}
+	for _, key := range []string{"text", "script", "file", "-case", "-r"} { // what the commands require; each leaves the others' alone
+		values[key] = json.RawMessage(`"in/x"`)
+	}
 	began = time.Now()
-	for range n {
-		if _, err := appdef.Render(app, "Run", values, appdef.Environment{Cores: 1, Nodes: 1, MachineType: "n0"}); err != nil {
+	for i := range n {
+		app := apps[i%len(apps)]
+		if _, err := appdef.Render(app, app.Commands[i/len(apps)%len(app.Commands)].Key, values, appdef.Environment{Cores: 1, Nodes: 1, MachineType: "n0"}); err != nil {
 			return err
 		}
 	}
-	b.printf("\n| AppDef of %d bytes, one core | a second |\n|---|---|\n| parsed and validated | %.0f |\n| rendered | %.0f |\n",
-		len(application), rate(n, parsed), rate(n, time.Since(began)))
+	rendered := time.Since(began)
+	const catalogue = 40
+	b.printf("\n| AppDefs of %d shapes, one core | a second | %d take |\n|---|---|---|\n", len(texts), catalogue)
+	for _, row := range []struct {
+		what string
+		took time.Duration
+	}{{"parsed and validated", parsed}, {"rendered", rendered}} {
+		b.printf("| %s | %.0f | %v |\n", row.what, rate(n, row.took), (row.took / time.Duration(n) * catalogue).Round(time.Microsecond))
+	}
 	return nil
+}
+
+// iconBytes is the size of the icon that public AppDefs usually have.
+const iconBytes = 12_500
+
+// appDefs returns the AppDefs of the tests that are good, with icons.
+func (b *bench) appDefs() ([][]byte, error) {
+	files, err := filepath.Glob(filepath.Join(b.root, "internal/appdef/testdata/catalogue/*.json"))
+	if err != nil {
+		return nil, err
+	}
+	icon := base64.StdEncoding.EncodeToString(make([]byte, iconBytes))
+	var texts [][]byte
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return nil, err
+		}
+		var members map[string]json.RawMessage
+		if json.Unmarshal(text, &members) != nil {
+			continue // one that has to be refused
+		}
+		members["image"] = json.RawMessage(`{"type": "image/png", "data": "` + icon + `"}`)
+		if text, err = json.Marshal(members); err != nil {
+			return nil, err
+		}
+		if _, err := appdef.Parse(text); err == nil {
+			texts = append(texts, text)
+		}
+	}
+	if len(texts) == 0 {
+		return nil, errors.New("there are no AppDefs in the module")
+	}
+	return texts, nil
 }

@@ -46,12 +46,13 @@ var parts = []part{
 	{"streams", (*bench).streams},
 	{"apps", (*bench).apps},
 	{"pages", (*bench).pages},
+	{"staging", (*bench).staging},
 	{"scheduler", (*bench).scheduler},
 	{"transfer", (*bench).transfer},
 }
 
 func main() {
-	only := flag.String("only", "", "comma-separated parts to run: submissions, start, nodes, status, memory, agents, streams, apps, pages, scheduler, transfer; all when empty")
+	only := flag.String("only", "", "comma-separated parts to run: submissions, start, nodes, status, memory, agents, streams, apps, pages, scheduler, transfer, staging; all when empty")
 	picture := flag.String("picture", "", "SVG file to draw the scheduler's simulated week into")
 	short := flag.Bool("short", false, "small numbers, to see that everything works")
 	root := flag.String("root", ".", "root of the module")

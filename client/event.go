@@ -12,8 +12,8 @@ type Event struct {
 	// ID grows with every event of the server; none is given out twice.
 	ID     int64 `json:"id"`
 	Number int64 `json:"number"`
-	// Kind is submitted, placed, waiting, started, stop-requested, terminate-requested, signaled, action-requested, stopping, ended
-	// or refused. Later servers may know more.
+	// Kind is submitted, placed, waiting, started, stop-requested, terminate-requested, signaled, action-requested, stopping, ended,
+	// staging, staged or refused. Later servers may know more.
 	Kind string    `json:"kind"`
 	At   time.Time `json:"at"`
 	// State is that of the job after the event, as in Job.
@@ -27,7 +27,7 @@ type Event struct {
 	Signal int `json:"signal"`
 	// Wait is the server's word for what the job waits for, with the kind waiting.
 	Wait string `json:"wait"`
-	// Exit says how the container ended, with the kind ended.
+	// Exit says how the container ended, with the kinds ended and staging.
 	Exit *Exit `json:"exit"`
 	// Raw is the server's event.
 	Raw json.RawMessage `json:"-"`

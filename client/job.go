@@ -42,7 +42,7 @@ type Job struct {
 	// Substatus is a number, and SubstatusText a sentence, for what the job waits for or does besides running.
 	Substatus     int    `json:"substatus"`
 	SubstatusText string `json:"substatus_text"`
-	// State is the server's own word: queued, starting, running, stopping, completed, failed, terminated or canceled.
+	// State is the server's own word: queued, starting, running, stopping, staging-out, completed, failed, terminated or canceled.
 	State       string    `json:"state"`
 	Owner       string    `json:"owner"`
 	Image       string    `json:"image"`
@@ -65,7 +65,7 @@ type Job struct {
 
 // End says how a job ended.
 type End struct {
-	// Reason is exited, signaled, out-of-memory, shutdown, terminated, walltime, lost, refused or canceled.
+	// Reason is exited, signaled, out-of-memory, shutdown, terminated, walltime, node-failed, not-saved, lost, refused or canceled.
 	Reason string `json:"reason"`
 	// ExitCode is the command's, 128 + Signal when a signal ended it, -1 when it is not known or never ran.
 	ExitCode int `json:"exit_code"`

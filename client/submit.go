@@ -19,6 +19,8 @@ type Submission struct {
 	Identity    *Identity       `json:"identity,omitempty"`
 	Label       string          `json:"job_label,omitempty"`
 	Project     string          `json:"job_project,omitempty"`
+	// GenSSHKey asks for a key of the job's own for ssh, see Submitted.SSHPublicKey.
+	GenSSHKey bool `json:"gen_sshkey,omitempty"`
 
 	// IdempotencyKey makes two submissions one: the server answers the second with the job of the first, for 24 hours. Empty: a
 	// random one, so that only the client's own repetitions are the same.
@@ -43,8 +45,13 @@ type MachineRequest struct {
 
 // VaultRequest names the vault that the job finds at /data.
 type VaultRequest struct {
+	// Name is the vault's, NAME@OWNER for one that the team shares.
 	Name     string `json:"name"`
 	ReadOnly bool   `json:"readonly,omitempty"`
+	// Objects are the keys of objects, and beginnings of keys, that are brought from an object vault before the job starts; Bucket is
+	// where from, when the vault does not say it.
+	Objects []string `json:"objects,omitempty"`
+	Bucket  string   `json:"bucket,omitempty"`
 }
 
 // Application says what to run of an application, and holds the settings of the run.
@@ -74,6 +81,8 @@ type Identity struct {
 type Submitted struct {
 	Number int64  `json:"number"`
 	Name   string `json:"name"`
+	// SSHPublicKey is that of the job's user, as a line of authorized_keys, for a submission that asked for one.
+	SSHPublicKey string `json:"ssh_public_key"`
 	// Raw is the server's answer.
 	Raw json.RawMessage `json:"-"`
 }

@@ -17,7 +17,7 @@ func browserCmd(ts *testscript.TestScript, neg bool, args []string) {
 	if len(args) != 4 || neg {
 		ts.Fatalf("usage: browser ADDRESS TEXT LINE TEXT")
 	}
-	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.NoSandbox, chromedp.UserDataDir(ts.MkAbs("chromium")))
+	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.NoSandbox)
 	allocator, stop := chromedp.NewExecAllocator(context.Background(), options...)
 	defer stop()
 	tab, closeTab := chromedp.NewContext(allocator)

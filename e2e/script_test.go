@@ -75,6 +75,7 @@ func TestStories(t *testing.T) {
 					_ = syscall.Unmount(dir, syscall.MNT_DETACH) // of the stories of full disks
 				}
 			})
+			env.Values[s3Key{}] = &s3Story{}
 			env.Setenv("PATH", bin+":"+os.Getenv("PATH"))
 			env.Setenv("HOME", env.WorkDir)
 			env.Setenv("BUSYBOX", rootfs)
@@ -102,6 +103,7 @@ func TestStories(t *testing.T) {
 			"killshim":    killshimCmd,
 			"full":        fullCmd,
 			"postgres":    postgresCmd,
+			"s3":          s3Cmd,
 		},
 	})
 }

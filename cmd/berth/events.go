@@ -158,6 +158,10 @@ func describeEvent(event client.Event) string {
 		return fmt.Sprintf("action %s started%s", event.Detail, by(event.By))
 	case "ended":
 		return describeExit(event)
+	case "staging":
+		return describeExit(event) + "; data is copied back"
+	case "staged":
+		return withDetail("data was copied back", event.Detail)
 	default: // started, stopping, refused, and what later servers know
 		return withDetail(event.Kind, event.Detail)
 	}

@@ -10,6 +10,8 @@ import (
 type jobFlags struct {
 	machine, vault, walltime, label, project string
 	nodes                                    int
+	objects                                  []string
+	bucket                                   string
 	readOnly, dryRun                         bool
 	then                                     afterwards
 }
@@ -18,8 +20,10 @@ func (f *jobFlags) register(a *app, cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVar(&f.machine, "machine", "n0", "machine type, see berth machines")
 	flags.IntVar(&f.nodes, "nodes", 1, "number of nodes")
-	flags.StringVar(&f.vault, "vault", "", "vault that the job finds at /data (default the ephemeral one)")
+	flags.StringVar(&f.vault, "vault", "", "vault that the job finds at /data (default your default vault)")
 	flags.BoolVar(&f.readOnly, "vault-readonly", false, "the job may not write to the vault")
+	flags.StringArrayVar(&f.objects, "object", nil, "bring this object, or all whose keys begin so, from the object vault; may be repeated")
+	flags.StringVar(&f.bucket, "bucket", "", "bucket of an object vault that has none itself")
 	flags.StringVar(&f.walltime, "walltime", "", "end the job after this time, HH:MM:SS")
 	flags.StringVar(&f.label, "label", "", "label of the job")
 	flags.StringVar(&f.project, "project", "", "project of the job")
@@ -27,6 +31,7 @@ func (f *jobFlags) register(a *app, cmd *cobra.Command) {
 	f.then.register(cmd)
 	// Without the server there is nothing to complete; an error here would be a name that is not registered above.
 	_ = cmd.RegisterFlagCompletionFunc("machine", a.completeMachines())
+	_ = cmd.RegisterFlagCompletionFunc("vault", a.completeVaults())
 }
 
 // check finds combinations that cannot be meant.
@@ -34,6 +39,8 @@ func (f *jobFlags) check(a *app) error {
 	switch {
 	case f.readOnly && f.vault == "":
 		return usagef("--vault-readonly needs --vault")
+	case (len(f.objects) > 0 || f.bucket != "") && f.vault == "":
+		return usagef("--object and --bucket need --vault")
 	case f.dryRun && (f.then.follow || f.then.wait):
 		return usagef("--dry-run makes no job to wait for")
 	}
@@ -48,7 +55,7 @@ func (f *jobFlags) submission() client.Submission {
 		Project: f.project,
 	}
 	if f.vault != "" {
-		submission.Vault = &client.VaultRequest{Name: f.vault, ReadOnly: f.readOnly}
+		submission.Vault = &client.VaultRequest{Name: f.vault, ReadOnly: f.readOnly, Objects: f.objects, Bucket: f.bucket}
 	}
 	if f.walltime != "" || f.dryRun {
 		submission.Application = &client.Application{Walltime: f.walltime, NoSubmit: f.dryRun}

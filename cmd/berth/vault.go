@@ -15,11 +15,13 @@ import (
 func (a *app) vaultCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "vault",
-		Short: "Move files to and from vaults, which jobs find at /data",
+		Short: "Manage vaults, which jobs find at /data, and move files to and from them",
 		Args:  cobra.ArbitraryArgs,
 		RunE:  group,
 	}
-	cmd.AddCommand(a.vaultListFilesCommand(), a.vaultPutCommand(), a.vaultGetCommand(), a.vaultRemoveFilesCommand(), a.vaultMakeDirCommand())
+	cmd.AddCommand(a.vaultListFilesCommand(), a.vaultPutCommand(), a.vaultGetCommand(), a.vaultRemoveFilesCommand(), a.vaultMakeDirCommand(),
+		a.vaultListCommand(), a.vaultShowCommand(), a.vaultAddCommand(), a.vaultShareCommand(), a.vaultDefaultCommand(),
+		a.vaultKeysCommand(), a.vaultRemoveCommand(), a.vaultKeptCommand(), a.vaultSaveCommand(), a.vaultDropCommand())
 	return cmd
 }
 

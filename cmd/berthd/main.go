@@ -83,11 +83,15 @@ start. It needs root, containerd and runc.`,
 	own.StringVar(&cfg.Database, "database", cfg.Database, "postgres:// address; empty is the embedded database")
 	own.StringVar(&cfg.Containerd, "containerd", cfg.Containerd, "auto, private or the path of a containerd socket")
 	own.StringVar(&cfg.Network, "network", cfg.Network, "network of the jobs: bridge or none")
+	own.StringVar(&cfg.GPUs, "gpus", cfg.GPUs, "kind of devices (Container Device Interface) that jobs get as GPUs, such as nvidia.com/gpu; empty is none")
 	own.BoolVar(&cfg.Programs32Bit, "programs-32bit", cfg.Programs32Bit, "let 32-bit programs run in 64-bit images; every start takes longer then")
 	own.IntVar(&cfg.Cores, "cores", cfg.Cores, "cores for jobs; 0 is all of this machine")
 	own.Int64Var(&cfg.MemoryMB, "memory-mb", cfg.MemoryMB, "memory for jobs in MiB; 0 is all of this machine")
 	own.IntVar(&cfg.Slots, "slots", cfg.Slots, "how many containers may run at once; 0 is one for each core")
 	own.DurationVar(&cfg.Grace, "grace", cfg.Grace, "how long a command may take to end after a shutdown; machine types can say otherwise")
+	own.StringArrayVar(&cfg.ObjectEndpoints, "object-endpoint", cfg.ObjectEndpoints,
+		"address of an S3 store on a private network that users may have vaults in; may be repeated")
+	own.DurationVar(&cfg.StagingRetry, "staging-retry", cfg.StagingRetry, "how long an S3 store may not answer before a job that needs it is given up")
 	own.BoolVar(&cfg.SuspendedFree, "suspended-time-free", cfg.SuspendedFree, "time in which a job is suspended does not count as walltime")
 	own.DurationVar(&cfg.AssumedWalltime, "assumed-walltime", cfg.AssumedWalltime,
 		"how much longer jobs without a walltime limit are expected to run: jobs with shorter limits may go before one that waits for them")

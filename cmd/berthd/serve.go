@@ -28,6 +28,7 @@ import (
 	"github.com/berth-hpc/berth/internal/reconcile"
 	"github.com/berth-hpc/berth/internal/retention"
 	"github.com/berth-hpc/berth/internal/scheduler"
+	"github.com/berth-hpc/berth/internal/staging"
 	"github.com/berth-hpc/berth/internal/store"
 	"github.com/berth-hpc/berth/internal/usage"
 	"github.com/berth-hpc/berth/internal/vault"
@@ -127,7 +128,8 @@ func (s *server) open(ctx context.Context) (err error) {
 	}
 	nameservers, search := resolver("/etc/resolv.conf", "/run/systemd/resolve/resolv.conf")
 	s.reconcile = reconcile.New(reconcile.Config{
-		Store: s.store, Engine: s.engine, Images: s.engine, Vaults: s.vaults, Dir: s.outputs.Dir,
+		Store: s.store, Engine: s.engine, Images: s.engine, Vaults: s.vaults,
+		Stager: staging.New(staging.Config{RetryFor: s.cfg.StagingRetry, Now: time.Now}), Dir: s.outputs.Dir,
 		Grace: s.cfg.Grace, SuspendedFree: s.cfg.SuspendedFree, PublicAddresses: addresses, Nameservers: nameservers, Search: search,
 		Now: time.Now, Tick: s.cfg.Tick, Log: s.log,
 	})
@@ -169,12 +171,13 @@ func (s *server) run(ctx context.Context, stdout io.Writer) error {
 		return fmt.Errorf("listen: %w", err)
 	}
 	url := "http://" + listener.Addr().String()
-	handler, sftp, err := s.services(ctx, cmp.Or(s.cfg.APIURL, urlForJobs(listener.Addr())))
+	listeners, apiURL := s.listenForJobs(ctx, listener)
+	handler, sftp, err := s.services(ctx, apiURL, cmp.Or(s.cfg.APIURL, urlOf(listener.Addr())))
 	if err == nil {
 		err = s.announce(url)
 	}
 	if err != nil {
-		return errors.Join(err, listener.Close())
+		return errors.Join(err, closeAll(listeners))
 	}
 	loops, loopCtx := errgroup.WithContext(context.WithoutCancel(ctx))
 	loopCtx, stopLoops := context.WithCancel(loopCtx)
@@ -189,13 +192,13 @@ func (s *server) run(ctx context.Context, stdout io.Writer) error {
 		loops.Go(func() error { return run(loopCtx) })
 	}
 	_, _ = fmt.Fprintln(stdout, "ready", url)
-	err = s.serveHTTP(ctx, loopCtx, listener, handler)
+	err = s.serveHTTP(ctx, loopCtx, listeners, handler)
 	stopLoops()
 	return errors.Join(err, loops.Wait())
 }
 
 // serveHTTP serves until ctx ends or a loop has failed, then gives requests time to finish and ends those that follow a job.
-func (s *server) serveHTTP(ctx, loops context.Context, listener net.Listener, handler http.Handler) error {
+func (s *server) serveHTTP(ctx, loops context.Context, listeners []net.Listener, handler http.Handler) error {
 	requests, endRequests := context.WithCancel(context.WithoutCancel(ctx))
 	defer endRequests()
 	srv := &http.Server{
@@ -204,11 +207,13 @@ func (s *server) serveHTTP(ctx, loops context.Context, listener net.Listener, ha
 		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
 	srv.RegisterOnShutdown(func() { time.AfterFunc(finish, endRequests) })
-	served := make(chan error, 1)
-	go func() { served <- srv.Serve(listener) }()
+	served := make(chan error, len(listeners))
+	for _, listener := range listeners {
+		go func() { served <- srv.Serve(listener) }()
+	}
 	select {
 	case err := <-served:
-		return fmt.Errorf("serve: %w", err)
+		return fmt.Errorf("serve: %w", errors.Join(err, srv.Close()))
 	case <-loops.Done():
 	case <-ctx.Done():
 	}
@@ -217,16 +222,20 @@ func (s *server) serveHTTP(ctx, loops context.Context, listener net.Listener, ha
 	defer cancel()
 	err := srv.Shutdown(draining)
 	if errors.Is(err, context.DeadlineExceeded) {
-		return srv.Close()
+		err = srv.Close()
 	}
-	return errors.Join(err, ignoreClosed(<-served))
+	for range listeners {
+		err = errors.Join(err, ignoreClosed(<-served))
+	}
+	return err
 }
 
-// services returns what answers HTTP and what serves SFTP.
-func (s *server) services(ctx context.Context, apiURL string) (handler http.Handler, sftp func(context.Context) error, err error) {
-	sites := sitesOf(s.cfg, apiURL)
+// services returns what answers HTTP and what serves SFTP. Jobs reach the server at apiURL, and browsers at the host of url unless the
+// settings say otherwise.
+func (s *server) services(ctx context.Context, apiURL, url string) (handler http.Handler, sftp func(context.Context) error, err error) {
+	sites := sitesOf(s.cfg, url)
 	if sites.Public == "" && s.cfg.JobPages != config.PagesOff {
-		s.log.Info("web pages of jobs are off: no --job-domain says where", "public_url", cmp.Or(s.cfg.PublicURL, hostOf(apiURL)))
+		s.log.Info("web pages of jobs are off: no --job-domain says where", "public_url", cmp.Or(s.cfg.PublicURL, hostOf(url)))
 	}
 	service, err := s.service(apiURL, sites)
 	if err != nil {
@@ -248,6 +257,7 @@ func (s *server) service(apiURL string, sites control.Sites) (*control.Service, 
 	return control.New(control.Config{
 		Store: s.store, Images: s.engine, Checker: image.NewChecker(image.CheckerConfig{}), Outputs: s.outputs,
 		Agents: s.engine, Usage: s.usage, Forecaster: s.scheduler, Vaults: s.newVaults, Changes: s.changes,
+		VaultDirs: s.vaults, ObjectEndpoints: s.cfg.ObjectEndpoints, LookAtKept: s.reconcile.Look,
 		OpenVault:   func(v berth.Vault) (control.VaultFiles, error) { return s.vaults.Open(v) },
 		Backup:      (&backup.Maker{Database: s.store, Data: s.cfg.Data, Version: version, Now: time.Now}).Write,
 		EngineReady: s.engine.Ping, APIURL: apiURL, Sites: sites,

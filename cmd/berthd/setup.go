@@ -49,7 +49,7 @@ func (s *server) engineConfig(ctx context.Context, agent string) containerd.Conf
 	}
 	return containerd.Config{
 		Address: address, DataDir: s.cfg.Data, AgentPath: agent, Network: containerd.NetworkConfig{Mode: s.cfg.Network},
-		Programs32Bit: s.cfg.Programs32Bit, Log: s.log,
+		GPUs: containerd.GPUConfig{Kind: s.cfg.GPUs}, Programs32Bit: s.cfg.Programs32Bit, Log: s.log,
 	}
 }
 
@@ -141,23 +141,10 @@ func (s *server) firstQueue(ctx context.Context, machines []berth.Machine) error
 	})
 }
 
-// urlForJobs is where jobs reach a server that listens on an address. A server that listens on all of them is reached at the first
-// one that is not only this machine's own.
-func urlForJobs(listens net.Addr) string {
-	host, port, err := net.SplitHostPort(listens.String())
-	if err != nil {
-		return ""
-	}
-	if addr, err := netip.ParseAddr(host); err == nil && addr.IsUnspecified() {
-		host = ownAddress(addr.Unmap().Is4())
-	}
-	return "http://" + net.JoinHostPort(host, port) + "/"
-}
-
-// sitesOf says where jobs are served. Browsers take all names below localhost for their own machine, so a server that is reached there
+// sitesOf says where the web pages of jobs are served by a server that is reached at an address. Browsers take all names below localhost for their own machine, so a server that is reached there
 // needs no domain.
-func sitesOf(cfg config.Config, apiURL string) control.Sites {
-	public := cmp.Or(cfg.PublicURL, hostOf(apiURL))
+func sitesOf(cfg config.Config, address string) control.Sites {
+	public := cmp.Or(cfg.PublicURL, hostOf(address))
 	switch {
 	case cfg.JobPages == config.PagesShared:
 		return control.Sites{Public: public}
@@ -188,28 +175,6 @@ func hostOf(address string) string {
 		return address
 	}
 	return parsed.Scheme + "://" + parsed.Host + "/"
-}
-
-// ownAddress returns an address of this machine at which others reach it; that of the loopback when there is none.
-func ownAddress(only4 bool) string {
-	addresses, err := net.InterfaceAddrs()
-	if err != nil {
-		return "127.0.0.1"
-	}
-	found := "127.0.0.1"
-	for _, address := range addresses {
-		prefix, err := netip.ParsePrefix(address.String())
-		if err != nil || !prefix.Addr().IsGlobalUnicast() {
-			continue
-		}
-		if prefix.Addr().Is4() {
-			return prefix.Addr().String()
-		}
-		if !only4 {
-			found = prefix.Addr().String()
-		}
-	}
-	return found
 }
 
 // newVaults returns the vaults that a new user gets.

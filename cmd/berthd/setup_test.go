@@ -181,7 +181,7 @@ func TestURLForJobs(t *testing.T) {
 		{net.TCPAddr{IP: net.IPv4zero, Port: 80}, "http://" + net.JoinHostPort(ownAddress(true), "80") + "/"},
 		{net.TCPAddr{IP: net.IPv6unspecified, Port: 80}, "http://" + net.JoinHostPort(ownAddress(false), "80") + "/"},
 	} {
-		if got := urlForJobs(&test.listens); got != test.want {
+		if got := urlOf(&test.listens); got != test.want {
 			t.Errorf("%v is reached at %s, want %s", test.listens, got, test.want)
 		}
 	}

@@ -19,9 +19,8 @@ func onTerminal(t *testing.T, shell string, change ...func(*bundle)) *container 
 	}
 	c := b.start()
 	for deadline := time.Now().Add(tooLong); ; time.Sleep(10 * time.Millisecond) {
-		conn, err := c.dial()
+		_, err := c.tryAsk(agentapi.Request{Info: &agentapi.InfoRequest{}}) // answered once it can be opened
 		if err == nil {
-			must(t, conn.Close())
 			return c
 		}
 		if time.Now().After(deadline) {

@@ -245,13 +245,15 @@ func TestRequestsDuringTheEnd(t *testing.T) {
 // TestNotRunning: the command has ended, and what it had started may use the grace.
 func TestNotRunning(t *testing.T) {
 	t.Parallel()
-	// Before it is sleep the shell's child could take the signal for its own.
-	const script = "(trap 'echo > /data/asked; sleep 1000' TERM; sleep 1000 & until grep -q sleep /proc/$!/cmdline; do :; done; BEGUN; wait) &\nwait"
-	c := started(t, script, func(b *bundle) { b.spec.Grace = time.Hour })
+	c := started(t, "(trap 'echo > /data/asked; sleep 1000' TERM; sleep 1000 & BEGUN; wait) &\nwait", func(b *bundle) { b.spec.Grace = time.Hour })
 	asked := c.fifo("asked")
 	c.signal("TERM")
 	asked()
-	c.awaitProcesses("the rest", func(all []process) bool { return len(all) == 2 })
+	for deadline := time.Now().Add(tooLong); c.ask(signalRequest(18)).Error == nil; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the command does not end")
+		}
+	}
 	c.refused(signalRequest(20), agentapi.CodeNotRunning)
 	c.refused(actionRequest("", "true"), agentapi.CodeNotRunning)
 	c.signal("USR1")

@@ -99,7 +99,7 @@ ssh localhost hostname; ssh -x -o BatchMode=yes -q -l nimbix -p 2222 10.99.0.2 h
 ssh job-2 'echo out; echo err >&2; exit 7' 2> err; echo $?; cat err
 ssh job-2 'kill -9 $$' 2> err; echo $?
 ssh nimbix@job-2 nonsense 2> err; echo $?
-echo typed | ssh -T job-2 cat
+echo typed | ssh -T job-2 cat; cat /bin/busybox | ssh job-2 true; echo $?
 ssh -n job-2 cat
 ssh -tt job-2 'tty; exit 4' < /dev/null | tr -d '\r'; ssh job-2 tty
 ssh -l root job-2 true 2> err; echo $?; ssh -p 22 job-2 true 2> err; echo $?
@@ -130,6 +130,7 @@ err
 255
 127
 typed
+0
 /dev/pts/0
 not a tty
 255

@@ -48,6 +48,8 @@ type Config struct {
 	Containerd string
 	// Network is how jobs reach the outside: "bridge" or "none".
 	Network string
+	// GPUs is the kind of devices that are GPUs, as the Container Device Interface names them.
+	GPUs string
 	// Programs32Bit lets 32-bit programs run in 64-bit images, which makes every start slower.
 	Programs32Bit bool
 	// Cores, MemoryMB and Slots are what this machine gives to jobs; 0 is all of it, and one slot for each core.
@@ -56,6 +58,11 @@ type Config struct {
 	Slots    int
 	// Grace is how long a command may take to end after a shutdown.
 	Grace time.Duration
+	// ObjectEndpoints are the addresses of S3 stores on private networks that users may have vaults in, http:// or https:// without a
+	// path. Those that administrators add vaults for need not be here.
+	ObjectEndpoints []string
+	// StagingRetry is how long a store may do nothing that helps before a job that needs it is given up.
+	StagingRetry time.Duration
 	// AssumedWalltime is how much longer a job is expected to run when nobody knows.
 	AssumedWalltime time.Duration
 	// SuspendedFree says that time in which a job is suspended does not count as walltime.
@@ -85,7 +92,7 @@ const (
 func Default() Config {
 	return Config{
 		Data: "/var/lib/berth", Listen: "127.0.0.1:8080", JobPages: PagesOwn, Containerd: "auto", Network: "bridge",
-		Grace: 3 * time.Second, AssumedWalltime: 24 * time.Hour, OutputsCompressAfter: 24 * time.Hour, OutputsMaxAge: 365 * 24 * time.Hour,
+		Grace: 3 * time.Second, AssumedWalltime: 24 * time.Hour, StagingRetry: time.Hour, OutputsCompressAfter: 24 * time.Hour, OutputsMaxAge: 365 * 24 * time.Hour,
 		SampleEvery: 10 * time.Second, Tick: 10 * time.Second, LogLevel: "info",
 	}
 }
@@ -121,7 +128,7 @@ func (c *Config) Check() error {
 	}
 	c.checkRetention(refuse)
 	for flag, value := range map[string]time.Duration{
-		"assumed-walltime": c.AssumedWalltime, "sample-every": c.SampleEvery, "tick": c.Tick,
+		"assumed-walltime": c.AssumedWalltime, "sample-every": c.SampleEvery, "tick": c.Tick, "staging-retry": c.StagingRetry,
 	} {
 		if value <= 0 {
 			refuse(flag, value, "must be above 0")
@@ -171,9 +178,23 @@ func (c *Config) checkAddresses(refuse func(flag string, value any, allowed stri
 	if _, err := c.JobAddresses(); err != nil {
 		refuse("public-address", strings.Join(c.PublicAddresses, " "), "must be ADDRESS or ADDRESS=USER,USER, for example 192.0.2.7=ada")
 	}
+	for i := range c.ObjectEndpoints {
+		if !checkEndpoint(&c.ObjectEndpoints[i]) {
+			refuse("object-endpoint", c.ObjectEndpoints[i], "must be an address without a path, for example http://minio.example.org:9000")
+		}
+	}
 	if _, err := c.Proxies(); err != nil {
 		refuse("trusted-proxy", strings.Join(c.TrustedProxies, ","), "must be networks or addresses, for example 10.0.0.0/8 or ::1")
 	}
+}
+
+// checkEndpoint has an address of an S3 store end without a slash. It returns false when it is no such address.
+func checkEndpoint(address *string) bool {
+	if *address == "" || !checkURL(address) || strings.Count(*address, "/") > len("://") {
+		return false
+	}
+	*address = strings.TrimSuffix(*address, "/")
+	return true
 }
 
 // domain is the name of one, and maxDomain leaves room for a label before it.

@@ -22,7 +22,8 @@ func TestCheckNamesEveryWrongFlag(t *testing.T) {
 		Listen: "8080", APIURL: "example.org", PublicURL: "/jobs", JobPages: "some", JobDomain: "*.example.org", Database: "mysql://x",
 		Containerd: "docker", Network: "cni", Cores: -1, MemoryMB: -1, Slots: -1,
 		Grace: -time.Second, LogLevel: "loud", TrustedProxies: []string{"10.0.0.0/8", "proxy.example.org"}, PublicAddresses: []string{"eth0"},
-		SFTPListen: "2222", OutputsCompressAfter: -1, OutputsMaxAge: -1, OutputsMaxMB: -1,
+		ObjectEndpoints: []string{"http://minio.example.org/bucket"},
+		SFTPListen:      "2222", OutputsCompressAfter: -1, OutputsMaxAge: -1, OutputsMaxMB: -1,
 	}
 	err := c.Check()
 	if err == nil {
@@ -31,6 +32,7 @@ func TestCheckNamesEveryWrongFlag(t *testing.T) {
 	for _, flag := range []string{
 		"data", "listen", "api-url", "public-url", "database", "containerd", "network", "cores", "memory-mb", "slots", "grace", "sample-every", "tick", "log-level",
 		"trusted-proxy", "public-address", "sftp-listen", "outputs-compress-after", "outputs-max-age", "outputs-max-mb", "job-pages", "job-domain",
+		"object-endpoint", "staging-retry",
 	} {
 		if !strings.Contains(err.Error(), "--"+flag) {
 			t.Errorf("the error does not name --%s:\n%v", flag, err)
@@ -38,6 +40,15 @@ func TestCheckNamesEveryWrongFlag(t *testing.T) {
 	}
 	if strings.Contains(err.Error(), "mysql://x") {
 		t.Error("the database address can hold a password and must not be shown")
+	}
+}
+
+func TestObjectEndpoints(t *testing.T) {
+	c := Default()
+	c.ObjectEndpoints = []string{"http://minio.example.org:9000/", "https://s3.example.org"}
+	want := []string{"http://minio.example.org:9000", "https://s3.example.org"}
+	if err := c.Check(); err != nil || !slices.Equal(c.ObjectEndpoints, want) {
+		t.Errorf("%v, %v", c.ObjectEndpoints, err)
 	}
 }
 

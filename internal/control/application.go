@@ -59,6 +59,10 @@ func (s *Service) buildApplication(ctx context.Context, caller berth.Caller, req
 	if err := allows(command, d); err != nil {
 		return draft{}, err
 	}
+	if kind := vaultTypes[d.vault.Kind]; len(definition.VaultTypes) > 0 && !slices.Contains(definition.VaultTypes, kind) {
+		return draft{}, malformed("vault.name", fmt.Sprintf("%s is of type %s, the application takes %s",
+			d.sub.Vault.Name, kind, strings.Join(definition.VaultTypes, ", ")))
+	}
 	d.sub.Container, d.sub.AppPrice = berth.Container{}, app.Price
 	if definition.Identity != nil {
 		d.sub.Identity = identity(*definition.Identity)
@@ -159,17 +163,16 @@ func (s *Service) render(ctx context.Context, caller berth.Caller, app berth.App
 	return nil
 }
 
+// vaultTypes are what AppDefs call the kinds of vaults.
+var vaultTypes = map[berth.VaultKind]string{berth.VaultEphemeral: "NONE", berth.VaultFile: "FILE", berth.VaultObject: "OBJECT"}
+
 // environment is what the AppDef of a job may refer to, without credentials.
 func (s *Service) environment(d draft) appdef.Environment {
-	kind := "NONE"
-	if d.vault.Kind == berth.VaultFile {
-		kind = "FILE"
-	}
 	const gigabyte = 1 << 30
 	ram := int(d.machine.RAM / gigabyte)
 	return appdef.Environment{
 		Cores: d.machine.Cores, Nodes: d.sub.Machine.Nodes, GPUs: d.machine.GPUs, OtherGPUs: d.machine.GPUs, RAM: ram, OtherRAM: ram,
-		JobLabel: d.sub.Label, MachineType: d.machine.Name, VaultType: kind, VaultName: d.vault.Name,
+		JobLabel: d.sub.Label, MachineType: d.machine.Name, VaultType: vaultTypes[d.vault.Kind], VaultName: d.vault.Name,
 		Random: s.randomText(randomLength), Password: s.randomText(passwordLength), ExpandSubmitted: s.cfg.ExpandSubmitted,
 	}
 }

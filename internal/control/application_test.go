@@ -17,7 +17,7 @@ import (
 // appDef makes an AppDef of version 2 with one command, Run, and these members of the application, of the command and parameters.
 func appDef(app, command, parameters string) string {
 	return `{"name":"A","description":"","author":"","licensed":false,"appdefversion":2,"classifications":[],"machines":["*"],
-		"vault-types":["FILE"],"image":{"type":"","data":""}` + app + `,"commands":{"Run":{"name":"Run","description":"",
+		"vault-types":["NONE","FILE"],"image":{"type":"","data":""}` + app + `,"commands":{"Run":{"name":"Run","description":"",
 		"path":"/bin/run","interactive":false` + command + `,"parameters":{` + parameters + `}}}}`
 }
 

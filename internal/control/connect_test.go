@@ -1,9 +1,11 @@
 package control
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/crypto/ssh"
 
 	"github.com/berth-hpc/berth"
 )
@@ -51,6 +53,36 @@ func TestConnectToABatchJob(t *testing.T) {
 	b.start(t, plain, "sleep 1000")
 	_, err = b.Connect(t.Context(), b.ada, JobRef{Number: plain.Number})
 	wantError(t, err, berth.NotFound, "Running job is not found")
+}
+
+// TestSSHKeyOfAJob: the public key is answered and the private one lies with what the job runs; a repetition gets the same one.
+func TestSSHKeyOfAJob(t *testing.T) {
+	b := newBench(t)
+	req := request()
+	req.GenSSHKey, req.IdempotencyKey, req.RequestHash = true, "once", "hash"
+	job, err := b.Batch(t.Context(), b.ada, req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	run, _, err := b.store.Run(t.Context(), job.Number)
+	if err != nil {
+		t.Fatal(err)
+	}
+	private, err := ssh.ParsePrivateKey(run.SSHKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := strings.TrimSpace(string(ssh.MarshalAuthorizedKey(private.PublicKey()))) + " jarvice-batch"
+	if job.Submission.SSHPublicKey != want {
+		t.Errorf("the public key is %q, want %q", job.Submission.SSHPublicKey, want)
+	}
+	again, err := b.Batch(t.Context(), b.ada, req)
+	if err != nil || again.Submission.SSHPublicKey != want {
+		t.Errorf("a repetition got %q, %v", again.Submission.SSHPublicKey, err)
+	}
+	if other := b.submit(t); other.Submission.SSHPublicKey != "" {
+		t.Errorf("a job has a key that nobody asked for: %q", other.Submission.SSHPublicKey)
+	}
 }
 
 // TestActionsOfAnAppDef: those of the image win over those of the AppDef.

@@ -24,8 +24,8 @@ type Store interface {
 	MachineStore
 	ApplicationStore
 	LogStore
-	Vault(ctx context.Context, owner, name string) (berth.Vault, error)
-	Vaults(ctx context.Context, owner string) ([]berth.Vault, error)
+	VaultStore
+	KeptStore
 }
 
 // JobReader reads jobs.
@@ -92,6 +92,24 @@ type ApplicationStore interface {
 	SetVariable(ctx context.Context, user, key, value string, act berth.Act) error
 }
 
+// VaultStore keeps vaults.
+type VaultStore interface {
+	Vault(ctx context.Context, owner, name string) (berth.Vault, error)
+	Vaults(ctx context.Context, owner string) ([]berth.Vault, error)
+	TeamVaults(ctx context.Context, team, but string) ([]berth.Vault, error)
+	DefaultVault(ctx context.Context, owner string) (string, error)
+	CreateVault(ctx context.Context, v berth.Vault, c berth.Credentials, limit int, act berth.Act) error
+	ChangeVault(ctx context.Context, v berth.Vault, c *berth.Credentials, act berth.Act) error
+	RemoveVault(ctx context.Context, owner, name string, act berth.Act) error
+}
+
+// KeptStore keeps what is known of data that could not be copied back.
+type KeptStore interface {
+	Kept(ctx context.Context, number int64) (berth.Kept, bool, error)
+	AllKept(ctx context.Context, owner string) ([]berth.Kept, error)
+	SetKept(ctx context.Context, kept berth.Kept) error
+}
+
 // LogStore keeps what happened.
 type LogStore interface {
 	Events(ctx context.Context, number, after int64, limit int) ([]berth.Record, error)
@@ -139,6 +157,12 @@ type Config struct {
 	Forecaster Forecaster
 	// Vaults returns the vaults that a new user gets.
 	Vaults func(user string) []berth.Vault
+	// VaultDirs are the directories of file vaults.
+	VaultDirs VaultDirs
+	// ObjectEndpoints are addresses of S3 stores that users may have vaults in although they are on a private network.
+	ObjectEndpoints []string
+	// LookAtKept is told that somebody has wished something for the kept data of a job. It must not block.
+	LookAtKept func(number int64)
 	// OpenVault opens the files of a vault.
 	OpenVault func(berth.Vault) (VaultFiles, error)
 	// Backup writes a backup of the server; *backup.Maker has it.
@@ -175,6 +199,8 @@ type BatchRequest struct {
 	Submission berth.Submission
 	// PullSecret is for the registry: base64 of a Docker auths JSON. It is kept until the job ends and never shown.
 	PullSecret string
+	// GenSSHKey asks for a key of the job's own for ssh, whose public part is Submission.SSHPublicKey of the job.
+	GenSSHKey bool
 	// IdempotencyKey makes a retry safe; empty is none. RequestHash tells two requests with one key apart.
 	IdempotencyKey string
 	RequestHash    string
@@ -214,7 +240,9 @@ type Service struct {
 	local     cache[string, engine.Image]
 	catalogue cache[string, berth.Application]
 	appdefs   appdefs
-	webs      cache[string, webAddress]
+	// defaults are the names of the default vaults by user.
+	defaults cache[string, string]
+	webs     cache[string, webAddress]
 	// reading has a place for each AppDef that is read for a listing, pulls for each image that is pulled for an application, shots for each
 	// picture of a desktop.
 	reading, pulls, shots chan struct{}

@@ -14,7 +14,7 @@ import (
 // does not have is Invalid.
 func (s *Service) Machines(ctx context.Context, caller berth.Caller, name, vault string) ([]berth.Machine, error) {
 	if vault != "" && vault != berth.EphemeralVault {
-		_, err := s.cfg.Store.Vault(ctx, caller.User.Name, vault)
+		_, err := s.Vault(ctx, caller, vault)
 		switch {
 		case berth.KindOf(err) == berth.NotFound:
 			return nil, berth.Errorf(berth.Invalid, "Invalid parameter(s): you have no vault %q", vault)

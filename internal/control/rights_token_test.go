@@ -95,6 +95,15 @@ var tokensMay = map[string]tokenUse{
 	"VaultOf": func(ctx context.Context, b *bench, c berth.Caller, _ JobRef) error {
 		return second(b.VaultOf(ctx, c, "data", true))
 	},
+	"KeptData": func(ctx context.Context, b *bench, c berth.Caller, _ JobRef) error {
+		return second(b.KeptData(ctx, c, false))
+	},
+	"Vault": func(ctx context.Context, b *bench, c berth.Caller, _ JobRef) error {
+		return second(b.Vault(ctx, c, "data"))
+	},
+	"Vaults": func(ctx context.Context, b *bench, c berth.Caller, _ JobRef) error {
+		return second(b.Vaults(ctx, c, ""))
+	},
 }
 
 // tokensMayAtTheEnd are those of them that need a job which has ended.
@@ -207,6 +216,18 @@ var tokensMayNot = map[string]tokenUse{
 	},
 	"Variables": func(ctx context.Context, b *bench, c berth.Caller, _ JobRef) error {
 		return second(b.Variables(ctx, c, "ada"))
+	},
+	"AddVault": func(ctx context.Context, b *bench, c berth.Caller, _ JobRef) error {
+		return second(b.AddVault(ctx, c, bucketOf("v")))
+	},
+	"ChangeVault": func(ctx context.Context, b *bench, c berth.Caller, _ JobRef) error {
+		return second(b.ChangeVault(ctx, c, "data", VaultChange{}))
+	},
+	"RemoveVault": func(ctx context.Context, b *bench, c berth.Caller, _ JobRef) error {
+		return b.RemoveVault(ctx, c, "data", false)
+	},
+	"WishKept": func(ctx context.Context, b *bench, c berth.Caller, r JobRef) error {
+		return b.WishKept(ctx, c, r.Number, berth.KeptWishDrop)
 	},
 }
 

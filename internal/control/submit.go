@@ -12,6 +12,7 @@ import (
 	"github.com/berth-hpc/berth"
 	"github.com/berth-hpc/berth/internal/engine"
 	"github.com/berth-hpc/berth/internal/image"
+	"github.com/berth-hpc/berth/internal/sshkey"
 	"github.com/berth-hpc/berth/internal/store"
 )
 
@@ -49,15 +50,33 @@ func (s *Service) submit(
 	if err != nil {
 		return berth.Job{}, err
 	}
-	job := s.job(caller, d)
 	if d.sub.NoSubmit {
-		return job, nil
+		return s.job(caller, d), nil
 	}
+	if req.GenSSHKey {
+		if err := addSSHKey(&d); err != nil {
+			return berth.Job{}, err
+		}
+	}
+	job := s.job(caller, d)
 	stored, err := s.create(ctx, store.NewJob{
 		Job: job, From: caller.From, Personal: d.machine.Personal, PullSecret: req.PullSecret, Run: d.run, Token: s.tokenOf(d, job),
 		Idempotency: key,
 	})
 	return stored, storing(err)
+}
+
+// addSSHKey gives a job a key for ssh: the private one goes with what it runs, the public one to who asked for it.
+func addSSHKey(d *draft) error {
+	pair, err := sshkey.New(d.application)
+	if err != nil {
+		return &berth.Error{Kind: berth.Internal, Msg: msgBuildJob, Err: err}
+	}
+	if d.run == nil {
+		d.run = &berth.Run{}
+	}
+	d.run.SSHKey, d.sub.SSHPublicKey = pair.Private, pair.Public
+	return nil
 }
 
 // job makes the job of a draft.
@@ -83,16 +102,13 @@ func (s *Service) job(caller berth.Caller, d draft) berth.Job {
 // place finds the machine type and the vault of a submission.
 func (s *Service) place(ctx context.Context, caller berth.Caller, d *draft) (err error) {
 	d.sub.Machine.Nodes = max(1, d.sub.Machine.Nodes)
-	if d.sub.Vault.Name == "" {
-		d.sub.Vault.Name = berth.EphemeralVault
-	}
 	if d.machine, err = s.machine(ctx, d.sub.Machine); err != nil {
 		return err
 	}
 	if err := s.checkAddress(caller, d.sub.IPAddr); err != nil {
 		return err
 	}
-	d.vault, err = s.vault(ctx, caller, d.sub.Vault)
+	d.vault, err = s.vault(ctx, caller, &d.sub.Vault)
 	return err
 }
 
@@ -187,18 +203,45 @@ func machineNames(machines []berth.Machine) string {
 	return strings.Join(names, ", ")
 }
 
-func (s *Service) vault(ctx context.Context, caller berth.Caller, req berth.VaultRequest) (berth.Vault, error) {
-	if req.Name == berth.EphemeralVault {
-		return berth.Vault{Name: req.Name, Owner: caller.User.Name, Kind: berth.VaultEphemeral}, nil
+// vault returns the vault of a request, and completes the request by what the vault says.
+func (s *Service) vault(ctx context.Context, caller berth.Caller, req *berth.VaultRequest) (v berth.Vault, err error) {
+	if req.Name == "" {
+		user := caller.User.Name
+		req.Name, err = s.defaults.get(user, s.cfg.Now(), func() (string, error) { return s.cfg.Store.DefaultVault(ctx, user) })
+		if err != nil {
+			return berth.Vault{}, &berth.Error{Kind: berth.Internal, Msg: msgBuildJob, Err: err}
+		}
 	}
-	vault, err := s.cfg.Store.Vault(ctx, caller.User.Name, req.Name)
+	if req.Name == berth.EphemeralVault {
+		v = berth.Vault{Name: req.Name, Owner: caller.User.Name, Kind: berth.VaultEphemeral}
+		return v, checkObjects(v, *req)
+	}
+	owner, name := berth.SplitVaultName(req.Name, caller.User.Name)
+	v, err = s.cfg.Store.Vault(ctx, owner, name)
+	usable, readOnly := v.UsableBy(caller.User.Name, caller.User.Team)
 	switch {
-	case berth.KindOf(err) == berth.NotFound:
+	case berth.KindOf(err) == berth.NotFound || err == nil && !usable:
 		return berth.Vault{}, malformed("vault.name", fmt.Sprintf("you have no vault %q", req.Name))
 	case err != nil:
 		return berth.Vault{}, &berth.Error{Kind: berth.Internal, Msg: msgBuildJob, Err: err}
 	}
-	return vault, nil
+	req.Name, req.ReadOnly = v.VaultName(caller.User.Name), req.ReadOnly || readOnly
+	return v, checkObjects(v, *req)
+}
+
+// checkObjects refuses what a request asks of a vault that the vault does not have.
+func checkObjects(v berth.Vault, req berth.VaultRequest) error {
+	switch object := v.Kind == berth.VaultObject; {
+	case !object && len(req.Objects) > 0:
+		return malformed("vault.objects", fmt.Sprintf("nothing is allowed: %s is no object vault", v.Name))
+	case !object && req.Bucket != "":
+		return malformed("vault.bucket", fmt.Sprintf("nothing is allowed: %s is no object vault", v.Name))
+	case object && v.Bucket.Name == "" && !bucketName(req.Bucket):
+		return malformed("vault.bucket", fmt.Sprintf("%q is no name of a bucket, and the vault %s has none", req.Bucket, v.Name))
+	case object && v.Bucket.Name != "" && req.Bucket != "" && req.Bucket != v.Bucket.Name:
+		return malformed("vault.bucket", fmt.Sprintf("%q is not that of the vault %s, which is %s", req.Bucket, v.Name, v.Bucket.Name))
+	}
+	return nil
 }
 
 // checkImage refuses an image that is definitely not to be had. Not knowing is no refusal: the pull goes on with the job.

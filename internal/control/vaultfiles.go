@@ -39,19 +39,28 @@ func (s *Service) VaultOf(ctx context.Context, caller berth.Caller, name string,
 	if change && caller.ReadOnly {
 		return berth.Vault{}, errReadOnly
 	}
-	v, err := s.cfg.Store.Vault(ctx, caller.User.Name, name)
-	if berth.KindOf(err) == berth.NotFound {
-		return berth.Vault{}, &berth.Error{Kind: berth.NotFound, Msg: "Vault not found", Detail: name, Err: err}
+	owner, own := berth.SplitVaultName(name, caller.User.Name)
+	v, err := s.cfg.Store.Vault(ctx, owner, own)
+	usable, readOnly := v.UsableBy(caller.User.Name, caller.User.Team)
+	switch {
+	case berth.KindOf(err) == berth.NotFound || err == nil && !usable:
+		return berth.Vault{}, &berth.Error{Kind: berth.NotFound, Msg: msgNoVault, Detail: name, Err: err}
+	case err != nil:
+		return berth.Vault{}, err
+	case change && readOnly:
+		return berth.Vault{}, errVaultToRead
 	}
-	return v, err
+	return v, nil
 }
 
-// FileVaults returns the vaults of the caller that have files on this server, by name.
+// FileVaults returns the vaults of the caller that have files on this server, by name, and then those that the caller's team shares, called
+// as the caller calls them.
 func (s *Service) FileVaults(ctx context.Context, caller berth.Caller) ([]berth.Vault, error) {
-	all, err := s.cfg.Store.Vaults(ctx, caller.User.Name)
+	all, err := s.Vaults(ctx, caller, "")
 	var vaults []berth.Vault
 	for _, v := range all {
 		if v.Kind == berth.VaultFile {
+			v.Name = v.VaultName(caller.User.Name)
 			vaults = append(vaults, v)
 		}
 	}

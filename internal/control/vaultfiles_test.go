@@ -25,6 +25,9 @@ func TestVaultsBelongToTheirUsers(t *testing.T) {
 	if _, err := files.Put("f", vault.Upload{}, strings.NewReader("ada's")); err != nil {
 		t.Fatal(err)
 	}
+	if _, err := b.ChangeVault(t.Context(), b.tess, "data", VaultChange{Share: new(ShareRead)}); err != nil {
+		t.Fatal(err)
+	}
 	for name, test := range map[string]struct {
 		caller berth.Caller
 		vault  string
@@ -32,13 +35,17 @@ func TestVaultsBelongToTheirUsers(t *testing.T) {
 		want   berth.Kind
 		sees   int
 	}{
-		"reader reads":    {b.reader, "data", false, "", 1},
-		"reader writes":   {b.reader, "data", true, berth.Forbidden, 0},
-		"another":         {b.bob, "data", true, "", 0},
-		"a team leader":   {b.tess, "data", false, "", 0},
-		"administrator":   {b.admin, "data", false, "", 0},
-		"no such vault":   {b.ada, "none", false, berth.NotFound, 0},
-		"path for a name": {b.ada, "../bob/data", false, berth.NotFound, 0},
+		"reader reads":     {b.reader, "data", false, "", 1},
+		"reader writes":    {b.reader, "data", true, berth.Forbidden, 0},
+		"another":          {b.bob, "data", true, "", 0},
+		"a team leader":    {b.tess, "data", false, "", 0},
+		"administrator":    {b.admin, "data", false, "", 0},
+		"shared, to read":  {b.mia, "data@tess", false, "", 0},
+		"shared, writes":   {b.mia, "data@tess", true, berth.Forbidden, 0},
+		"shared, a leader": {b.tess, "data@ada", false, berth.NotFound, 0},
+		"not the team":     {b.bob, "data@tess", false, berth.NotFound, 0},
+		"no such vault":    {b.ada, "none", false, berth.NotFound, 0},
+		"path for a name":  {b.ada, "../bob/data", false, berth.NotFound, 0},
 	} {
 		files, err := b.OpenVault(t.Context(), test.caller, test.vault, test.change)
 		if berth.KindOf(err) != test.want {
@@ -60,7 +67,7 @@ func TestVaultsBelongToTheirUsers(t *testing.T) {
 		}
 	}
 	vaults, err := b.FileVaults(t.Context(), b.ada)
-	if err != nil || len(vaults) != 1 || vaults[0].Name != "data" {
+	if err != nil || len(vaults) != 2 || vaults[0].Name != "data" || vaults[1].Name != "data@tess" {
 		t.Errorf("FileVaults = %v, %v", vaults, err)
 	}
 }

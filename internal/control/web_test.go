@@ -59,15 +59,16 @@ func TestAddressOfAWebPage(t *testing.T) {
 		"desktop":           {`"","desktop":true`, "", public + "/5902/vnc.html?password=PASSWORD&autoconnect=true&reconnect=true&TOKEN", own + "-5902DOMAIN/vnc.html?password=PASSWORD&autoconnect=true&reconnect=true&TOKEN"},
 		"web shell":         {`"http://%PUBLICADDR%:5902/","webshell":true`, "", "", own + "-shellDOMAIN/?TOKEN"},
 	} {
+		b := served(t, ownSites, agentapi.InfoAnswer{URL: tt.file, Help: "<a href='%CONNECTURL%'>%PUBLICADDR%</a> %NIMBIXPASSWD%"})
 		for sites, want := range map[Sites]string{sharedSites: tt.shared, ownSites: tt.own, {}: ""} {
-			testAddress(t, name, sites, `"url":`+tt.command, tt.file, want)
+			b.cfg.Sites = sites
+			testAddress(t, name, b, `"url":`+tt.command, want)
 		}
 	}
 }
 
-func testAddress(t *testing.T, name string, sites Sites, command, file, want string) {
+func testAddress(t *testing.T, name string, b *bench, command, want string) {
 	t.Helper()
-	b := served(t, sites, agentapi.InfoAnswer{URL: file, Help: "<a href='%CONNECTURL%'>%PUBLICADDR%</a> %NIMBIXPASSWD%"})
 	job, run := b.runApp(t, `,"interactive":true,`+command, "")
 	number := strconv.FormatInt(job.Number, 10)
 	want = strings.NewReplacer("NUMBER", number, "TOKEN", "berth_token="+run.Random[:64], "RANDOM64", run.Random[:64],
@@ -83,7 +84,7 @@ func testAddress(t *testing.T, name string, sites Sites, command, file, want str
 	if name != "unknown" && got != want || !strings.HasPrefix(got, want) {
 		t.Errorf("%s:\n got %s\nwant %s", name, got, want)
 	}
-	_, host, _ := strings.Cut(sites.Address(Site{Number: job.Number}), "://")
+	_, host, _ := strings.Cut(b.cfg.Sites.Address(Site{Number: job.Number}), "://")
 	help := "<a href='" + got + "'>" + host + "</a> " + run.Password
 	if info.Help == nil || *info.Help != help {
 		t.Errorf("%s: help is %v; want %s", name, *info.Help, help)

@@ -68,7 +68,7 @@ func TestSubmissionsOfApplications(t *testing.T) {
 	}{
 		"application":          {validApplication, application},
 		"with a container":     {container + validApplication[1:], application},
-		"without a vault":      {change(t, validApplication, `"vault":{"name":"ephemeral","readonly":false,"force":false}`, `"vault":null`), application},
+		"without a vault":      {change(t, validApplication, `"vault":{"name":"ephemeral","readonly":false,"force":false}`, `"vault":null`), with(application, withoutVault)},
 		"no parameters":        {change(t, validApplication, `"parameters":{`, `"parameters":null,"x":{`), with(application, func(s *berth.Submission) { s.Parameters = nil })},
 		"half of a character":  {change(t, validApplication, `\u00e4\\`, `\ud800`), with(application, withParameter("text", `"a <b> `+"\uFFFD"+`"`))},
 		"script":               {validScript, script},
@@ -76,7 +76,7 @@ func TestSubmissionsOfApplications(t *testing.T) {
 		"the least of a script": {
 			`{"hpc":{},"user":{"username":"ada","apikey":"adaskey1"}}`,
 			berth.Submission{
-				Command: "HpcJob", HPC: &berth.HPC{}, Machine: berth.MachineRequest{Nodes: 1}, Vault: berth.VaultRequest{Name: "ephemeral"},
+				Command: "HpcJob", HPC: &berth.HPC{}, Machine: berth.MachineRequest{Nodes: 1},
 			},
 		},
 		"script without machine type": {
@@ -220,3 +220,6 @@ func TestBatchForgetsApplications(t *testing.T) {
 		t.Errorf("control was asked for %+v", sub)
 	}
 }
+
+// withoutVault is what a submission means that names none: control knows the user's default.
+func withoutVault(s *berth.Submission) { s.Vault.Name = "" }

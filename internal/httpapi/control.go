@@ -26,6 +26,8 @@ type Control interface {
 	Keys
 	Teams
 	Variables
+	VaultRecords
+	KeptData
 	Reports
 	Vaults
 	Backup(ctx context.Context, caller berth.Caller, to io.Writer, outputs bool) error
@@ -145,6 +147,21 @@ type Teams interface {
 type Variables interface {
 	Variables(ctx context.Context, caller berth.Caller, user string) (map[string]string, error)
 	SetVariable(ctx context.Context, caller berth.Caller, user, name, value string) error
+}
+
+// VaultRecords manages vaults.
+type VaultRecords interface {
+	Vaults(ctx context.Context, caller berth.Caller, owner string) ([]berth.Vault, error)
+	Vault(ctx context.Context, caller berth.Caller, called string) (berth.Vault, error)
+	AddVault(ctx context.Context, caller berth.Caller, req control.VaultRequest) (berth.Vault, error)
+	ChangeVault(ctx context.Context, caller berth.Caller, called string, change control.VaultChange) (berth.Vault, error)
+	RemoveVault(ctx context.Context, caller berth.Caller, called string, data bool) error
+}
+
+// KeptData tells of data that could not be copied back.
+type KeptData interface {
+	KeptData(ctx context.Context, caller berth.Caller, everyone bool) ([]berth.Kept, error)
+	WishKept(ctx context.Context, caller berth.Caller, number int64, wish berth.KeptWish) error
 }
 
 // Reports tells administrators what everybody did.

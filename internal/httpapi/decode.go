@@ -187,17 +187,43 @@ func (d *decoder) address(path string, raw json.RawMessage) string {
 	return address.String()
 }
 
-// listHolds says whether a list has an element. An absent one and null have none.
-func (d *decoder) listHolds(path string, raw json.RawMessage) bool {
+// Limits of a list of objects: how many, and the bytes of each.
+const (
+	maxKeys = 1000
+	maxKey  = 1024
+)
+
+// keys decodes a list of the keys of objects. An absent one and null have none.
+func (d *decoder) keys(path string, raw json.RawMessage) []string {
 	switch kindOf(raw) {
 	case kindNull:
-		return false
+		return nil
 	case kindArray:
-		return strings.TrimSpace(string(raw[1:len(raw)-1])) != ""
 	default:
-		d.sent(path, raw, "a list is allowed")
-		return false
+		d.sent(path, raw, "a list of texts is allowed")
+		return nil
 	}
+	var list []json.RawMessage
+	if err := json.Unmarshal(raw, &list); err != nil { // it was checked with the body that it came in
+		panic(fmt.Errorf("httpapi: decode a checked list: %w", err))
+	}
+	if len(list) > maxKeys {
+		d.problem(path, fmt.Sprintf("a list of %d was sent, at most %d are allowed", len(list), maxKeys))
+		return nil
+	}
+	var keys []string
+	for i, one := range list {
+		at := fmt.Sprintf("%s[%d]", path, i)
+		switch text := d.anyText(at, one); {
+		case kindOf(one) == kindNull:
+			d.sent(at, one, "a text is allowed")
+		case len(text) > maxKey:
+			d.problem(at, fmt.Sprintf("a text of %d bytes was sent, at most %d are allowed", len(text), maxKey))
+		default:
+			keys = append(keys, text)
+		}
+	}
+	return keys
 }
 
 // walltime decodes HH:MM:SS; the hours may have one digit or more than two. 0 for an absent one.

@@ -118,6 +118,9 @@ type wireVault struct {
 	Name     string `json:"name"`
 	ReadOnly bool   `json:"readonly"`
 	Force    bool   `json:"force"`
+	// Those of object vaults.
+	Objects []string `json:"objects,omitempty"`
+	Bucket  string   `json:"bucket,omitempty"`
 }
 
 type wireIdentity struct {
@@ -194,7 +197,7 @@ func newWireSubmission(job berth.Job) wireSubmission {
 		Application: newWireApplication(sub),
 		HPC:         newWireHPC(sub.HPC),
 		Machine:     wireMachine{sub.Machine.Type, max(1, sub.Machine.Nodes)},
-		Vault:       wireVault{cmp.Or(sub.Vault.Name, berth.EphemeralVault), sub.Vault.ReadOnly, sub.Vault.Force},
+		Vault:       newWireVault(sub.Vault),
 		Label:       sub.Label,
 		Project:     sub.Project,
 		Priority:    sub.Priority,
@@ -209,6 +212,10 @@ func newWireSubmission(job berth.Job) wireSubmission {
 		wire.Identity = &wireIdentity{id.Username, id.Group, id.UID, id.GID}
 	}
 	return wire
+}
+
+func newWireVault(v berth.VaultRequest) wireVault {
+	return wireVault{v.Name, v.ReadOnly, v.Force, v.Objects, v.Bucket}
 }
 
 // newWireApplication returns nil when there is nothing to show.

@@ -39,7 +39,7 @@ func newEventAnswer(r berth.Record) eventAnswer {
 		ID: r.ID, Number: r.Number, Kind: string(ev.Kind), At: ev.At.UTC(), State: string(r.State),
 		By: ev.By, From: ev.From, Detail: ev.Detail, Signal: ev.Signal, Wait: string(ev.Wait),
 	}
-	if ev.Kind == berth.EventEnded {
+	if ev.Kind == berth.EventEnded || ev.Kind == berth.EventStaging {
 		answer.Exit = new(exitAnswer(ev.Exit))
 	}
 	return answer

@@ -75,6 +75,13 @@ func eventSentence(ev berth.Event) string {
 		return "stopping"
 	case berth.EventEnded:
 		return withDetail(exitSentence(ev.Exit), ev.Exit.Detail)
+	case berth.EventStaging:
+		return withDetail(exitSentence(ev.Exit)+", copying data back", ev.Exit.Detail)
+	case berth.EventStaged:
+		if ev.Detail == "" {
+			return "data copied back"
+		}
+		return withDetail("data not copied back", ev.Detail)
 	case berth.EventRefused:
 		return withDetail("refused", ev.Detail)
 	}

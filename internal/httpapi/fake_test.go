@@ -65,6 +65,7 @@ type scripted struct {
 	wantedSize screenshot.Size
 	accounts
 	catalogue
+	vaultRecords
 }
 
 func submittedAt() time.Time { return time.Date(2023, 9, 6, 10, 42, 0, 0, time.UTC) }
@@ -91,9 +92,9 @@ func newScripted() *scripted {
 	return &scripted{
 		fail:      map[string]error{},
 		shells:    make(chan *agentapi.Terminal, 1),
-		catalogue: newCatalogue(),
-		jobs:      []berth.Job{queued, running, ended},
-		outputs:   map[int64][]byte{runningJob: []byte("a\nb\nc\n"), endedJob: []byte("x\ny\xff\nz\n")},
+		catalogue: newCatalogue(), vaultRecords: newVaultRecords(),
+		jobs:    []berth.Job{queued, running, ended},
+		outputs: map[int64][]byte{runningJob: []byte("a\nb\nc\n"), endedJob: []byte("x\ny\xff\nz\n")},
 		machines: []berth.Machine{
 			{Name: "n0", Description: "one core", Cores: 1, RAM: 9 << 29, ScaleMin: 1, ScaleMax: 1, Price: 0.5},
 			{Name: "n1", Cores: 2, RAM: 1 << 20, ScaleMin: 1, ScaleMax: 1, Position: 1},

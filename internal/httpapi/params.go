@@ -110,7 +110,7 @@ func parameterNames() []string {
 	return []string{
 		"username", "apikey", "name", "number", "lines", "completed", "all", "label", "exactmatch", "vault",
 		"pull_secret", "rootfs", "offset", "follow", "raw", "wait",
-		"version", "info", "width", "height", "emphatic", "columns", "rows",
+		"version", "info", "owner", "data", "width", "height", "emphatic", "columns", "rows",
 		"path", "details", "sort", "upload", "recursive", "directory", "outputs",
 		"signal", "action", "last_event_id", "by", "subject", "since", "before", "limit",
 		"target", "repo", "reltime",

@@ -16,6 +16,7 @@ type rawSubmission struct {
 	App         json.RawMessage `json:"app"`
 	Application json.RawMessage `json:"application"`
 	Container   json.RawMessage `json:"container"`
+	GenSSHKey   json.RawMessage `json:"gen_sshkey"`
 	HPC         json.RawMessage `json:"hpc"`
 	Identity    json.RawMessage `json:"identity"`
 	Label       json.RawMessage `json:"job_label"`
@@ -69,6 +70,7 @@ type submission struct {
 	pullSecret   string
 	credentials  credentials
 	hasContainer bool
+	genSSHKey    bool
 }
 
 // runsApplication says whether it is for an application, or for the image of one, and not for a bare container.
@@ -107,7 +109,8 @@ func (s *submission) hash() (string, error) {
 	normal, err := json.Marshal(struct {
 		Submission berth.Submission
 		PullSecret string
-	}{s.Submission, s.pullSecret})
+		GenSSHKey  bool `json:",omitempty"`
+	}{s.Submission, s.pullSecret, s.genSSHKey})
 	if err != nil {
 		return "", err
 	}
@@ -123,6 +126,7 @@ func (d *decoder) submission(raw *rawSubmission, sub *submission) {
 	sub.Priority = d.wordOrNumber("job_priority", raw.Priority)
 	sub.Queue = d.word("queue", raw.Queue)
 	sub.Licenses = d.word("licenses", raw.Licenses)
+	sub.genSSHKey = d.flag("gen_sshkey", raw.GenSSHKey)
 	d.hpc(raw.HPC, sub)
 	d.application(raw.Application, sub)
 	d.container(raw.Container, sub)
@@ -172,28 +176,19 @@ func (d *decoder) machine(raw json.RawMessage, sub *submission) {
 }
 
 func (d *decoder) vault(raw json.RawMessage, sub *submission) {
-	sub.Vault.Name = berth.EphemeralVault
 	var vault rawVault
 	if !d.object("vault", raw, &vault) {
 		return
 	}
-	if name := d.word("vault.name", vault.Name); name != "" {
-		sub.Vault.Name = name
+	sub.Vault = berth.VaultRequest{
+		Name: d.word("vault.name", vault.Name), ReadOnly: d.flag("vault.readonly", vault.ReadOnly), Force: d.flag("vault.force", vault.Force),
+		Objects: d.keys("vault.objects", vault.Objects), Bucket: d.word("vault.bucket", vault.Bucket),
 	}
-	sub.Vault.ReadOnly = d.flag("vault.readonly", vault.ReadOnly)
-	sub.Vault.Force = d.flag("vault.force", vault.Force)
 	if d.word("vault.password", vault.Password) != "" {
 		d.sent("vault.password", vault.Password, "nothing is allowed: only encrypted block vaults take one, and this server has none")
 	}
-	const objectsOnly = "nothing is allowed: it is for object vaults, and this server has none"
-	if d.word("vault.bucket", vault.Bucket) != "" {
-		d.sent("vault.bucket", vault.Bucket, objectsOnly)
-	}
 	if d.word("vault.domain", vault.Domain) != "" {
-		d.sent("vault.domain", vault.Domain, objectsOnly)
-	}
-	if d.listHolds("vault.objects", vault.Objects) {
-		d.sent("vault.objects", vault.Objects, objectsOnly)
+		d.sent("vault.domain", vault.Domain, "nothing is allowed: this server has no domains of vaults")
 	}
 }
 

@@ -74,7 +74,9 @@ func TestSubmissionsOfClients(t *testing.T) {
 			"/jarvice/batch", "application/json",
 			`{"container":{"jobscript":"IyEvYmluL2Jhc2gKZWNobyBoaQo=","image":"library/debian:12"},"vault":null,` +
 				`"machine":{"type":"n0","nodes":1},"job_label":"nf-hello","user":{"username":"ada","apikey":"adaskey1"}}`,
-			with(func(s *berth.Submission) { s.Container.JobScript, s.Label = "IyEvYmluL2Jhc2gKZWNobyBoaQo=", "nf-hello" }),
+			with(func(s *berth.Submission) {
+				s.Container.JobScript, s.Label, s.Vault.Name = "IyEvYmluL2Jhc2gKZWNobyBoaQo=", "nf-hello", ""
+			}),
 		},
 		"patched Nextflow: lines with doubled newlines": {
 			"/jarvice/batch", "application/json",
@@ -90,7 +92,7 @@ func TestSubmissionsOfClients(t *testing.T) {
 			`{"app":"","staging":false,"container":{"image":"library/debian:12","jobscript":"echo hi"},"machine":{"type":"n0"},` +
 				`"application":{"command":"Batch","geometry":"1,920x1,080","walltime":"0:20:00","parameters":{"a":1}},` +
 				`"user":{"username":"ada","apikey":"adaskey1"}}`,
-			with(func(s *berth.Submission) { s.Geometry, s.Walltime = "1,920x1,080", 20*time.Minute }),
+			with(func(s *berth.Submission) { s.Geometry, s.Walltime, s.Vault.Name = "1,920x1,080", 20*time.Minute, "" }),
 		},
 		"numbers and booleans as text": {
 			"/jarvice/batch", "application/json",
@@ -109,9 +111,16 @@ func TestSubmissionsOfClients(t *testing.T) {
 				`"application":{"walltime":"100:00:01","geometry":""},"job_label":"ä <b>","job_project":"p-1","queue":"q","licenses":"a:1",` +
 				`"identity":{},"unknown":{"deep":[1,{"x":null}]},"hpc":null,"user":{"username":"ada","apikey":"adaskey1"}}`,
 			with(func(s *berth.Submission) {
-				s.Walltime = 100*time.Hour + time.Second
+				s.Walltime, s.Vault.Name = 100*time.Hour+time.Second, ""
 				s.Label, s.Project, s.Queue, s.Licenses = "ä <b>", "p-1", "q", "a:1"
 				s.Identity = new(berth.DefaultIdentity)
+			}),
+		},
+		"objects": {
+			"/jarvice/batch", "application/json",
+			change(t, validBatch, `"vault":{"name":"ephemeral"}`, `"vault":{"name":"s3","objects":["a/b","","dir/"],"bucket":"b"}`),
+			with(func(s *berth.Submission) {
+				s.Vault = berth.VaultRequest{Name: "s3", Objects: []string{"a/b", "", "dir/"}, Bucket: "b"}
 			}),
 		},
 		"the last of two members": {
@@ -214,8 +223,12 @@ func TestSubmissionRefusals(t *testing.T) {
 		},
 		"publicIP":        {batchWith(t, "publicip", "so"), 400, malformed + `publicIP: "so" was sent, true or false is allowed`},
 		"vault password":  {batchWith(t, "vault.password", "hunter2"), 400, malformed + "vault.password: a text was sent, nothing is allowed: only encrypted block vaults take one, and this server has none"},
-		"vault objects":   {batchWith(t, "vault.objects", []string{"a"}), 400, malformed + "vault.objects: a list was sent, nothing is allowed: it is for object vaults, and this server has none"},
-		"vault bucket":    {batchWith(t, "vault.bucket", "b"), 400, malformed + `vault.bucket: "b" was sent, nothing is allowed: it is for object vaults, and this server has none`},
+		"vault objects":   {batchWith(t, "vault.objects", "a"), 400, malformed + `vault.objects: "a" was sent, a list of texts is allowed`},
+		"vault object":    {batchWith(t, "vault.objects", []any{"a", 1, nil}), 400, malformed + "vault.objects[1]: 1 was sent, a text is allowed; vault.objects[2]: null was sent, a text is allowed"},
+		"an object's NUL": {batchWith(t, "vault.objects", []any{"a\x00"}), 400, malformed + "vault.objects[0]: a text with a NUL byte was sent, a text without one is allowed"},
+		"many objects":    {batchWith(t, "vault.objects", make([]string, 1001)), 400, malformed + "vault.objects: a list of 1001 was sent, at most 1000 are allowed"},
+		"a long object":   {batchWith(t, "vault.objects", []string{strings.Repeat("k", 1025)}), 400, malformed + "vault.objects[0]: a text of 1025 bytes was sent, at most 1024 are allowed"},
+		"vault domain":    {batchWith(t, "vault.domain", "d"), 400, malformed + `vault.domain: "d" was sent, nothing is allowed: this server has no domains of vaults`},
 		"vault list":      {batchWith(t, "vault", []int{1}), 400, malformed + "vault: a list was sent, an object is allowed"},
 		"vault readonly":  {batchWith(t, "vault.readonly", 2), 400, malformed + "vault.readonly: 2 was sent, true or false is allowed"},
 		"root by uid":     {batchWith(t, "identity.uid", 0), 400, malformed + "identity.uid: 0 was sent, a whole number from 1 to 2147483647 is allowed"},

@@ -102,7 +102,7 @@ type useCase func(context.Context, berth.Caller, control.BatchRequest) (berth.Jo
 
 // run submits a job. When it answers 200 the job is on disk.
 func (s *server) run(c *call, submit useCase, caller berth.Caller, sub submission) error {
-	req := control.BatchRequest{Submission: sub.Submission, PullSecret: sub.pullSecret}
+	req := control.BatchRequest{Submission: sub.Submission, PullSecret: sub.pullSecret, GenSSHKey: sub.genSSHKey}
 	if err := c.idempotency(&req, &sub); err != nil {
 		return err
 	}
@@ -110,7 +110,7 @@ func (s *server) run(c *call, submit useCase, caller berth.Caller, sub submissio
 	if err != nil {
 		return err
 	}
-	answer := submitted{Name: job.Name, Number: job.Number}
+	answer := submitted{Name: job.Name, Number: job.Number, SSHPublicKey: job.Submission.SSHPublicKey}
 	if sub.NoSubmit {
 		entry := newJobEntry(job, s.cfg.Now())
 		answer.Job = &entry
@@ -122,6 +122,8 @@ func (s *server) run(c *call, submit useCase, caller berth.Caller, sub submissio
 type submitted struct {
 	Name   string `json:"name"`
 	Number int64  `json:"number"`
+	// SSHPublicKey is for a submission that asked for a key.
+	SSHPublicKey string `json:"ssh_public_key,omitempty"`
 	// Job is the job that would be, for a submission that asked for nothing else.
 	Job *jobEntry `json:"job,omitempty"`
 }

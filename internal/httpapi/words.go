@@ -27,7 +27,7 @@ func statusWord(job berth.Job) string {
 			return wordSubmitted // it has its resources, but not yet what it needs to start
 		}
 		return wordProcessing
-	case berth.StateRunning, berth.StateStopping:
+	case berth.StateRunning, berth.StateStopping, berth.StateStagingOut:
 		return wordProcessing
 	case berth.StateCompleted:
 		return wordCompleted
@@ -56,7 +56,7 @@ func substatusOf(job berth.Job) substatus {
 		return substatus{0, job.End.Detail}
 	}
 	sub := waitSubstatus(job.Wait)
-	if job.Wish != berth.WishNone && job.State.Active() {
+	if job.Wish != berth.WishNone && job.State.Active() && job.State != berth.StateStagingOut {
 		return shuttingDown
 	}
 	if job.State == berth.StateRunning && !job.Suspended.IsZero() {
@@ -74,6 +74,12 @@ func waitSubstatus(wait berth.Wait) substatus {
 		return substatus{}
 	case berth.WaitResources:
 		return substatus{1, "Waiting for resources"}
+	case berth.WaitVault:
+		return substatus{4, "Waiting for the vault"}
+	case berth.WaitStagingIn:
+		return substatus{6, "Staging data in"}
+	case berth.WaitStagingOut:
+		return substatus{7, "Staging data out"}
 	case berth.WaitImage:
 		return substatus{5, "Pulling the image"}
 	case berth.WaitStopping:

@@ -29,6 +29,16 @@ func TestStatusWords(t *testing.T) {
 		"pulling, to be stopped": {
 			berth.Job{State: berth.StateStarting, Wait: berth.WaitImage, Wish: berth.WishTerminate}, want{"SUBMITTED", 9, "Shutting down"},
 		},
+		"vault": {berth.Job{State: berth.StateQueued, Wait: berth.WaitVault}, want{"SUBMITTED", 4, "Waiting for the vault"}},
+		"staging in": {
+			berth.Job{State: berth.StateStarting, Wait: berth.WaitStagingIn, WaitDetail: "1 of 2 objects"},
+			want{"SUBMITTED", 6, "Staging data in: 1 of 2 objects"},
+		},
+		"staging out": {berth.Job{State: berth.StateStagingOut, Wait: berth.WaitStagingOut}, want{"PROCESSING STARTING", 7, "Staging data out"}},
+		"staging out after a shutdown": {
+			berth.Job{State: berth.StateStagingOut, Wait: berth.WaitStagingOut, Wish: berth.WishStop},
+			want{"PROCESSING STARTING", 7, "Staging data out"},
+		},
 		"running":           {berth.Job{State: berth.StateRunning}, want{"PROCESSING STARTING", 0, ""}},
 		"asked to stop":     {berth.Job{State: berth.StateRunning, Wish: berth.WishStop}, want{"PROCESSING STARTING", 9, "Shutting down"}},
 		"stopping":          {berth.Job{State: berth.StateStopping, Wait: berth.WaitStopping}, want{"PROCESSING STARTING", 9, "Shutting down"}},

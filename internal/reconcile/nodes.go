@@ -1,10 +1,7 @@
 package reconcile
 
 import (
-	"crypto/ed25519"
-	"crypto/rand"
 	"encoding/json"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -12,11 +9,10 @@ import (
 	"path/filepath"
 	"strconv"
 
-	"golang.org/x/crypto/ssh"
-
 	"github.com/berth-hpc/berth"
 	"github.com/berth-hpc/berth/internal/agentapi"
 	"github.com/berth-hpc/berth/internal/engine"
+	"github.com/berth-hpc/berth/internal/sshkey"
 )
 
 // nodeDir is the directory of a node of a job. The first node has the job's own, where its output is.
@@ -53,10 +49,11 @@ func writeSpecs(dir string, spec agentapi.Spec) ([]engine.Worker, error) {
 	return workers, nil
 }
 
-// sshOf returns the keys of a job of several nodes or with a public address, nil for others. They are those that an earlier call has written to the job's
-// specification, when there was one: some of its nodes may know them already.
-func sshOf(job berth.Job, address, dir string) (*agentapi.SSH, error) {
-	if job.Nodes() == 1 && address == "" {
+// sshOf returns the keys of a job of several nodes, with a public address, or with a key that its owner has asked for; nil for others.
+// They are those that an earlier call has written to the job's specification, when there was one: some of its nodes may know them
+// already.
+func sshOf(job berth.Job, address, dir string, key []byte) (*agentapi.SSH, error) {
+	if job.Nodes() == 1 && address == "" && len(key) == 0 {
 		return nil, nil //nolint:nilnil // nobody shall get in
 	}
 	var written agentapi.Spec
@@ -68,26 +65,18 @@ func sshOf(job berth.Job, address, dir string) (*agentapi.SSH, error) {
 	case json.Unmarshal(text, &written) == nil && written.SSH != nil:
 		return written.SSH, nil
 	}
-	var keys agentapi.SSH
+	keys := agentapi.SSH{Key: key}
 	for _, key := range []*[]byte{&keys.Key, &keys.HostKey} {
-		if *key, err = newSSHKey(job.Name); err != nil {
-			return nil, fmt.Errorf("ssh keys of job %d: %w", job.Number, err)
+		if len(*key) > 0 {
+			continue
 		}
+		made, err := sshkey.New(job.Name)
+		if err != nil {
+			return nil, fmt.Errorf("job %d: %w", job.Number, err)
+		}
+		*key = made.Private
 	}
 	return &keys, nil
-}
-
-// newSSHKey returns a private key in the format of OpenSSH.
-func newSSHKey(comment string) ([]byte, error) {
-	_, private, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		return nil, err
-	}
-	block, err := ssh.MarshalPrivateKey(private, comment)
-	if err != nil {
-		return nil, err
-	}
-	return pem.EncodeToMemory(block), nil
 }
 
 // cleanNodes removes the directories of a job's nodes but the first. Safe to repeat.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/berth-hpc/berth"
 	"github.com/berth-hpc/berth/internal/engine"
+	"github.com/berth-hpc/berth/internal/staging"
 	"github.com/berth-hpc/berth/internal/store"
 )
 
@@ -23,6 +24,23 @@ type Store interface {
 	// Run returns what an application's job runs, and false when there is no such thing.
 	Run(ctx context.Context, number int64) (berth.Run, bool, error)
 	Vault(ctx context.Context, owner, name string) (berth.Vault, error)
+	VaultCredentials(ctx context.Context, owner, name string) (berth.Credentials, error)
+	KeptStore
+}
+
+// KeptStore knows the data of ended jobs that could not be copied back.
+type KeptStore interface {
+	// Kept returns false when there is none of a job.
+	Kept(ctx context.Context, number int64) (berth.Kept, bool, error)
+	AllKept(ctx context.Context, owner string) ([]berth.Kept, error)
+	SetKept(ctx context.Context, kept berth.Kept) error
+	DeleteKept(ctx context.Context, number int64) error
+}
+
+// Stager moves the data of object vaults, see package staging.
+type Stager interface {
+	In(ctx context.Context, t staging.Transfer) error
+	Out(ctx context.Context, t staging.Transfer) (missing string, err error)
 }
 
 // Vaults provides the directories that jobs find at /data. All methods are safe to repeat.
@@ -38,6 +56,7 @@ type Config struct {
 	Engine engine.Engine
 	Images engine.Images
 	Vaults Vaults
+	Stager Stager
 	// Dir returns the directory of a job, see engine.Attempt.Dir.
 	Dir func(number int64) string
 	// Grace is how long a command may take to end after a shutdown when its job does not say it.
@@ -73,7 +92,7 @@ type Reconciler struct {
 type worker struct {
 	// again says that the job changed meanwhile: look once more.
 	again bool
-	// interrupt ends a pull, because the job is to end.
+	// interrupt ends a pull or the moving of data, because the job is to end.
 	interrupt context.CancelFunc
 }
 
@@ -103,7 +122,7 @@ func (r *Reconciler) Notify(job berth.Job, ev berth.Event) {
 			r.poke(job.Number) // it may go on after a suspension, with another deadline
 		}
 	case berth.EventSubmitted, berth.EventWaiting, berth.EventStarted, berth.EventActionRequested, berth.EventStopping,
-		berth.EventEnded, berth.EventRefused:
+		berth.EventEnded, berth.EventStaging, berth.EventStaged, berth.EventRefused:
 		// its own doing, or nothing to do yet
 	}
 }
@@ -119,7 +138,13 @@ func (r *Reconciler) poke(number int64) {
 	}
 }
 
-// interrupt ends the pull that a job's worker may be waiting for.
+// Look has Run look at the kept data of a job, about which somebody has wished something. It does not block.
+func (r *Reconciler) Look(number int64) {
+	r.interrupt(number)
+	r.poke(number)
+}
+
+// interrupt ends the pull, or the moving of data, that a job's worker may be waiting for.
 func (r *Reconciler) interrupt(number int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -193,14 +218,21 @@ func (r *Reconciler) pass(ctx context.Context) {
 
 // runOnce looks at everything: all jobs that hold resources, and all attempts that the engine has.
 func (r *Reconciler) runOnce(ctx context.Context) error {
-	active, err := r.cfg.Store.Jobs(ctx, store.Filter{
-		States: []berth.State{berth.StateStarting, berth.StateRunning, berth.StateStopping},
-	})
+	active, err := r.cfg.Store.Jobs(ctx, store.Filter{States: berth.ActiveStates()})
 	if err != nil {
 		return err
 	}
 	for _, job := range active {
 		r.poke(job.Number)
+	}
+	kept, err := r.cfg.Store.AllKept(ctx, "")
+	if err != nil {
+		return err
+	}
+	for _, k := range kept {
+		if k.Wish != berth.KeptWishNone {
+			r.poke(k.Number)
+		}
 	}
 	r.round(ctx)
 	return r.sweep(ctx)

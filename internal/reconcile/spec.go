@@ -16,11 +16,12 @@ import (
 // there, nil for the usual ones. The error wraps engine.ErrRefused when nobody knows it any more.
 func (r *Reconciler) spec(ctx context.Context, job berth.Job, address string) (spec agentapi.Spec, ports []berth.Port, err error) {
 	sub := job.Submission
-	who := berth.DefaultIdentity
-	if sub.Identity != nil {
-		who = *sub.Identity
+	who := identityOf(job)
+	run, err := r.run(ctx, job)
+	if err != nil {
+		return agentapi.Spec{}, nil, err
 	}
-	keys, err := sshOf(job, address, r.cfg.Dir(job.Number))
+	keys, err := sshOf(job, address, r.cfg.Dir(job.Number), run.SSHKey)
 	if err != nil {
 		return agentapi.Spec{}, nil, err
 	}
@@ -37,21 +38,32 @@ func (r *Reconciler) spec(ctx context.Context, job berth.Job, address string) (s
 			return spec, nil, fmt.Errorf("script of job %d: %w", job.Number, err)
 		}
 		spec.Script, spec.Init = script, isInit(script)
-		if !sub.Container.Interactive {
-			return spec, nil, nil
-		}
-	}
-	run, ok, err := r.cfg.Store.Run(ctx, job.Number)
-	if err != nil {
-		return spec, nil, err
-	}
-	if !ok {
-		return spec, nil, image.Refuse("what the job was to run has been lost")
 	}
 	if sub.HPC != nil {
 		run.Env = hpcEnv(job, spec.Nodes, run.Env)
 	}
 	return spec, run.PublicPorts, r.addRun(&spec, run.Numbered(job.Number), sub.Geometry)
+}
+
+// run returns what a job runs, or what its people need; the zero value for a batch job that has nothing of it.
+func (r *Reconciler) run(ctx context.Context, job berth.Job) (berth.Run, error) {
+	sub := job.Submission
+	if sub.App == "" && sub.HPC == nil && !sub.Container.Interactive && sub.SSHPublicKey == "" {
+		return berth.Run{}, nil
+	}
+	run, ok, err := r.cfg.Store.Run(ctx, job.Number)
+	if err == nil && !ok {
+		err = image.Refuse("what the job was to run has been lost")
+	}
+	return run, err
+}
+
+// identityOf is who a job runs as.
+func identityOf(job berth.Job) berth.Identity {
+	if job.Submission.Identity != nil {
+		return *job.Submission.Identity
+	}
+	return berth.DefaultIdentity
 }
 
 // addRun adds what an application's job runs, and what people need who connect to an interactive batch job.

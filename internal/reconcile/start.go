@@ -26,6 +26,8 @@ const progressEvery = 2 * time.Second
 func (r *Reconciler) start(ctx context.Context, job berth.Job) (more bool, err error) {
 	attempt, err := r.prepare(ctx, job)
 	switch {
+	case errors.Is(err, errInterrupted):
+		return true, nil
 	case errors.Is(err, engine.ErrRefused):
 		return true, r.refuse(ctx, job, image.Reason(err))
 	case errors.Is(err, errNoAddress):
@@ -149,16 +151,16 @@ func (r *Reconciler) progress(ctx context.Context, job berth.Job) engine.Progres
 
 // tell stores what a job waits for while its image is brought.
 func (r *Reconciler) tell(ctx context.Context, job berth.Job, detail string) (berth.Job, error) {
-	return r.apply(ctx, job, berth.Event{Kind: berth.EventWaiting, Wait: berth.WaitImage, Detail: detail})
+	return r.waits(ctx, job, berth.WaitImage, detail)
+}
+
+func (r *Reconciler) waits(ctx context.Context, job berth.Job, wait berth.Wait, detail string) (berth.Job, error) {
+	return r.apply(ctx, job, berth.Event{Kind: berth.EventWaiting, Wait: wait, Detail: detail})
 }
 
 // prepare makes everything that an attempt needs on the host. Safe to repeat.
 func (r *Reconciler) prepare(ctx context.Context, job berth.Job) (engine.Attempt, error) {
-	v, err := r.vault(ctx, job)
-	if err != nil {
-		return engine.Attempt{}, err
-	}
-	data, err := r.cfg.Vaults.Prepare(v, job.Attempt)
+	data, err := r.data(ctx, job)
 	if err != nil {
 		return engine.Attempt{}, err
 	}
@@ -181,14 +183,6 @@ func (r *Reconciler) prepare(ctx context.Context, job berth.Job) (engine.Attempt
 		Mounts:  []engine.Mount{{Source: data, Target: dataPath, ReadOnly: job.Submission.Vault.ReadOnly}},
 		Publish: publish(address, ports),
 	}, nil
-}
-
-func (r *Reconciler) vault(ctx context.Context, job berth.Job) (berth.Vault, error) {
-	name := job.Submission.Vault.Name
-	if name == berth.EphemeralVault {
-		return berth.Vault{Name: name, Owner: job.Owner, Kind: berth.VaultEphemeral}, nil
-	}
-	return r.cfg.Store.Vault(ctx, job.Owner, name)
 }
 
 // writeSpec leaves a whole specification or none: an agent may be reading it already when a server that was killed comes again.

@@ -30,6 +30,8 @@ func (r *Reconciler) step(ctx context.Context, number int64) (more bool, err err
 		return r.start(ctx, job)
 	case berth.StateRunning, berth.StateStopping:
 		return r.watch(ctx, job)
+	case berth.StateStagingOut:
+		return r.stageOut(ctx, job)
 	case berth.StateQueued: // the scheduler's
 	case berth.StateCompleted, berth.StateFailed, berth.StateTerminated, berth.StateCanceled:
 		if job.Attempt != "" {
@@ -154,13 +156,21 @@ func (r *Reconciler) started(ctx context.Context, job berth.Job, status engine.S
 // end records the end of a job. All of its output is on disk by then: the agent ends after it has written it. What the attempt
 // left behind is removed in the next step, so that a crash in between leaves something to remove and nothing to guess.
 func (r *Reconciler) end(ctx context.Context, job berth.Job, exit berth.Exit) error {
+	kind := berth.EventEnded
+	back, err := r.goesBack(ctx, job, exit)
+	if err != nil {
+		return err
+	}
+	if back {
+		kind = berth.EventStaging
+	}
 	crashpoint.Here("reconcile.ended.before")
-	_, err := r.apply(ctx, job, berth.Event{Kind: berth.EventEnded, Exit: exit})
+	_, err = r.apply(ctx, job, berth.Event{Kind: kind, Exit: exit})
 	crashpoint.Here("reconcile.ended.after")
 	return err
 }
 
-// clean removes what an ended job left behind, except its output. Safe to repeat.
+// clean removes what an ended job left behind, except its output and what somebody may still want to save. Safe to repeat.
 func (r *Reconciler) clean(ctx context.Context, job berth.Job) error {
 	r.forgetTimer(job.Number)
 	if err := r.cfg.Engine.Remove(ctx, job.Attempt); err != nil {
@@ -168,13 +178,26 @@ func (r *Reconciler) clean(ctx context.Context, job berth.Job) error {
 	}
 	crashpoint.Here("reconcile.removed")
 	r.promises.forget(job.Attempt)
-	if err := r.cfg.Vaults.Release(job.Attempt); err != nil {
+	names := []string{agentapi.SpecFile, agentapi.ReportFile}
+	keeps, err := r.keeps(ctx, job)
+	if err != nil {
 		return err
 	}
+	if !keeps {
+		names = append(names, manifestFile)
+		if err := r.cfg.Vaults.Release(job.Attempt); err != nil {
+			return err
+		}
+	}
 	dir := r.cfg.Dir(job.Number)
-	for _, name := range []string{agentapi.SpecFile, agentapi.ReportFile} {
+	for _, name := range names {
 		if err := os.Remove(filepath.Join(dir, name)); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return fmt.Errorf("remove what job %d left: %w", job.Number, err)
+		}
+	}
+	if mayKeep(job) && !keeps {
+		if err := r.cfg.Store.DeleteKept(ctx, job.Number); err != nil {
+			return err
 		}
 	}
 	return cleanNodes(job, dir)

@@ -63,7 +63,7 @@ func (o *openJobs) change(job berth.Job) jobChange {
 	switch {
 	case job.State == berth.StateQueued:
 		c.queued = QueuedOf(job)
-	case job.State.Active():
+	case job.State.HoldsCores():
 		c.active = ActiveOf(job, o.suspendedFree)
 	}
 	return c
@@ -169,7 +169,7 @@ func (o *openJobs) apply(c jobChange) {
 		o.remove(i)
 	}
 	delete(o.active, c.number)
-	if c.state.Active() {
+	if c.state.HoldsCores() {
 		o.active[c.number] = c.active
 	}
 }

@@ -60,7 +60,7 @@ func New(cfg Config) *Scheduler {
 func (s *Scheduler) Notify(job berth.Job, ev berth.Event) {
 	many := s.jobs.note(job)
 	switch {
-	case many, job.State.Final():
+	case many, ev.Kind == berth.EventStaging, job.State.Final():
 		s.poke()
 	case ev.Kind == berth.EventSubmitted:
 		if last := s.last.Load(); last == nil || !last.Waits(QueuedOf(job)) {

@@ -57,8 +57,9 @@ func runSSH(ctx context.Context, args []string) (int, error) {
 		return exitFailed, err
 	}
 	session.Stdout, session.Stderr = os.Stdout, os.Stderr
-	if !o.noInput {
-		session.Stdin = os.Stdin
+	in, err := session.StdinPipe() // the session's own copying would fail when the command ends before it has read all
+	if err != nil {
+		return exitFailed, err
 	}
 	restore, err := o.terminal(session)
 	if err != nil {
@@ -71,9 +72,18 @@ func runSSH(ctx context.Context, args []string) (int, error) {
 		err = session.Shell()
 	}
 	if err == nil {
+		go o.send(in)
 		err = session.Wait()
 	}
 	return result(err)
+}
+
+// send gives the command the standard input of this process.
+func (o options) send(to io.WriteCloser) {
+	if !o.noInput {
+		_, _ = io.Copy(to, os.Stdin)
+	}
+	_ = to.Close()
 }
 
 // result is the exit code of a command on another node, and what went wrong besides.

@@ -92,6 +92,9 @@ func applied(b *batch, after berth.Job, e entry, id int64) error {
 	if err != nil {
 		return err
 	}
+	if err := keep(b, after, e.record.Event); err != nil {
+		return err
+	}
 	if after.State.Final() {
 		if _, err := b.exec(deleteSecret, after.Number); err != nil {
 			return fmt.Errorf("delete pull secret: %w", err)

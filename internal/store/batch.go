@@ -13,9 +13,9 @@ const (
 	// addTotals takes the states in the order of berth.States. On PostgreSQL it keeps every other server from the row until the
 	// commit: numbers and ids are given out in the order of the commits.
 	addTotals = `UPDATE totals SET number = number + $1, event = event + $2, queued = queued + $3, starting = starting + $4,
-	running = running + $5, stopping = stopping + $6, completed = completed + $7, failed = failed + $8,
-	terminated = terminated + $9, canceled = canceled + $10 RETURNING number, event`
-	selectTotals = `SELECT queued, starting, running, stopping, completed, failed, terminated, canceled FROM totals`
+	running = running + $5, stopping = stopping + $6, staging_out = staging_out + $7, completed = completed + $8,
+	failed = failed + $9, terminated = terminated + $10, canceled = canceled + $11 RETURNING number, event`
+	selectTotals = `SELECT queued, starting, running, stopping, staging_out, completed, failed, terminated, canceled FROM totals`
 )
 
 // batch is one transaction of the writer with all operations in it. What they have in common, the totals, is read and written

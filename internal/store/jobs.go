@@ -13,11 +13,12 @@ import (
 
 const (
 	insertJob = `INSERT INTO jobs (number, name, version, owner, team, payer, state, wait, wait_detail, application, command, label,
-	submission, image, machine, grace, need_cores, need_ram, need_gpus, need_slots, submitted_at)
-	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)
+	submission, image, machine, vault, grace, need_cores, need_ram, need_gpus, need_slots, submitted_at)
+	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)
 	ON CONFLICT (name) DO NOTHING`
 	selectOpen = `SELECT number FROM jobs WHERE owner = $1
-	AND (state = 'queued' OR state = 'starting' OR state = 'running' OR state = 'stopping') AND machine = $2 LIMIT 1`
+	AND (state = 'queued' OR state = 'starting' OR state = 'running' OR state = 'stopping' OR state = 'staging-out')
+	AND machine = $2 LIMIT 1`
 	insertSecret      = `INSERT INTO pull_secrets (number, secret) VALUES ($1, $2)`
 	selectSecret      = `SELECT secret FROM pull_secrets WHERE number = $1`
 	selectJobByNumber = `SELECT ` + jobColumns + ` FROM jobs WHERE number = $1`
@@ -86,7 +87,7 @@ func newInsertion(newJob NewJob) (*insertion, error) {
 	job.Submitted, job.Grace = stored(job.Submitted), job.Grace.Truncate(time.Microsecond)
 	for _, text := range []*string{
 		&job.Name, &job.Owner, &job.Team, &job.Payer, &job.WaitDetail, &job.Application, &job.Command, &job.Image,
-		&job.Submission.Label, &job.Submission.Machine.Type,
+		&job.Submission.Label, &job.Submission.Machine.Type, &job.Submission.Vault.Name,
 	} {
 		clean(text)
 	}
@@ -147,7 +148,8 @@ func (i *insertion) insert(b *batch, job berth.Job) error {
 	}
 	n, err := b.exec(insertJob, job.Number, job.Name, job.Version, job.Owner, job.Team, job.Payer, string(job.State), string(job.Wait),
 		job.WaitDetail, job.Application, job.Command, job.Label(), i.submission, job.Image, job.Submission.Machine.Type,
-		job.Grace.Microseconds(), job.Need.Cores, job.Need.RAM, job.Need.GPUs, job.Need.Slots, micro(job.Submitted))
+		jobVault(berth.SplitVaultName(job.Submission.Vault.Name, job.Owner)), job.Grace.Microseconds(),
+		job.Need.Cores, job.Need.RAM, job.Need.GPUs, job.Need.Slots, micro(job.Submitted))
 	switch {
 	case err != nil:
 		return fmt.Errorf("insert: %w", err)

@@ -251,6 +251,8 @@ func lifeTo(t testing.TB, s *store.Store, number int64, state berth.State) {
 	switch state {
 	case berth.StateStopping:
 		next(berth.Event{Kind: berth.EventStopping})
+	case berth.StateStagingOut:
+		next(berth.Event{Kind: berth.EventStaging, Exit: berth.Exit{Known: true, Ran: true}})
 	case berth.StateCompleted:
 		next(berth.Event{Kind: berth.EventEnded, Exit: berth.Exit{Known: true, Ran: true}})
 	case berth.StateFailed:

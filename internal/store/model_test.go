@@ -145,7 +145,9 @@ func drawEvent(r *rapid.T) berth.Event {
 		ev.Detail = rapid.StringMatching(`[a-z' %"]{0,8}`).Draw(r, "detail")
 	case berth.EventStopRequested, berth.EventTerminateRequested:
 		ev.By = rapid.SampledFrom([]string{"alice", berth.WishByWalltime}).Draw(r, "by")
-	case berth.EventEnded:
+	case berth.EventStaged:
+		ev.Detail = rapid.SampledFrom([]string{"", "a file"}).Draw(r, "missing")
+	case berth.EventEnded, berth.EventStaging:
 		ev.Exit = berth.Exit{
 			Known: rapid.Bool().Draw(r, "known"), Ran: rapid.Bool().Draw(r, "ran"), OutOfMemory: rapid.Bool().Draw(r, "oom"),
 			Code: rapid.IntRange(0, 255).Draw(r, "code"), Signal: rapid.SampledFrom([]int{0, 9, 15}).Draw(r, "signal"),

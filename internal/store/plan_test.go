@@ -170,7 +170,9 @@ func TestStatementsUseIndexes(t *testing.T) {
 	for _, text := range append(append(readStatements(), writeStatements()...), deleteOld, selectAPIKeys, deleteAPIKey,
 		selectUser, selectUsersOfTeam, updateUser, countOthers, selectAnyOf, selectTeam, updateTeam, deleteTeam, deleteMachine,
 		updateApplication, deleteApplication, selectQueue, deleteQueue, deleteVariable, selectHead, countApplicationsOf,
-		clearTeamOfApplications, countQueuesOf, countQueuesOn, countMachines) {
+		clearTeamOfApplications, countQueuesOf, countQueuesOn, countMachines, updateVault, updateCredentials, clearDefaultVault,
+		clearTeamOfVaults, deleteVault, countVaults, selectVaults, selectTeamVaults, selectCredentials, selectVaultsOpenJob,
+		updateKept, deleteKept, selectKept, selectKeptOf) {
 		if strings.HasPrefix(text, "INSERT") || text == addTotals || text == selectMachines {
 			continue // no search, or a table of one row, or all of a table that stays small
 		}

@@ -16,16 +16,16 @@ const (
 	deleteRunOf = `DELETE FROM runs WHERE number = $1`
 )
 
-// hasRun says whether a job may have a run and a token. Batch jobs that nobody connects to, of which there are thousands a second, pay
+// hasRun says whether a job may have a run and a token. Batch jobs that nobody connects to and that have no ssh key, of which there are thousands a second, pay
 // nothing for them.
 func hasRun(job berth.Job) bool {
-	return job.Submission.App != "" || job.Submission.Container.Interactive
+	return job.Submission.App != "" || job.Submission.Container.Interactive || job.Submission.SSHPublicKey != ""
 }
 
 // encodeRun returns what a job runs as the database has it.
 func encodeRun(job berth.Job, run *berth.Run) (string, error) {
 	if !hasRun(job) {
-		return "", errors.New("a run belongs to the job of an application, or one that people connect to")
+		return "", errors.New("this job has nothing that a run is for")
 	}
 	text, err := json.Marshal(run) //nolint:gosec // this is where its secrets are kept
 	if err != nil {

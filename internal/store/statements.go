@@ -52,6 +52,6 @@ func writeStatements() []string {
 func readStatements() []string {
 	return []string{
 		selectJobByNumber, selectJobByName, selectUserByKey, selectUserByKeyID, selectMachines, selectVault, selectKey, selectSecret,
-		selectEvents, countAhead, selectRun, selectApplication, selectVariables, selectOutput,
+		selectEvents, countAhead, selectRun, selectApplication, selectVariables, selectOutput, selectDefaultVault,
 	}
 }

@@ -95,7 +95,7 @@ func (s *Store) ChangeTeam(ctx context.Context, t berth.Team, act berth.Act) err
 }
 
 // RemoveTeam deletes a team, and its payer leaves it. NotFound when there is no such team; Conflict while others are in it. Its
-// jobs stay, and say the name of the team; its applications belong to their owners alone, whoever makes a team of that name later.
+// jobs stay, and say the name of the team; its applications and vaults belong to their owners alone, whoever makes a team of that name later.
 func (s *Store) RemoveTeam(ctx context.Context, name string, act berth.Act) error {
 	clean(&name)
 	return s.act(ctx, "remove a team", act, func(b *batch) error {
@@ -119,8 +119,10 @@ func (s *Store) RemoveTeam(ctx context.Context, name string, act berth.Act) erro
 		if err := remove(b, deleteTeam, name); err != nil {
 			return err
 		}
-		if _, err := b.exec(clearTeamOfApplications, name); err != nil {
-			return fmt.Errorf("applications: %w", err)
+		for _, text := range []string{clearTeamOfApplications, clearTeamOfVaults} {
+			if _, err := b.exec(text, name); err != nil {
+				return fmt.Errorf("applications and vaults: %w", err)
+			}
 		}
 		payer.Team, payer.TeamAdmin = "", false
 		return writeUser(b, payer)

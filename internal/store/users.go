@@ -63,8 +63,9 @@ func (s *Store) CreateUser(ctx context.Context, n NewUser, act berth.Act) error 
 			}
 		}
 		for _, v := range n.Vaults {
-			if _, err := b.exec(insertVault, u.Name, v.Name, string(v.Kind), v.Path); err != nil {
-				return fmt.Errorf("insert vault: %w", err)
+			v.Owner = u.Name
+			if err := putVault(b, v, berth.Credentials{}); err != nil {
+				return err
 			}
 		}
 		return nil

@@ -1,5 +1,5 @@
 // Package vault provides what jobs find at /data: directories of the server, one for each file vault and one for each attempt
-// with an ephemeral vault.
+// with an ephemeral vault or an object vault.
 package vault
 
 import (
@@ -18,7 +18,7 @@ import (
 type Directories struct {
 	// Files is where file vaults are made: Files/<user>/<name>.
 	Files string
-	// Scratch holds the ephemeral vaults: Scratch/<attempt>.
+	// Scratch holds the ephemeral vaults, and the files of object vaults: Scratch/<attempt>.
 	Scratch string
 }
 
@@ -29,7 +29,7 @@ func (d Directories) FilePath(user, name string) string { return filepath.Join(d
 // the agent; others on the server cannot enter the folders above it.
 func (d Directories) Prepare(v berth.Vault, attempt string) (string, error) {
 	path := v.Path
-	if v.Kind == berth.VaultEphemeral {
+	if v.Kind == berth.VaultEphemeral || v.Kind == berth.VaultObject {
 		path = filepath.Join(d.Scratch, attempt)
 	}
 	if path == "" {
@@ -45,7 +45,7 @@ func (d Directories) Prepare(v berth.Vault, attempt string) (string, error) {
 	return path, nil
 }
 
-// Release deletes the ephemeral vault of an attempt. File vaults stay.
+// Release deletes the directory that is an attempt's own. File vaults stay.
 func (d Directories) Release(attempt string) error {
 	if err := os.RemoveAll(filepath.Join(d.Scratch, attempt)); err != nil {
 		return fmt.Errorf("ephemeral vault of %s: %w", attempt, err)
@@ -53,7 +53,7 @@ func (d Directories) Release(attempt string) error {
 	return nil
 }
 
-// Attempts lists the attempts that have an ephemeral vault.
+// Attempts lists the attempts that have a directory of their own.
 func (d Directories) Attempts() ([]string, error) {
 	entries, err := os.ReadDir(d.Scratch)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -67,6 +67,36 @@ func (d Directories) Attempts() ([]string, error) {
 		attempts[i] = entry.Name()
 	}
 	return attempts, nil
+}
+
+// Empty says whether a file vault has no files. Other vaults have none here.
+func (d Directories) Empty(v berth.Vault) (bool, error) {
+	if v.Path == "" {
+		return true, nil
+	}
+	entries, err := os.ReadDir(v.Path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return true, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("vault %s of %s: %w", v.Name, v.Owner, err)
+	}
+	return len(entries) == 0, nil
+}
+
+// Remove deletes the directory of a file vault, and with data everything in it; without, it fails when there is something.
+func (d Directories) Remove(v berth.Vault, data bool) error {
+	if v.Path == "" {
+		return nil
+	}
+	remove := os.Remove
+	if data {
+		remove = os.RemoveAll
+	}
+	if err := remove(v.Path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("vault %s of %s: %w", v.Name, v.Owner, err)
+	}
+	return nil
 }
 
 // ForgetUploads removes what came of uploads to file vaults that nobody has continued since before.

@@ -52,10 +52,29 @@ func TestFileVaultStays(t *testing.T) {
 	if _, err := os.Stat(path); err != nil {
 		t.Errorf("the file vault is gone: %v", err)
 	}
+	for _, want := range []bool{true, false} {
+		if empty, err := d.Empty(v); err != nil || empty != want {
+			t.Errorf("empty %v, %v; want %v", empty, err, want)
+		}
+		if err := os.WriteFile(filepath.Join(path, "file"), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := d.Remove(v, false); err == nil {
+		t.Error("removed with what is in it")
+	}
+	for _, data := range []bool{true, true, false} {
+		if err := d.Remove(v, data); err != nil {
+			t.Fatal(err)
+		}
+		if empty, err := d.Empty(v); err != nil || !empty {
+			t.Errorf("after its removal empty %v, %v", empty, err)
+		}
+	}
 }
 
 func TestAVaultWithoutDirectoryIsRefused(t *testing.T) {
-	if _, err := (Directories{}).Prepare(berth.Vault{Name: "x", Kind: "object"}, "berth-1-a"); err == nil {
-		t.Error("Prepare made a directory for an object vault")
+	if _, err := (Directories{}).Prepare(berth.Vault{Name: "x", Kind: "tape"}, "berth-1-a"); err == nil {
+		t.Error("Prepare made a directory for a vault of no kind")
 	}
 }

@@ -51,6 +51,32 @@ func BenchmarkStart(b *testing.B) {
 	}
 }
 
+// BenchmarkStartNodes measures how much longer an attempt of four nodes takes to start than one of one node.
+func BenchmarkStartNodes(b *testing.B) {
+	e := newMachine(b).open(b)
+	times := make(map[int][]time.Duration)
+	for b.Loop() {
+		for _, nodes := range []int{1, 4} {
+			a := enginetest.NewAttempt(b, enginetest.Script{Text: "sleep 100", Nodes: nodes})
+			began := time.Now()
+			if err := e.Start(b.Context(), a); err != nil {
+				b.Fatal(err)
+			}
+			times[nodes] = append(times[nodes], time.Since(began))
+			if err := e.Remove(b.Context(), a.ID); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	median := func(nodes int) float64 {
+		slices.Sort(times[nodes])
+		return times[nodes][len(times[nodes])/2].Seconds() * 1000
+	}
+	b.ReportMetric(median(1), "one-ms")
+	b.ReportMetric(median(4), "four-ms")
+	b.ReportMetric(median(4)/median(1), "four/one")
+}
+
 // BenchmarkJobs measures how many containers per second begin, end and are removed, four at a time.
 func BenchmarkJobs(b *testing.B) {
 	const parallel, each = 4, 4

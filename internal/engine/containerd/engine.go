@@ -66,6 +66,7 @@ type Config struct {
 	// AgentPath is the path of the static agent (cmd/berth-init) on this host.
 	AgentPath string
 	Network   NetworkConfig
+	GPUs      GPUConfig
 	// Programs32Bit allows 32-bit programs in 64-bit images. It costs 20 ms of CPU at each start.
 	Programs32Bit bool
 	Log           *slog.Logger
@@ -86,6 +87,7 @@ type Engine struct {
 	private *private.Daemon
 	// network is nil in mode NetworkNone.
 	network *bridge.Bridge
+	gpus    *gpus
 	// owner is the label value that tells this server's attempts from others'.
 	owner   string
 	profile profile
@@ -173,6 +175,9 @@ func (e *Engine) open(ctx context.Context) error {
 	if e.profile, err = newProfile(e.cfg, e.private); err != nil {
 		return err
 	}
+	if err := e.openGPUs(ctx); err != nil {
+		return err
+	}
 	return e.openNetwork(ctx)
 }
 
@@ -252,11 +257,16 @@ func (e *Engine) Hosts(context.Context) ([]berth.Host, error) {
 	if err := unix.Sysinfo(&info); err != nil {
 		return nil, fmt.Errorf("memory of this host: %w", err)
 	}
+	devices, err := e.gpus.devices()
+	if err != nil {
+		return nil, err
+	}
 	ram := int64(info.Totalram) * int64(info.Unit) //nolint:gosec // a machine with 8 EiB of memory is not there yet
-	return []berth.Host{{Name: name, Capacity: berth.Capacity{Cores: runtime.NumCPU(), RAM: ram, Slots: maxAttempts}}}, nil
+	capacity := berth.Capacity{Cores: runtime.NumCPU(), RAM: ram, GPUs: len(devices), Slots: maxAttempts}
+	return []berth.Host{{Name: name, Capacity: capacity}}, nil
 }
 
-// maxAttempts is how many attempts this host can have at once: each takes some 10 MB of memory outside its own limit, and an
+// maxAttempts is how many nodes of attempts this host can have at once: each takes some 10 MB of memory outside its own limit, and an
 // address of the bridge.
 const maxAttempts = 1000
 

@@ -2,11 +2,15 @@ package containerd_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"syscall"
 	"testing"
+
+	"github.com/vishvananda/netlink"
 
 	"github.com/berth-hpc/berth/internal/engine"
 	"github.com/berth-hpc/berth/internal/engine/containerd"
@@ -32,16 +36,37 @@ func run(m *testing.M) int {
 }
 
 func TestConformance(t *testing.T) {
+	address := hostAddress(t)
 	enginetest.Run(t, func(t *testing.T) enginetest.Subject {
 		machine := newMachine(t)
 		e := machine.open(t)
-		return enginetest.Subject{Engine: e, Restart: func(t *testing.T) enginetest.Engine {
-			if err := e.Close(); err != nil {
-				t.Fatal(err)
-			}
-			return machine.open(t)
-		}, EndWorker: func(t *testing.T, a engine.Attempt, worker int) { endWorker(t, machine, a, worker) }}
+		return enginetest.Subject{
+			Engine: e, Address: address,
+			Restart: func(t *testing.T) enginetest.Engine {
+				if err := e.Close(); err != nil {
+					t.Fatal(err)
+				}
+				return machine.open(t)
+			},
+			EndWorker: func(t *testing.T, a engine.Attempt, worker int) { endWorker(t, machine, a, worker) },
+		}
 	})
+}
+
+// hostAddress gives this host one more address, of a network for documentation.
+func hostAddress(t *testing.T) string {
+	t.Helper()
+	link := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: fmt.Sprintf("ba%d", os.Getpid())}}
+	if err := netlink.LinkAdd(link); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = netlink.LinkDel(link) })
+	address := net.IPv4(203, 0, 113, byte(1+os.Getpid()%250))
+	err := netlink.AddrAdd(link, &netlink.Addr{IPNet: &net.IPNet{IP: address, Mask: net.CIDRMask(32, 32)}})
+	if err = errors.Join(err, netlink.LinkSetUp(link)); err != nil {
+		t.Fatal(err)
+	}
+	return address.String()
 }
 
 // endWorker kills the agent of a worker and waits until containerd knows.
@@ -69,6 +94,7 @@ type machine struct {
 	dataDir string
 	// address and network are of the configuration.
 	address, network string
+	gpus             containerd.GPUConfig
 }
 
 func newMachine(t testing.TB) *machine {
@@ -95,7 +121,7 @@ func newMachine(t testing.TB) *machine {
 func (m *machine) open(t testing.TB) *containerd.Engine {
 	t.Helper()
 	e, err := containerd.Open(t.Context(), containerd.Config{
-		Address: m.address, DataDir: m.dataDir, AgentPath: agent, Network: containerd.NetworkConfig{Mode: m.network}, Log: testLog(t),
+		Address: m.address, DataDir: m.dataDir, AgentPath: agent, Network: containerd.NetworkConfig{Mode: m.network}, GPUs: m.gpus, Log: testLog(t),
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -37,6 +37,11 @@ func TestFailures(t *testing.T) {
 	t.Run("containerd does not answer", func(t *testing.T) { testContainerdStuck(t, m) })
 	t.Run("shim does not answer", func(t *testing.T) { testShimStuck(t, m) })
 	t.Run("agent does not answer", func(t *testing.T) { testAgentStuck(t, m) })
+	t.Run("containerd killed while nodes start", func(t *testing.T) { testContainerdKilledMidStart(t, m) })
+	t.Run("shim of a worker killed", func(t *testing.T) { testWorkerShimKilled(t, m) })
+	t.Run("shim of the first node killed", func(t *testing.T) { testFirstShimKilled(t, m) })
+	t.Run("first node killed before its job began", func(t *testing.T) { testFirstKilledEarly(t, m) })
+	t.Run("memory of a worker used up", func(t *testing.T) { testWorkerOutOfMemory(t, m) })
 	t.Run("server ends while it stops an attempt", func(t *testing.T) { testCloseWhileStopping(t, m) })
 }
 

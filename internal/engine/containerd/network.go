@@ -55,6 +55,18 @@ func subnetOf(labels map[string]string) (netip.Prefix, bool) {
 	return netip.PrefixFrom(address, address.BitLen()), true
 }
 
+// Gateway is the address at which attempts reach this host, where they are let in; the zero value when they have no network.
+func (e *Engine) Gateway() netip.Addr {
+	if e.network == nil {
+		return netip.Addr{}
+	}
+	return e.network.Gateway()
+}
+
+// LetIn lets attempts reach one TCP port of this host at the gateway's address, until the engine is opened again. It is for an engine
+// with a network.
+func (e *Engine) LetIn(port int) error { return e.network.LetIn(port) }
+
 // place is where a node is in the network; the zero value is nowhere.
 type place struct {
 	segment *bridge.Segment
@@ -93,9 +105,29 @@ func (p place) worker(n int) place {
 	return p
 }
 
-// reserve finds a place for the first node of an attempt, behind which those of its workers are, and adds it to the labels of its
-// record.
+// reserve takes what an attempt needs and others cannot have: GPUs, a place in the network for the first node, behind which those of its
+// workers are, and the ports that are published. What the first node's record has to tell of it goes into the labels.
 func (e *Engine) reserve(ctx context.Context, a engine.Attempt, labels map[string]string) (place, error) {
+	if err := e.gpus.take(nodeIDs(a), a.GPUs); err != nil {
+		return place{}, err
+	}
+	at, err := e.connect(ctx, a, labels)
+	if err != nil {
+		return place{}, errors.Join(err, e.unreserve(a, labels))
+	}
+	return at, nil
+}
+
+// unreserve takes back what reserve took.
+func (e *Engine) unreserve(a engine.Attempt, labels map[string]string) error {
+	for _, node := range nodeIDs(a) {
+		e.gpus.release(node)
+	}
+	return e.release(a.ID, labels)
+}
+
+// connect is reserve without the GPUs.
+func (e *Engine) connect(ctx context.Context, a engine.Attempt, labels map[string]string) (place, error) {
 	switch {
 	case e.network == nil && len(a.Publish.Ports) > 0:
 		return place{}, fmt.Errorf("%w: jobs have no network here, and so no ports", engine.ErrRefused)
@@ -111,7 +143,7 @@ func (e *Engine) reserve(ctx context.Context, a engine.Attempt, labels map[strin
 		err = labelPublication(labels, published)
 	}
 	if err != nil {
-		return place{}, errors.Join(err, e.release(a.ID, labels))
+		return place{}, err
 	}
 	return at, nil
 }

@@ -105,6 +105,10 @@ func TestNetwork(t *testing.T) {
 		}
 	}
 	const nothing = "got ''."
+	letIn := serve(t)
+	if err := e.LetIn(letIn); err != nil {
+		t.Fatal(err)
+	}
 	beyond := outside(t) // it gives this host the address outsideHost
 	for name, test := range map[string]struct {
 		from peer
@@ -115,6 +119,8 @@ func TestNetwork(t *testing.T) {
 		"and back":                 {b, a.address + " 8080", nothing},
 		"itself":                   {a, "127.0.0.1 8080", "got 'I am " + a.Hostname},
 		"host by the gateway":      {a, fmt.Sprintf("%s %d", a.gateway, serve(t)), nothing},
+		"host where it lets in":    {a, fmt.Sprintf("%s %d", a.gateway, letIn), "got 'I am the host"},
+		"the same elsewhere":       {a, fmt.Sprintf("%s %d", outsideHost, letIn), nothing},
 		"host by another address":  {a, fmt.Sprintf("%s %d", outsideHost, serve(t)), nothing},
 		"outside":                  {a, beyond, "got 'I am outside"},
 	} {

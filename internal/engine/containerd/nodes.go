@@ -34,6 +34,15 @@ func workerIDs(record containers.Container) []string {
 	return ids
 }
 
+// nodeIDs returns those of all nodes of an attempt.
+func nodeIDs(a engine.Attempt) []string {
+	ids := []string{a.ID}
+	for i := range a.Workers {
+		ids = append(ids, workerID(a.ID, i+1))
+	}
+	return ids
+}
+
 // startNodes starts all nodes of an attempt or none. They are made side by side, and the first is started when all others run. None
 // of them holds a turn while it waits for another.
 func (e *Engine) startNodes(ctx context.Context, a engine.Attempt) error {

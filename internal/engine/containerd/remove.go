@@ -117,6 +117,7 @@ func (e *Engine) removeRecord(ctx context.Context, id string) error {
 		return fmt.Errorf("remove record of %s: %w", id, err)
 	}
 	e.started.forget(id)
+	e.gpus.release(id)
 	return nil
 }
 

@@ -147,7 +147,7 @@ func (p profile) spec(a engine.Attempt, r root) *specs.Spec {
 		Hostname: a.Hostname,
 		Root:     &specs.Root{Path: "rootfs"},
 		Process: &specs.Process{
-			Args: []string{agentapi.Init}, Cwd: "/", Env: r.env,
+			Args: []string{agentapi.Init}, Cwd: "/", Env: slices.Clip(r.env), // it is everybody's
 			Capabilities:    &specs.LinuxCapabilities{Bounding: capabilities, Effective: capabilities, Permitted: capabilities},
 			NoNewPrivileges: true,
 			Rlimits:         []specs.POSIXRlimit{{Type: "RLIMIT_NOFILE", Soft: p.openFiles, Hard: p.openFiles}},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/containerd/containerd/api/services/tasks/v1"
@@ -66,12 +67,14 @@ func (e *Engine) inTurn(ctx context.Context, id string, do func() error) error {
 	return do()
 }
 
-// unlessThere turns a reason not to start an attempt into ErrExists when it is there.
+// unlessThere turns a reason not to start an attempt, or none, into ErrExists when it is there.
 func (e *Engine) unlessThere(ctx context.Context, id string, reason error) error {
 	_, err := e.containers.Get(ctx, id)
 	switch {
 	case err == nil:
 		return fmt.Errorf("start %s: %w", id, engine.ErrExists)
+	case errdefs.IsNotFound(err) && reason == nil:
+		return nil
 	case errdefs.IsNotFound(err):
 		return fmt.Errorf("start %s: %w", id, reason)
 	default:
@@ -86,6 +89,11 @@ func (e *Engine) create(ctx context.Context, a engine.Attempt) (root, place, err
 	if err != nil {
 		return root{}, place{}, e.unlessThere(ctx, a.ID, err)
 	}
+	if len(a.Workers) > 0 || len(a.Publish.Ports) > 0 || a.GPUs > 0 { // one that is there would lose what it has under its name
+		if err := e.unlessThere(ctx, a.ID, nil); err != nil {
+			return root{}, place{}, err
+		}
+	}
 	labels := map[string]string{labelDir: a.Dir}
 	if len(a.Workers) > 0 {
 		labels[labelNodes] = strconv.Itoa(1 + len(a.Workers))
@@ -97,8 +105,13 @@ func (e *Engine) create(ctx context.Context, a engine.Attempt) (root, place, err
 	err = e.createRecord(ctx, a, r, labels)
 	switch {
 	case errors.Is(err, engine.ErrExists):
-		return root{}, place{}, errors.Join(err, e.release(a.ID, labels))
-	case err != nil: // perhaps it was made: its address stays reserved
+		return root{}, place{}, errors.Join(err, e.unreserve(a, labels))
+	case err != nil: // perhaps it was made: what it has is free when it is gone
+		removing, cancel := detached(ctx)
+		defer cancel()
+		if e.remove(removing, a.ID) == nil {
+			err = errors.Join(err, e.unreserve(a, labels))
+		}
 		return root{}, place{}, err
 	}
 	ran, err := agentapi.Begun(a.Dir)
@@ -115,9 +128,16 @@ func (e *Engine) create(ctx context.Context, a engine.Attempt) (root, place, err
 
 // createRecord makes the record of a node. The error wraps engine.ErrExists when there is one.
 func (e *Engine) createRecord(ctx context.Context, a engine.Attempt, r root, labels map[string]string) error {
-	spec, err := typeurl.MarshalAny(e.profile.spec(a, r))
+	described, devices := e.profile.spec(a, r), e.gpus.of(a.ID)
+	if err := e.gpus.inject(described, devices); err != nil {
+		return fmt.Errorf("start %s: %w", a.ID, err)
+	}
+	spec, err := typeurl.MarshalAny(described)
 	if err != nil {
 		return fmt.Errorf("specification of %s: %w", a.ID, err)
+	}
+	if len(devices) > 0 {
+		labels[labelGPUs] = strings.Join(devices, " ")
 	}
 	labels[labelOwner], labels[labelJob] = e.owner, strconv.FormatInt(a.Job, 10)
 	_, err = e.containers.Create(ctx, containers.Container{

@@ -1,6 +1,7 @@
 package containerd
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -44,9 +45,26 @@ func (e *Engine) judgeWorkers(ctx context.Context, record containers.Container, 
 		status.Exit.Detail = failed.detail
 	}
 	for _, worker := range workers {
-		status.Exit.OutOfMemory = status.Exit.OutOfMemory || status.Exit.Known && cgroup.Of(worker).OOMKills() > 0
+		if !status.Exit.Known || status.Exit.OutOfMemory || cgroup.Of(worker).OOMKills() == 0 {
+			continue
+		}
+		name, err := e.hostname(ctx, worker)
+		if err != nil {
+			return err
+		}
+		status.Exit.OutOfMemory = true
+		status.Exit.Detail = cmp.Or(status.Exit.Detail, "the memory of "+name+" was used up")
 	}
 	return nil
+}
+
+// hostname is that of a worker.
+func (e *Engine) hostname(ctx context.Context, worker string) (string, error) {
+	record, err := e.containers.Get(ctx, worker)
+	if err != nil {
+		return "", fmt.Errorf("worker %s: %w", worker, err)
+	}
+	return record.Labels[labelHostname], nil
 }
 
 // failure returns the first worker of an attempt that ended by itself before the first node, whose end is zero while it runs.
@@ -74,11 +92,11 @@ func (e *Engine) failure(ctx context.Context, record containers.Container, first
 		if at := exitedAt(process); !end.IsZero() && (at.IsZero() || !at.Before(end)) {
 			continue
 		}
-		named, err := e.containers.Get(ctx, worker)
+		name, err := e.hostname(ctx, worker)
 		if err != nil {
-			return failure{}, fmt.Errorf("worker %s: %w", worker, err)
+			return failure{}, err
 		}
-		return failure{node: named.Labels[labelHostname], detail: detail(group, process)}, nil
+		return failure{node: name, detail: detail(group, process)}, nil
 	}
 	return failure{}, nil
 }

@@ -43,6 +43,8 @@ type Subject struct {
 	// Restart returns the engine that a server has after a restart: a new one with the same state. The old one is not used any
 	// more.
 	Restart func(t *testing.T) Engine
+	// Address is an address of the host that ports can be published at.
+	Address string
 	// EndWorker ends a worker of a running attempt, 1 is the first of them, as the kernel would: with SIGKILL.
 	EndWorker func(t *testing.T, a engine.Attempt, worker int)
 }

@@ -43,6 +43,8 @@ func testNodes(t *testing.T, s Subject) {
 		"stop now":              testStopNodesNow,
 		"remove running":        testRemoveNodes,
 		"start twice":           testStartNodesTwice,
+		"publish":               testPublish,
+		"publish refused":       testPublishRefused,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, s) })
 	}

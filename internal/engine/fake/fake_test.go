@@ -39,7 +39,7 @@ func TestConformance(t *testing.T) {
 	enginetest.Run(t, func(t *testing.T) enginetest.Subject {
 		e := newEngine(t)
 		return enginetest.Subject{
-			Engine: e, Restart: func(*testing.T) enginetest.Engine { return e },
+			Engine: e, Address: "192.0.2.200", Restart: func(*testing.T) enginetest.Engine { return e },
 			EndWorker: func(_ *testing.T, a engine.Attempt, worker int) { e.EndWorker(a.ID, worker) },
 		}
 	})

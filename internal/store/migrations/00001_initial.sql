@@ -70,14 +70,26 @@ CREATE TABLE queues (
 CREATE INDEX queues_by_application ON queues (application);
 CREATE INDEX queues_by_machine ON queues (machine);
 
+-- The team is no foreign key, and empty when there is no such team, see Store.RemoveTeam. bucket is JSON, empty for other kinds than
+-- object; credentials are read by nobody but who connects to it. is_default is that of jobs
+-- that name none.
 CREATE TABLE vaults (
-    owner TEXT NOT NULL REFERENCES users (name),
-    name  TEXT NOT NULL,
-    kind  TEXT NOT NULL CHECK (kind IN ('ephemeral', 'file')),
-    path  TEXT NOT NULL,
+    owner          TEXT    NOT NULL REFERENCES users (name),
+    name           TEXT    NOT NULL CHECK (name <> ''),
+    kind           TEXT    NOT NULL CHECK (kind IN ('ephemeral', 'file', 'object')),
+    path           TEXT    NOT NULL,
+    is_default     BOOLEAN NOT NULL DEFAULT FALSE,
+    team           TEXT    NOT NULL DEFAULT '',
+    team_read_only BOOLEAN NOT NULL DEFAULT FALSE,
+    bucket         TEXT    NOT NULL DEFAULT '',
+    access_key     TEXT    NOT NULL DEFAULT '',
+    secret_key     TEXT    NOT NULL DEFAULT '',
     PRIMARY KEY (owner, name),
-    CHECK ((kind = 'file') = (path <> ''))
+    CHECK ((kind = 'file') = (path <> '')),
+    CHECK ((kind = 'object') = (bucket <> ''))
 );
+CREATE UNIQUE INDEX vaults_by_default ON vaults (owner) WHERE is_default;
+CREATE INDEX vaults_by_team ON vaults (team) WHERE team <> '';
 
 CREATE TABLE machines (
     name        TEXT PRIMARY KEY,
@@ -93,7 +105,8 @@ CREATE TABLE machines (
     position    BIGINT NOT NULL
 );
 
--- Owner, team and payer are no foreign keys: the history outlives an account. Durations are microseconds.
+-- Owner, team and payer are no foreign keys: the history outlives an account. Durations are microseconds. vault is name@owner of the
+-- vault that the job asked for, empty for an ephemeral one.
 -- SQLite builds a table for every IN of a CHECK on every insert; comparisons are three times as fast.
 CREATE TABLE jobs (
     number        BIGINT PRIMARY KEY CHECK (number > 0),
@@ -102,8 +115,8 @@ CREATE TABLE jobs (
     owner         TEXT   NOT NULL CHECK (owner <> ''),
     team          TEXT   NOT NULL,
     payer         TEXT   NOT NULL CHECK (payer <> ''),
-    state         TEXT   NOT NULL CHECK (state = 'queued' OR state = 'starting' OR state = 'running' OR state = 'stopping' OR state = 'completed' OR state = 'failed' OR state = 'terminated' OR state = 'canceled'),
-    wait          TEXT   NOT NULL DEFAULT '' CHECK (wait = '' OR wait = 'resources' OR wait = 'image' OR wait = 'stopping'),
+    state         TEXT   NOT NULL CHECK (state = 'queued' OR state = 'starting' OR state = 'running' OR state = 'stopping' OR state = 'staging-out' OR state = 'completed' OR state = 'failed' OR state = 'terminated' OR state = 'canceled'),
+    wait          TEXT   NOT NULL DEFAULT '' CHECK (wait = '' OR wait = 'resources' OR wait = 'vault' OR wait = 'image' OR wait = 'staging-in' OR wait = 'staging-out' OR wait = 'stopping'),
     wait_detail   TEXT   NOT NULL DEFAULT '',
     wish          TEXT   NOT NULL DEFAULT '' CHECK (wish = '' OR wish = 'stop' OR wish = 'terminate'),
     wish_by       TEXT   NOT NULL DEFAULT '',
@@ -113,6 +126,7 @@ CREATE TABLE jobs (
     submission    TEXT   NOT NULL,
     image         TEXT   NOT NULL,
     machine       TEXT   NOT NULL,
+    vault         TEXT   NOT NULL DEFAULT '',
     grace         BIGINT NOT NULL CHECK (grace >= 0),
     need_cores    BIGINT NOT NULL CHECK (need_cores >= 0),
     need_ram      BIGINT NOT NULL CHECK (need_ram >= 0),
@@ -126,13 +140,13 @@ CREATE TABLE jobs (
     ended_at      BIGINT NOT NULL DEFAULT 0 CHECK (ended_at >= 0),
     suspended_at  BIGINT NOT NULL DEFAULT 0 CHECK (suspended_at >= 0),
     suspended_for BIGINT NOT NULL DEFAULT 0 CHECK (suspended_for >= 0),
-    end_reason    TEXT   NOT NULL DEFAULT '' CHECK (end_reason = '' OR end_reason = 'exited' OR end_reason = 'signaled' OR end_reason = 'out-of-memory' OR end_reason = 'shutdown' OR end_reason = 'terminated' OR end_reason = 'walltime' OR end_reason = 'node-failed' OR end_reason = 'lost' OR end_reason = 'refused' OR end_reason = 'canceled'),
+    end_reason    TEXT   NOT NULL DEFAULT '' CHECK (end_reason = '' OR end_reason = 'exited' OR end_reason = 'signaled' OR end_reason = 'out-of-memory' OR end_reason = 'shutdown' OR end_reason = 'terminated' OR end_reason = 'walltime' OR end_reason = 'node-failed' OR end_reason = 'not-saved' OR end_reason = 'lost' OR end_reason = 'refused' OR end_reason = 'canceled'),
     exit_code     BIGINT NOT NULL DEFAULT 0,
     exit_signal   BIGINT NOT NULL DEFAULT 0 CHECK (exit_signal >= 0),
     end_by        TEXT   NOT NULL DEFAULT '',
     end_detail    TEXT   NOT NULL DEFAULT '',
     CONSTRAINT ended_when_final CHECK ((state = 'completed' OR state = 'failed' OR state = 'terminated' OR state = 'canceled') = (ended_at > 0)),
-    CONSTRAINT end_reason_when_final CHECK ((end_reason <> '') = (ended_at > 0)),
+    CONSTRAINT end_reason_when_known CHECK ((end_reason <> '') = (ended_at > 0 OR state = 'staging-out')),
     CONSTRAINT attempt_when_placed CHECK ((attempt <> '') = (placed_at > 0)),
     CONSTRAINT placed_unless_queued CHECK (state = 'canceled' OR (state = 'queued') = (placed_at = 0)),
     CONSTRAINT started_after_placed CHECK (started_at = 0 OR placed_at > 0),
@@ -145,6 +159,7 @@ CREATE TABLE jobs (
 CREATE INDEX jobs_by_state ON jobs (state, number);
 CREATE INDEX jobs_by_owner ON jobs (owner, state, number);
 CREATE INDEX jobs_by_team ON jobs (team, state, number) WHERE team <> '';
+CREATE INDEX jobs_by_vault ON jobs (vault, state) WHERE vault <> '';
 CREATE INDEX jobs_by_label ON jobs (label, state, number) WHERE label <> '';
 
 -- The log: what happened to jobs, and what somebody did that concerns no job, which has number 0 and no state. id grows in the order
@@ -178,6 +193,15 @@ CREATE TABLE runs (
     run    TEXT NOT NULL
 );
 
+-- Data of ended jobs that could not be copied back to their vaults. It lies on the server until it is saved or dropped, which is the
+-- wish; detail says what is missing, or why it could not be saved again.
+CREATE TABLE kept_data (
+    number BIGINT PRIMARY KEY REFERENCES jobs (number),
+    owner  TEXT NOT NULL,
+    wish   TEXT NOT NULL CHECK (wish IN ('', 'save', 'drop')),
+    detail TEXT NOT NULL
+);
+CREATE INDEX kept_data_by_owner ON kept_data (owner, number);
 -- The outputs of jobs that have ended, whose files are beside the database.
 CREATE TABLE outputs (
     number     BIGINT PRIMARY KEY REFERENCES jobs (number),
@@ -206,9 +230,10 @@ CREATE TABLE totals (
     starting   BIGINT NOT NULL CHECK (starting >= 0),
     running    BIGINT NOT NULL CHECK (running >= 0),
     stopping   BIGINT NOT NULL CHECK (stopping >= 0),
+    staging_out BIGINT NOT NULL CHECK (staging_out >= 0),
     completed  BIGINT NOT NULL CHECK (completed >= 0),
     failed     BIGINT NOT NULL CHECK (failed >= 0),
     terminated BIGINT NOT NULL CHECK (terminated >= 0),
     canceled   BIGINT NOT NULL CHECK (canceled >= 0)
 );
-INSERT INTO totals VALUES (0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
+INSERT INTO totals VALUES (0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);

@@ -1,6 +1,7 @@
 // Package bridge gives attempts a network of their own on one machine: a veth pair for each node, behind masquerading. Attempts of
 // one node share a Linux bridge of the data directory whose ports are isolated from each other; one of several nodes has a bridge and
-// a subnet of its own. An attempt reaches the outside and nothing else: no other attempt but its published ports, and no service of this host.
+// a subnet of its own. An attempt reaches the outside and nothing else: no other attempt but its published ports, and no service
+// of this host but the one that is let in.
 //
 // Everything is done by netlink; no program is executed and there is nothing to run.
 package bridge
@@ -43,8 +44,10 @@ type Bridge struct {
 	shared    *Segment
 	addresses *addresses
 
-	// ruling guards what the rules depend on, which are the published ports and the names of the bridges of attempts.
+	// ruling guards what the rules depend on, which are the published ports, the names of the bridges of attempts, and the port of this
+	// host that attempts are let in at, 0 for none.
 	ruling    sync.Mutex
+	service   int
 	published map[string]Publication
 	private   map[string]bool
 }
@@ -96,6 +99,13 @@ func (b *Bridge) open(cfg Config, state State) error {
 	}
 	return b.ensureRules()
 }
+
+// Gateway is the address of this host on the shared bridge. Attempts on other bridges reach it there too.
+func (b *Bridge) Gateway() netip.Addr { return b.addresses.gateway }
+
+// LetIn lets attempts reach a TCP port of this host at the gateway's address, in the place of one before. It holds until Close and, if
+// nobody opens the bridge again, after it.
+func (b *Bridge) LetIn(port int) error { return b.change(func() { b.service = port }) }
 
 // Close frees what Open took in this process. The bridge and what is attached to it stay.
 func (b *Bridge) Close() { b.handle.Close() }

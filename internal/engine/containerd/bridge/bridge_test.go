@@ -27,17 +27,21 @@ func TestReach(t *testing.T) {
 		}
 	}
 	var refused sync.WaitGroup // they take their time
+	try := func(job []*node, from, to *node, network string) {
+		at := netip.AddrPortFrom(to.address, servedPort)
+		switch {
+		case from == to:
+		case slices.Contains(job, to):
+			from.assertAnswer(t, network, at, "I am "+to.id)
+		default:
+			refused.Go(func() { from.assertNoAnswer(t, network, at) })
+		}
+	}
 	for _, job := range jobs {
 		for _, from := range job {
 			for _, to := range slices.Concat(jobs...) {
-				for _, network := range []string{"tcp", "udp"} {
-					at := netip.AddrPortFrom(to.address, servedPort)
-					if slices.Contains(job, to) && to != from {
-						from.assertAnswer(t, network, at, "I am "+to.id)
-					} else if to != from {
-						refused.Go(func() { from.assertNoAnswer(t, network, at) })
-					}
-				}
+				try(job, from, to, "tcp")
+				try(job, from, to, "udp")
 			}
 		}
 	}

@@ -21,7 +21,9 @@ const register = 1
 // which jobs reach too, as if they were outside:
 //
 //	table inet berth-… {
-//		chain input       { type filter hook input;      iifgroup GROUP ct state != established,related drop }
+//		chain early       { type filter hook prerouting; iifname SHARED ip daddr SUBNET fib daddr type != local drop }
+//		chain input       { type filter hook input;      iifgroup GROUP ip daddr GATEWAY tcp dport PORT accept
+//		                                                  iifgroup GROUP ct state != established,related drop }
 //		chain forward     { type filter hook forward;    iifname PRIVATE oifname PRIVATE accept …
 //		                                                  oifgroup GROUP ct status dnat accept
 //		                                                  iifgroup GROUP oifgroup GROUP drop
@@ -53,7 +55,13 @@ func (b *Bridge) ensureRules() error {
 	}
 	from, to := ofGroup(expr.MetaKeyIIFGROUP, expr.CmpOpEq, b.group), ofGroup(expr.MetaKeyOIFGROUP, expr.CmpOpEq, b.group)
 
+	// Not only where it would be forwarded: before that the kernel tells the sender, whoever it says it is, of a shorter way.
+	early := chain(nftables.ChainTypeFilter, nftables.ChainHookPrerouting, nftables.ChainPriorityRaw, "early")
+	rule(early, onInterface(expr.MetaKeyIIFNAME, b.name), inSubnet(destination, subnet), elsewhere(), drop())
 	input := chain(nftables.ChainTypeFilter, nftables.ChainHookInput, nftables.ChainPriorityFilter, "input")
+	if b.service != 0 {
+		rule(input, from, toPort(b.addresses.gateway, unix.IPPROTO_TCP, b.service), accept())
+	}
 	rule(input, from, unasked(), drop())
 	forward := chain(nftables.ChainTypeFilter, nftables.ChainHookForward, nftables.ChainPriorityFilter, "forward")
 	for private := range b.private { // where the kernel shows bridged packets to these rules too
@@ -63,8 +71,8 @@ func (b *Bridge) ensureRules() error {
 	rule(forward, from, to, drop())
 	rule(forward, to, unasked(), drop())
 	post := chain(nftables.ChainTypeNAT, nftables.ChainHookPostrouting, nftables.ChainPriorityNATSource, "postrouting")
-	rule(post, fromSubnet(subnet), ofGroup(expr.MetaKeyOIFGROUP, expr.CmpOpNeq, b.group), []expr.Any{&expr.Masq{}})
-	rule(post, fromSubnet(subnet), published(), []expr.Any{&expr.Masq{}})
+	rule(post, inSubnet(source, subnet), ofGroup(expr.MetaKeyOIFGROUP, expr.CmpOpNeq, b.group), []expr.Any{&expr.Masq{}})
+	rule(post, inSubnet(source, subnet), published(), []expr.Any{&expr.Masq{}})
 	pre := chain(nftables.ChainTypeNAT, nftables.ChainHookPrerouting, nftables.ChainPriorityNATDest, "prerouting")
 	output := chain(nftables.ChainTypeNAT, nftables.ChainHookOutput, nftables.ChainPriorityNATDest, "output")
 	for _, p := range b.published {
@@ -131,39 +139,62 @@ func connection(key expr.CtKey, op expr.CmpOp, bits uint32) []expr.Any {
 
 // toNode sends what is for a published port to the node.
 func toNode(p Publication, port engine.Port) []expr.Any {
-	const destinationOffset, length, portOffset, portLength, portRegister = 16, 4, 2, 2, 2
+	const portRegister = 2
 	protocol := byte(unix.IPPROTO_TCP)
 	if port.Protocol == "udp" {
 		protocol = unix.IPPROTO_UDP
 	}
-	number := func(n int) []byte { return binaryutil.BigEndian.PutUint16(uint16(n)) } //nolint:gosec // checked
-	return []expr.Any{
-		&expr.Meta{Key: expr.MetaKeyNFPROTO, Register: register},
-		&expr.Cmp{Op: expr.CmpOpEq, Register: register, Data: []byte{unix.NFPROTO_IPV4}},
-		&expr.Payload{DestRegister: register, Base: expr.PayloadBaseNetworkHeader, Offset: destinationOffset, Len: length},
-		&expr.Cmp{Op: expr.CmpOpEq, Register: register, Data: netip.MustParseAddr(p.Address).AsSlice()},
+	return append(toPort(netip.MustParseAddr(p.Address), protocol, port.Outside()),
+		&expr.Immediate{Register: register, Data: p.To.AsSlice()},
+		&expr.Immediate{Register: portRegister, Data: portNumber(port.Number)},
+		&expr.NAT{Type: expr.NATTypeDestNAT, Family: unix.NFPROTO_IPV4, RegAddrMin: register, RegProtoMin: portRegister, Specified: true})
+}
+
+// toPort matches IPv4 packets to a port of an address.
+func toPort(to netip.Addr, protocol byte, port int) []expr.Any {
+	const portOffset, portLength = 2, 2
+	return append(address(destination),
+		&expr.Cmp{Op: expr.CmpOpEq, Register: register, Data: to.AsSlice()},
 		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: register},
 		&expr.Cmp{Op: expr.CmpOpEq, Register: register, Data: []byte{protocol}},
 		&expr.Payload{DestRegister: register, Base: expr.PayloadBaseTransportHeader, Offset: portOffset, Len: portLength},
-		&expr.Cmp{Op: expr.CmpOpEq, Register: register, Data: number(port.Outside())},
-		&expr.Immediate{Register: register, Data: p.To.AsSlice()},
-		&expr.Immediate{Register: portRegister, Data: number(port.Number)},
-		&expr.NAT{Type: expr.NATTypeDestNAT, Family: unix.NFPROTO_IPV4, RegAddrMin: register, RegProtoMin: portRegister, Specified: true},
-	}
+		&expr.Cmp{Op: expr.CmpOpEq, Register: register, Data: portNumber(port)})
 }
 
-// fromSubnet matches the source address of an IPv4 packet.
-func fromSubnet(subnet netip.Prefix) []expr.Any {
-	const sourceOffset, length = 12, 4
-	return []expr.Any{
-		&expr.Meta{Key: expr.MetaKeyNFPROTO, Register: register},
-		&expr.Cmp{Op: expr.CmpOpEq, Register: register, Data: []byte{unix.NFPROTO_IPV4}},
-		&expr.Payload{DestRegister: register, Base: expr.PayloadBaseNetworkHeader, Offset: sourceOffset, Len: length},
+// portNumber is a port as packets have it.
+func portNumber(port int) []byte { return binaryutil.BigEndian.PutUint16(uint16(port)) } //nolint:gosec // checked
+
+// Where an IPv4 packet has its addresses.
+const (
+	source      = 12
+	destination = 16
+	length      = 4
+)
+
+// inSubnet matches an address of an IPv4 packet.
+func inSubnet(offset uint32, subnet netip.Prefix) []expr.Any {
+	return append(address(offset),
 		&expr.Bitwise{
 			SourceRegister: register, DestRegister: register, Len: length,
 			Mask: net.CIDRMask(subnet.Bits(), subnet.Addr().BitLen()), Xor: make([]byte, length),
 		},
-		&expr.Cmp{Op: expr.CmpOpEq, Register: register, Data: subnet.Masked().Addr().AsSlice()},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: register, Data: subnet.Masked().Addr().AsSlice()})
+}
+
+// address loads an address of a packet that is of IPv4.
+func address(offset uint32) []expr.Any {
+	return []expr.Any{
+		&expr.Meta{Key: expr.MetaKeyNFPROTO, Register: register},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: register, Data: []byte{unix.NFPROTO_IPV4}},
+		&expr.Payload{DestRegister: register, Base: expr.PayloadBaseNetworkHeader, Offset: offset, Len: length},
+	}
+}
+
+// elsewhere matches packets for another address than this host's.
+func elsewhere() []expr.Any {
+	return []expr.Any{
+		&expr.Fib{Register: register, FlagDADDR: true, ResultADDRTYPE: true},
+		&expr.Cmp{Op: expr.CmpOpNeq, Register: register, Data: binaryutil.NativeEndian.PutUint32(unix.RTN_LOCAL)},
 	}
 }
 

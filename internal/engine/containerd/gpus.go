@@ -1,0 +1,149 @@
+package containerd
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/containerd/containerd/v2/core/containers"
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"tags.cncf.io/container-device-interface/pkg/cdi"
+	"tags.cncf.io/container-device-interface/pkg/parser"
+
+	"github.com/berth-hpc/berth/internal/engine"
+)
+
+// labelGPUs are the devices of a node, by their qualified names and with blanks between them.
+const labelGPUs = "berth/gpus"
+
+// allDevices is the name that vendors give to all devices of a kind together.
+const allDevices = "all"
+
+// GPUConfig says which devices are GPUs.
+type GPUConfig struct {
+	// Kind is a kind of the Container Device Interface, such as nvidia.com/gpu. Empty: there are none.
+	Kind string
+	// SpecDirs are where the specifications of devices are; empty is where all programs look.
+	SpecDirs []string
+}
+
+// gpus gives the devices of one kind to nodes, each to one at a time.
+type gpus struct {
+	kind     string
+	registry *cdi.Cache
+
+	mu sync.Mutex
+	// owners are the nodes that have devices, by the qualified names of these.
+	owners map[string]string
+}
+
+func openGPUs(cfg GPUConfig, records []containers.Container) (*gpus, error) {
+	g := &gpus{kind: cfg.Kind, owners: make(map[string]string)}
+	if cfg.Kind != "" {
+		vendor, class := parser.ParseQualifier(cfg.Kind)
+		if err := cmp.Or(parser.ValidateVendorName(vendor), parser.ValidateClassName(class)); err != nil {
+			return nil, fmt.Errorf("kind of GPUs %q: %w", cfg.Kind, err)
+		}
+		options := []cdi.Option{cdi.WithAutoRefresh(false)}
+		if len(cfg.SpecDirs) > 0 {
+			options = append(options, cdi.WithSpecDirs(cfg.SpecDirs...))
+		}
+		var err error
+		if g.registry, err = cdi.NewCache(options...); err != nil {
+			return nil, fmt.Errorf("GPUs: %w", err)
+		}
+	}
+	for _, record := range records {
+		for device := range strings.FieldsSeq(record.Labels[labelGPUs]) {
+			g.owners[device] = record.ID
+		}
+	}
+	return g, nil
+}
+
+// devices returns the qualified names of all, in order. The specifications are read again: drivers write them anew.
+func (g *gpus) devices() ([]string, error) {
+	if g.registry == nil {
+		return nil, nil
+	}
+	if err := g.registry.Refresh(); err != nil {
+		return nil, fmt.Errorf("GPUs: %w", err)
+	}
+	return slices.DeleteFunc(g.registry.ListDevices(), func(device string) bool {
+		kind, name, _ := strings.Cut(device, "=")
+		return kind != g.kind || name == allDevices
+	}), nil
+}
+
+// take gives each of some nodes as many devices as it needs. All of them get theirs or none does.
+func (g *gpus) take(nodes []string, each int) error {
+	if each == 0 {
+		return nil
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	all, err := g.devices()
+	if err != nil {
+		return err
+	}
+	if len(all) < each*len(nodes) {
+		return fmt.Errorf("%w: %d nodes with %d GPUs each; this host has %d", engine.ErrRefused, len(nodes), each, len(all))
+	}
+	free := slices.DeleteFunc(all, func(device string) bool { return g.owners[device] != "" })
+	if len(free) < each*len(nodes) {
+		return fmt.Errorf("%d nodes with %d GPUs each: %d are free", len(nodes), each, len(free))
+	}
+	for i, device := range free[:each*len(nodes)] {
+		g.owners[device] = nodes[i/each]
+	}
+	return nil
+}
+
+// of returns the devices of a node.
+func (g *gpus) of(node string) []string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	var devices []string
+	for device, owner := range g.owners {
+		if owner == node {
+			devices = append(devices, device)
+		}
+	}
+	slices.Sort(devices)
+	return devices
+}
+
+// release takes back what a node has.
+func (g *gpus) release(node string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for device, owner := range g.owners {
+		if owner == node {
+			delete(g.owners, device)
+		}
+	}
+}
+
+// inject adds devices to the specification of a container.
+func (g *gpus) inject(spec *specs.Spec, devices []string) error {
+	if len(devices) == 0 {
+		return nil
+	}
+	if missing, err := g.registry.InjectDevices(spec, devices...); err != nil {
+		return fmt.Errorf("GPUs %v, of which %v are not there: %w", devices, missing, err)
+	}
+	return nil
+}
+
+// openGPUs finds the GPUs; those of attempts that are there are taken.
+func (e *Engine) openGPUs(ctx context.Context) error {
+	records, err := e.records(ctx)
+	if err != nil {
+		return err
+	}
+	e.gpus, err = openGPUs(e.cfg.GPUs, records)
+	return err
+}

@@ -1,0 +1,196 @@
+package httpapi
+
+import (
+	"github.com/berth-hpc/berth"
+	"github.com/berth-hpc/berth/internal/control"
+)
+
+// vaultAnswer is a vault as our own API shows it, called as who asks calls it. It has no credentials.
+type vaultAnswer struct {
+	Name    string `json:"name"`
+	Owner   string `json:"owner"`
+	Kind    string `json:"kind"`
+	Default bool   `json:"default"`
+	Team    string `json:"team"`
+	Share   string `json:"share"`
+	// Those of object vaults.
+	Endpoint  string `json:"endpoint,omitempty"`
+	Bucket    string `json:"bucket,omitempty"`
+	Prefix    string `json:"prefix,omitempty"`
+	Region    string `json:"region,omitempty"`
+	PathStyle bool   `json:"path_style,omitempty"`
+}
+
+// oneVault is a vault that was made or changed.
+type oneVault struct {
+	Vault vaultAnswer `json:"vault"`
+}
+
+func newVaultAnswer(caller berth.Caller, v berth.Vault) vaultAnswer {
+	share := control.ShareNone
+	if v.Team != "" {
+		share = control.ShareWrite
+		if v.TeamReadOnly {
+			share = control.ShareRead
+		}
+	}
+	return vaultAnswer{
+		Name: v.VaultName(caller.User.Name), Owner: v.Owner, Kind: string(v.Kind), Default: v.Default && v.Owner == caller.User.Name,
+		Team: v.Team, Share: string(share), Endpoint: v.Bucket.Endpoint, Bucket: v.Bucket.Name, Prefix: v.Bucket.Prefix,
+		Region: v.Bucket.Region, PathStyle: v.Bucket.PathStyle,
+	}
+}
+
+// vaults lists the caller's vaults, and those of the team; with owner, those of that user.
+func (s *server) vaults(c *call) error {
+	caller, p, err := s.queryCaller(c)
+	if err != nil {
+		return err
+	}
+	vaults, err := s.control.Vaults(c.r.Context(), caller, p.text("owner"))
+	if err != nil {
+		return err
+	}
+	answer := struct {
+		Vaults []vaultAnswer `json:"vaults"`
+	}{make([]vaultAnswer, len(vaults))}
+	for i, v := range vaults {
+		answer.Vaults[i] = newVaultAnswer(caller, v)
+	}
+	return c.writeJSON(answer)
+}
+
+func (s *server) vault(c *call) error {
+	caller, _, err := s.queryCaller(c)
+	if err != nil {
+		return err
+	}
+	v, err := s.control.Vault(c.r.Context(), caller, c.r.PathValue("name"))
+	if err != nil {
+		return err
+	}
+	return c.writeJSON(oneVault{newVaultAnswer(caller, v)})
+}
+
+func (s *server) addVault(c *call) error {
+	caller, _, err := s.queryCaller(c)
+	if err != nil {
+		return err
+	}
+	d, m, err := c.readMembers("owner", "name", "kind", "share", "default", "endpoint", "bucket", "prefix", "region", "path_style",
+		"access_key", "secret_key")
+	if err != nil {
+		return err
+	}
+	req := control.VaultRequest{
+		Owner: d.word("owner", m["owner"]), Name: d.required("name", m["name"]), Kind: berth.VaultKind(d.required("kind", m["kind"])),
+		Share: control.VaultShare(d.word("share", m["share"])), Default: d.flag("default", m["default"]),
+		Bucket: berth.Bucket{
+			Endpoint: d.line("endpoint", m["endpoint"], maxImage), Name: d.word("bucket", m["bucket"]),
+			Prefix: d.line("prefix", m["prefix"], maxImage), Region: d.word("region", m["region"]), PathStyle: d.flag("path_style", m["path_style"]),
+		},
+	}
+	if credentials := d.vaultCredentials(m); credentials != nil {
+		req.Credentials = *credentials
+	}
+	if err := d.err(); err != nil {
+		return err
+	}
+	v, err := s.control.AddVault(c.r.Context(), caller, req)
+	if err != nil {
+		return err
+	}
+	return c.writeJSON(oneVault{newVaultAnswer(caller, v)})
+}
+
+// vaultCredentials returns nil when none were sent.
+func (d *decoder) vaultCredentials(m members) *berth.Credentials {
+	if kindOf(m["access_key"]) == kindNull && kindOf(m["secret_key"]) == kindNull {
+		return nil
+	}
+	return &berth.Credentials{AccessKey: d.word("access_key", m["access_key"]), SecretKey: d.word("secret_key", m["secret_key"])}
+}
+
+func (s *server) changeVault(c *call) error {
+	caller, _, err := s.queryCaller(c)
+	if err != nil {
+		return err
+	}
+	d, m, err := c.readMembers("share", "default", "access_key", "secret_key")
+	if err != nil {
+		return err
+	}
+	change := control.VaultChange{Default: d.optionalFlag("default", m["default"]), Credentials: d.vaultCredentials(m)}
+	if share := d.optionalWord("share", m["share"]); share != nil {
+		change.Share = new(control.VaultShare(*share))
+	}
+	if len(m) == 0 {
+		d.problem("body", "changes nothing, at least one member is required")
+	}
+	if err := d.err(); err != nil {
+		return err
+	}
+	v, err := s.control.ChangeVault(c.r.Context(), caller, c.r.PathValue("name"), change)
+	if err != nil {
+		return err
+	}
+	return c.writeJSON(oneVault{newVaultAnswer(caller, v)})
+}
+
+// removeVault forgets a vault, and with the parameter data=true deletes what it has on this server.
+func (s *server) removeVault(c *call) error {
+	caller, p, err := s.queryCaller(c)
+	if err != nil {
+		return err
+	}
+	if err := s.control.RemoveVault(c.r.Context(), caller, c.r.PathValue("name"), p.flag("data")); err != nil {
+		return err
+	}
+	return c.writeJSON(statusAnswer{Status: "removed"})
+}
+
+// keptAnswer is data that could not be copied back.
+type keptAnswer struct {
+	Number int64  `json:"number"`
+	Owner  string `json:"owner"`
+	Wish   string `json:"wish"`
+	Detail string `json:"detail"`
+}
+
+// keptData lists what could not be copied back, with all=true that of everybody's jobs.
+func (s *server) keptData(c *call) error {
+	caller, p, err := s.queryCaller(c)
+	if err != nil {
+		return err
+	}
+	kept, err := s.control.KeptData(c.r.Context(), caller, p.flag("all"))
+	if err != nil {
+		return err
+	}
+	answer := struct {
+		Kept []keptAnswer `json:"kept"`
+	}{make([]keptAnswer, len(kept))}
+	for i, k := range kept {
+		answer.Kept[i] = keptAnswer{k.Number, k.Owner, string(k.Wish), k.Detail}
+	}
+	return c.writeJSON(answer)
+}
+
+func (s *server) saveKept(c *call) error {
+	return s.wishKept(c, berth.KeptWishSave, "save requested")
+}
+
+func (s *server) dropKept(c *call) error {
+	return s.wishKept(c, berth.KeptWishDrop, "drop requested")
+}
+
+func (s *server) wishKept(c *call, wish berth.KeptWish, status string) error {
+	caller, _, number, err := s.numberRequest(c)
+	if err != nil {
+		return err
+	}
+	if err := s.control.WishKept(c.r.Context(), caller, number, wish); err != nil {
+		return err
+	}
+	return c.writeJSON(statusAnswer{Status: status})
+}

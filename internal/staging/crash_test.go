@@ -1,0 +1,121 @@
+package staging
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/minio/minio-go/v7"
+)
+
+// TestTheServerIsKilledInTheMiddle of an object each time, and comes again.
+func TestTheServerIsKilledInTheMiddle(t *testing.T) {
+	b := newBench(t)
+	content := map[string]string{"big": noise(2*partSize + 1)}
+	for i := range 50 {
+		content["many/"+string(rune('A'+i))] = noise(10_000 + i)
+	}
+	b.put(t, content)
+	again := b.comesAgain(t, 5<<20)
+	b.in(t, "")
+	again()
+	files := b.files(t)
+	delete(files, "many/")
+	wantSame(t, "brought", content, files)
+	changed := make(map[string]string)
+	for key, text := range content {
+		changed[key] = text + "changed"
+	}
+	b.write(t, changed)
+	again = b.comesAgain(t, 5<<20)
+	b.out(t)
+	again()
+	wantSame(t, "the bucket", changed, b.objects(t))
+	b.wantNoUploads(t)
+}
+
+// comesAgain kills the server after some bytes and starts it again. The function that it returns waits for that.
+func (b *bench) comesAgain(t *testing.T, after int64) func() {
+	t.Helper()
+	killed := b.s3.KillAfter(after)
+	started := make(chan error, 1)
+	go func() {
+		<-killed
+		started <- b.s3.Start()
+	}()
+	return func() {
+		t.Helper()
+		if err := <-started; err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// wantNoUploads checks that nothing half was left in the bucket.
+func (b *bench) wantNoUploads(t *testing.T) {
+	t.Helper()
+	core := minio.Core{Client: b.client}
+	uploads, err := core.ListMultipartUploads(t.Context(), bucket, "", "", "", "", 100)
+	if err != nil || len(uploads.Uploads) > 0 {
+		t.Errorf("unfinished uploads: %+v, %v", uploads.Uploads, err)
+	}
+}
+
+// TestAnUnfinishedUploadIsTakenAway when a server of berth was killed in the middle of it.
+func TestAnUnfinishedUploadIsTakenAway(t *testing.T) {
+	b := newBench(t)
+	b.in(t)
+	big := noise(partSize + 1)
+	b.write(t, map[string]string{"big": big})
+	core := minio.Core{Client: b.client}
+	if _, err := core.NewMultipartUpload(t.Context(), bucket, "big", minio.PutObjectOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	m, err := openManifest(b.job.Manifest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(m.add(line{Sending: "big"}), m.close()); err != nil {
+		t.Fatal(err)
+	}
+	b.out(t)
+	b.wantNoUploads(t)
+	wantSame(t, "the bucket", map[string]string{"big": big}, b.objects(t))
+}
+
+// TestWhatWasBroughtIsChecked after a server of berth was killed: files that are not as they were are brought again, others not.
+func TestWhatWasBroughtIsChecked(t *testing.T) {
+	b := newBench(t)
+	b.put(t, map[string]string{"whole": "whole", "torn": "torn", "gone": "gone", "never": "never"})
+	b.in(t, "")
+	text, err := os.ReadFile(b.job.Manifest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var kept bytes.Buffer
+	for line := range bytes.Lines(text) {
+		if !bytes.Contains(line, []byte("Complete")) && !bytes.Contains(line, []byte(`"Had":{"Path":"never"`)) {
+			kept.Write(line)
+		}
+	}
+	kept.WriteString(`{"Had":{"Path":"nev`) // the last line was being written
+	b.write(t, map[string]string{"torn": "to\x00\x00"})
+	path := func(name string) string { return filepath.Join(b.job.Data, name) }
+	if err := errors.Join(os.WriteFile(b.job.Manifest, kept.Bytes(), 0o600), os.Remove(path("gone")), os.Remove(path("never"))); err != nil {
+		t.Fatal(err)
+	}
+	before, err := os.Stat(path("whole"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	// An object that was changed meanwhile is taken as it is now.
+	b.put(t, map[string]string{"never": "another", "whole": "not brought again"})
+	b.in(t, "")
+	wantSame(t, "brought", map[string]string{"whole": "whole", "torn": "torn", "gone": "gone", "never": "another"}, b.files(t))
+	after, err := os.Stat(path("whole"))
+	if err != nil || !after.ModTime().Equal(before.ModTime()) {
+		t.Errorf("a whole file was brought again: %v", err)
+	}
+}
