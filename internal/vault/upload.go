@@ -162,24 +162,34 @@ func partName(part *os.File) string { return path.Join(uploads, path.Base(part.N
 
 // Forget removes what came of uploads that nobody has continued since before.
 func (t *Tree) Forget(before time.Time) error {
-	folder, err := t.root.OpenRoot(uploads)
+	parts, err := openDir(t.root, uploads)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	if err != nil {
-		return fmt.Errorf("old uploads: %w", err)
+	if err == nil {
+		err = errors.Join(parts.forget(before), parts.Close())
 	}
-	defer func() { _ = folder.Close() }()
-	err = each(folder, true, func(parts []Entry) (err error) {
-		for _, part := range parts {
-			if part.Modified.Before(before) {
-				err = errors.Join(err, folder.RemoveAll(part.Name))
-			}
-		}
-		return err
-	})
 	if err != nil {
 		return fmt.Errorf("old uploads: %w", err)
 	}
 	return nil
+}
+
+// forget removes the entries that were written last before.
+func (d *Dir) forget(before time.Time) (failed error) {
+	for {
+		const piece = 1024
+		parts, err := d.Next(piece)
+		for _, part := range parts {
+			if part.Modified.Before(before) {
+				failed = errors.Join(failed, d.root.RemoveAll(part.Name))
+			}
+		}
+		if errors.Is(err, io.EOF) {
+			return failed
+		}
+		if err != nil {
+			return errors.Join(failed, err)
+		}
+	}
 }
