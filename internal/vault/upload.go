@@ -43,7 +43,7 @@ func (t *Tree) Put(at string, up Upload, source io.Reader) (size int64, err erro
 		return 0, err
 	case name == ".":
 		return 0, invalid("the name of the file is missing")
-	case up.ID != "" && !uploadID.MatchString(up.ID):
+	case up.ID != "" && !uploadID.MatchString(up.ID), up.ID == "" && up.Offset > 0:
 		return 0, invalidUpload()
 	}
 	if err := t.makeDir(path.Dir(name)); err != nil {
@@ -83,7 +83,7 @@ func (t *Tree) Uploaded(id string) (int64, error) {
 }
 
 func invalidUpload() error {
-	return &berth.Error{Kind: berth.Invalid, Msg: "Invalid parameter(s)", Detail: "upload: 8 to 64 small letters and digits are allowed"}
+	return &berth.Error{Kind: berth.Invalid, Msg: "Invalid parameter(s)", Detail: "upload: 8 to 64 small letters and digits are allowed, and needed to go on with a file"}
 }
 
 // openPart opens the file that holds what has come, and keeps others from writing to it.
