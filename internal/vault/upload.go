@@ -154,7 +154,19 @@ func (t *Tree) commit(part *os.File, name string) error {
 		return err
 	}
 	crashpoint.Here("vault.commit")
-	return t.root.Rename(partName(part), name)
+	if err := t.root.Rename(partName(part), name); err != nil {
+		return err
+	}
+	return t.syncDir(path.Dir(name))
+}
+
+// syncDir has the name of a file on disk: it is answered that the file is stored.
+func (t *Tree) syncDir(name string) error {
+	dir, err := t.root.OpenFile(name, os.O_RDONLY|syscall.O_DIRECTORY, 0)
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
 }
 
 // partName is the name of a part in the root that opened it.
