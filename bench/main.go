@@ -40,6 +40,7 @@ var parts = []part{
 	{"submissions", (*bench).submissions},
 	{"start", (*bench).starts},
 	{"nodes", (*bench).nodes},
+	{"pingpong", (*bench).pingpong},
 	{"status", (*bench).status},
 	{"memory", (*bench).memory},
 	{"agents", (*bench).agents},
@@ -52,7 +53,7 @@ var parts = []part{
 }
 
 func main() {
-	only := flag.String("only", "", "comma-separated parts to run: submissions, start, nodes, status, memory, agents, streams, apps, pages, scheduler, transfer, staging; all when empty")
+	only := flag.String("only", "", "comma-separated parts to run: submissions, start, nodes, pingpong, status, memory, agents, streams, apps, pages, scheduler, transfer, staging; all when empty")
 	picture := flag.String("picture", "", "SVG file to draw the scheduler's simulated week into")
 	short := flag.Bool("short", false, "small numbers, to see that everything works")
 	root := flag.String("root", ".", "root of the module")

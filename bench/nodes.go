@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/berth-hpc/berth/client"
@@ -15,7 +16,7 @@ const manyNodes = 4
 
 // nodes measures from the submission until the command runs, for jobs of one node and of several.
 func (b *bench) nodes(ctx context.Context) (err error) {
-	s := b.server("nodes", "--cores", fmt.Sprint(manyNodes))
+	s := b.server("nodes", "--cores", strconv.Itoa(manyNodes))
 	defer func() { err = errors.Join(err, s.Down(ctx)) }()
 	if err := b.startWithImage(ctx, s); err != nil {
 		return err

@@ -62,12 +62,18 @@ const (
 
 // TestCrashRun kills the server many times while jobs are submitted, started, running, stopped and ending. Afterwards every job
 // that was acknowledged has ended, once, as it should; it ran once; and its output is complete.
-func TestCrashRun(t *testing.T) {
+func TestCrashRun(t *testing.T) { runCrashes(t, *crashes, 1, "--network", "none") }
+
+// TestCrashRunOfNodes does the same with jobs of several nodes, which reach each other. Each takes several times as long.
+func TestCrashRunOfNodes(t *testing.T) { runCrashes(t, *crashes/6, 2, "--network", "bridge") }
+
+func runCrashes(t *testing.T, crashes, nodes int, flags ...string) {
+	t.Helper()
 	if testing.Short() {
 		t.Skip("the crash run takes minutes")
 	}
 	s := &berthdtest.Server{
-		Bin: bin, Data: filepath.Join(t.TempDir(), "data"), Flags: []string{"--cores", "4", "--tick", "1s", "--network", "none"},
+		Bin: bin, Data: filepath.Join(t.TempDir(), "data"), Flags: append([]string{"--cores", "4", "--tick", "1s"}, flags...),
 	}
 	t.Cleanup(func() {
 		if err := s.Down(t.Context()); err != nil {
@@ -79,8 +85,8 @@ func TestCrashRun(t *testing.T) {
 	}
 	importBusybox(t, s)
 	addShell(t, s)
-	run := &crashRun{server: s, random: rand.New(rand.NewPCG(*seed, 0))}
-	for i := range *crashes {
+	run := &crashRun{server: s, nodes: nodes, random: rand.New(rand.NewPCG(*seed, 0))}
+	for i := range crashes {
 		run.cycle(t, i)
 	}
 	s.Env = nil
@@ -127,6 +133,8 @@ func clientOf(t *testing.T, s *berthdtest.Server) *client.Client {
 
 type crashRun struct {
 	server *berthdtest.Server
+	// nodes is how many each job has.
+	nodes  int
 	random *rand.Rand
 	jobs   []*expectation
 }
@@ -175,7 +183,7 @@ func (r *crashRun) submission(job *expectation) client.Submission {
 	script := fmt.Sprintf("trap 'exit %d' USR1; echo ran >> /data/%s\ni=0; while [ $i -lt %d ]; do i=$((i+1)); echo line $i; done\n%s",
 		codeSignaled, job.key, job.lines, end)
 	submission := client.Submission{
-		Machine: &client.MachineRequest{Type: "n0"}, Vault: &client.VaultRequest{Name: "data"}, Label: job.key, IdempotencyKey: job.key,
+		Machine: &client.MachineRequest{Type: "n0", Nodes: r.nodes}, Vault: &client.VaultRequest{Name: "data"}, Label: job.key, IdempotencyKey: job.key,
 	}
 	if job.app {
 		submission.App = "shell"
@@ -264,7 +272,7 @@ func (r *crashRun) verify(t *testing.T) {
 			t.Logf("what is known of job %d (%s):\n%s", job.number, ended.Raw, r.logsOf(job.number))
 		}
 	}
-	t.Logf("%d jobs after %d crashes: %v", len(r.jobs), *crashes, states)
+	t.Logf("%d jobs after the crashes: %v", len(r.jobs), states)
 	r.checkNothingLeft(t)
 }
 

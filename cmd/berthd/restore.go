@@ -77,19 +77,23 @@ func adapt(ctx context.Context, manifest backup.Manifest, database, data string)
 	if err := st.MoveVaults(ctx, from, data+"/"); err != nil {
 		return 0, err
 	}
-	active := store.Filter{States: []berth.State{berth.StateStarting, berth.StateRunning, berth.StateStopping}}
-	jobs, err := st.Jobs(ctx, active)
+	jobs, err := st.Jobs(ctx, store.Filter{States: berth.ActiveStates()})
 	if err != nil {
 		return 0, err
 	}
 	for _, job := range jobs {
-		_, err := st.Apply(ctx, job.Number, berth.Event{
-			Kind: berth.EventEnded, At: time.Now(),
-			Exit: berth.Exit{Detail: "it ran when the backup was made that the server was restored from"},
-		})
-		if err != nil {
+		if _, err := st.Apply(ctx, job.Number, endOf(job)); err != nil {
 			return 0, err
 		}
 	}
 	return len(jobs), nil
+}
+
+// endOf is what becomes of a job whose container and files are on the machine that the backup was made on.
+func endOf(job berth.Job) berth.Event {
+	const since = "the server was restored from a backup that was made "
+	if job.State == berth.StateStagingOut {
+		return berth.Event{Kind: berth.EventStaged, At: time.Now(), Detail: since + "before everything was copied to the vault"}
+	}
+	return berth.Event{Kind: berth.EventEnded, At: time.Now(), Exit: berth.Exit{Detail: since + "while it ran"}}
 }

@@ -39,7 +39,7 @@ func newConsole() *console {
 	return k
 }
 
-// console opens the terminal of the command, and starts the command unless somebody did. The connection is a view of it until one of
+// openConsole opens the terminal of the command, and starts the command unless somebody did. The connection is a view of it until one of
 // them ends.
 func (c *control) openConsole(conn *os.File, request agentapi.ShellRequest) {
 	answer := c.console.open(c, request.Size)

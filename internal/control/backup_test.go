@@ -12,9 +12,10 @@ import (
 // TestBackupsAreForAdministrators, and who took one is known before the first byte is out.
 func TestBackupsAreForAdministrators(t *testing.T) {
 	var b *bench
+	lastAct := func() berth.Act { return b.lastRecord(t).Act }
 	b = newBench(t, func(cfg *Config) {
 		cfg.Backup = func(_ context.Context, to io.Writer, _ bool) error {
-			if act := b.lastRecord(t).Act; act.Kind != berth.ActBackup || act.By != "root" {
+			if act := lastAct(); act.Kind != berth.ActBackup || act.By != "root" {
 				t.Errorf("the last act is %+v", act)
 			}
 			_, err := io.WriteString(to, "everything")

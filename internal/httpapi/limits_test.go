@@ -180,7 +180,8 @@ func (a *testAPI) promise(path string, length int, body string) (conn net.Conn) 
 // TestSilentClientsHoldNothing: neither a place, nor the memory that their headers speak of. The body of one that is refused is read
 // to its end without a place, too.
 func TestSilentClientsHoldNothing(t *testing.T) {
-	a := newTestAPI(t, func(c *Config) { c.MaxRequests, c.Patience, c.BodyTimeout = 1, time.Millisecond, time.Hour })
+	// Who is being looked up has the place for a moment: the patience is for that.
+	a := newTestAPI(t, func(c *Config) { c.MaxRequests, c.Patience, c.BodyTimeout = 1, 30*time.Second, time.Hour })
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	for path, length := range map[string]int{

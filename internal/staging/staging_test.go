@@ -205,3 +205,13 @@ func TestWhatIsNotOnThisServer(t *testing.T) {
 		t.Errorf("missing %q, %v", missing, err)
 	}
 }
+
+// TestPartsOfLargeFiles: a store takes ten thousand, of at most 5 GiB.
+func TestPartsOfLargeFiles(t *testing.T) {
+	for _, size := range []int64{0, partSize, 10_000 * partSize, 10_000*partSize + 1, 1 << 40, 5 << 40} {
+		part := int64(partSizeOf(size))
+		if parts := (size + part - 1) / part; parts > maxParts || part < partSize || part > 5<<30 {
+			t.Errorf("%d bytes: %d parts of %d", size, parts, part)
+		}
+	}
+}
