@@ -138,15 +138,27 @@ func (m *Maker) addOutputs(ctx context.Context, archive *tar.Writer) error {
 		if err != nil {
 			return err
 		}
-		if err := addFile(archive, path, name); !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-		return nil
+		return addOutput(archive, path, name)
 	})
 }
 
+// archived is what the name of a compressed output ends in.
+const archived = ".zst"
+
 func isOutput(name string) bool {
-	return name == agentapi.OutputFile || name == agentapi.OutputFile+".zst"
+	return name == agentapi.OutputFile || name == agentapi.OutputFile+archived
+}
+
+// addOutput adds an output, perhaps in the form that it has got since it was found; none when it was deleted.
+func addOutput(archive *tar.Writer, path, name string) error {
+	err := addFile(archive, path, name)
+	if info, errNow := os.Lstat(path + archived); errors.Is(err, fs.ErrNotExist) && errNow == nil && info.Mode().IsRegular() {
+		err = addFile(archive, path+archived, name+archived)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
 }
 
 // addFile adds a file as long as it is now. The error wraps fs.ErrNotExist when it is not there.

@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -106,6 +107,29 @@ func TestABackupIsRestored(t *testing.T) {
 		if err := Restore(dir, bytes.NewReader(text), nil); !errors.Is(err, ErrInUse) {
 			t.Errorf("a directory with a database: %v", err)
 		}
+	}
+}
+
+// TestAnOutputThatIsCompressedMeanwhile is in the backup all the same; one that is deleted is not missed.
+func TestAnOutputThatIsCompressedMeanwhile(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, map[string]string{"1/output.zst": "one"})
+	var text bytes.Buffer
+	archive := tar.NewWriter(&text)
+	for _, name := range []string{"1/output", "2/output"} {
+		if err := addOutput(archive, filepath.Join(dir, name), "jobs/"+name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := archive.Close(); err != nil {
+		t.Fatal(err)
+	}
+	reader := tar.NewReader(&text)
+	if header, err := reader.Next(); err != nil || header.Name != "jobs/1/output.zst" {
+		t.Errorf("%v, %v", header, err)
+	}
+	if header, err := reader.Next(); !errors.Is(err, io.EOF) {
+		t.Errorf("%v, %v", header, err)
 	}
 }
 

@@ -47,7 +47,11 @@ func (s *Service) Screenshot(ctx context.Context, caller berth.Caller, ref JobRe
 	if err != nil {
 		return nil, err
 	}
-	return screenshot.Encode(picture, want)
+	text, err := screenshot.Encode(picture, want)
+	if errors.Is(err, screenshot.ErrTooLarge) {
+		return nil, invalid("emphatic", "%s: give width and height", err)
+	}
+	return text, err
 }
 
 // lookAt returns what the desktop of a job shows.

@@ -49,6 +49,14 @@ func TestScreenshot(t *testing.T) {
 	wantError(t, err, berth.NotFound, "Running job is not found")
 }
 
+// TestScreenshotOfAThinScreen: what two sides make together is bounded, too.
+func TestScreenshotOfAThinScreen(t *testing.T) {
+	b := newBench(t)
+	b.withDisplay(t, func(conn io.ReadWriter) { _ = vnctest.Serve(conn, image.NewRGBA(image.Rect(0, 0, 1, 65535))) })
+	_, err := b.Screenshot(t.Context(), b.ada, b.run(t, "sleep 1000"), screenshot.Size{Width: 4096, Emphatic: true})
+	wantError(t, err, berth.Invalid, "Invalid parameter(s): emphatic: ")
+}
+
 func TestScreenshotOfNothing(t *testing.T) {
 	b := newBench(t)
 	ref := b.run(t, "sleep 1000")

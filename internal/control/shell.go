@@ -50,3 +50,10 @@ func (s *Service) Enter(ctx context.Context, visitor Visitor, number int64) (ses
 	}
 	return sessionOf(run), nil
 }
+
+// UntilRevoked returns when a caller may not go on in a job that it was let into, since its key has ended or its rights are others, and
+// with ctx.
+func (s *Service) UntilRevoked(ctx context.Context, caller berth.Caller, number int64) {
+	// An error means that it is not known whether the caller may: as if it may not.
+	_, _ = s.waitUntil(ctx, caller, berth.Job{Number: number}, func(berth.Job) bool { return false })
+}

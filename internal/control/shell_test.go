@@ -71,3 +71,19 @@ func TestOpenShell(t *testing.T) {
 	_, err = b.Enter(t.Context(), Visitor{Caller: b.ada}, job.Number)
 	wantError(t, err, berth.NotFound, "Running job is not found")
 }
+
+// TestAShellEndsWithItsKey, also when that goes before the watch begins.
+func TestAShellEndsWithItsKey(t *testing.T) {
+	b := newBench(t)
+	job, _ := b.runApp(t, `,"interactive":true`, "")
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		b.UntilRevoked(t.Context(), b.ada, job.Number)
+	}()
+	if err := b.RevokeKey(t.Context(), b.admin, "ada", "ada"); err != nil {
+		t.Fatal(err)
+	}
+	<-ended
+	b.UntilRevoked(t.Context(), b.ada, job.Number)
+}

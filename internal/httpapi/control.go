@@ -57,6 +57,7 @@ type JobPages interface {
 	WebPage(ctx context.Context, visitor control.Visitor, number int64, port int) (control.WebPage, error)
 	Enter(ctx context.Context, visitor control.Visitor, number int64) (session string, err error)
 	OpenShell(ctx context.Context, visitor control.Visitor, number int64, size agentapi.TerminalSize) (*agentapi.Terminal, error)
+	UntilRevoked(ctx context.Context, caller berth.Caller, number int64)
 	Screenshot(ctx context.Context, caller berth.Caller, ref control.JobRef, want screenshot.Size) ([]byte, error)
 }
 

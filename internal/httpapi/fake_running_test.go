@@ -184,3 +184,10 @@ func (s *scripted) OpenShell(
 	s.shells <- agentapi.NewTerminal(shell)
 	return agentapi.NewTerminal(user), nil
 }
+
+func (s *scripted) UntilRevoked(ctx context.Context, _ berth.Caller, _ int64) {
+	select {
+	case <-s.revoked:
+	case <-ctx.Done():
+	}
+}

@@ -187,6 +187,11 @@ func (s *server) visitor(c *call, v *visit) (control.Visitor, error) {
 
 // forward carries the request and the answer.
 func (s *server) forward(c *call, v *visit) error {
+	if c.r.Header.Get("Upgrade") != "" { // it may last as long as the job
+		ctx, stop := s.whileAllowed(c.r.Context(), v)
+		defer stop()
+		c.r = c.r.WithContext(ctx)
+	}
 	var failed error
 	proxy := httputil.ReverseProxy{
 		Rewrite:       func(p *httputil.ProxyRequest) { v.rewrite(c, p) },

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/coder/websocket"
 
@@ -123,13 +124,31 @@ func (s *server) serveShell(c *call, v *visit) error {
 	c.w.status = http.StatusSwitchingProtocols
 	defer func() { _ = socket.CloseNow() }()
 	socket.SetReadLimit(maxTyped)
-	ctx, cancel := context.WithCancel(c.r.Context())
-	defer cancel()
+	ctx, stop := s.whileAllowed(c.r.Context(), v)
+	defer stop()
 	go func() {
 		_ = typed(ctx, socket, terminal)
 		_ = terminal.Close() // ends show
 	}()
 	return show(ctx, socket, terminal)
+}
+
+// whileAllowed returns a context that also ends when who came with an API key may not go on. Call stop when done. The secrets of a job
+// hold as long as the job.
+func (s *server) whileAllowed(ctx context.Context, v *visit) (allowed context.Context, stop func()) {
+	allowed, cancel := context.WithCancel(ctx)
+	if v.visitor.Caller.User.Name == "" {
+		return allowed, cancel
+	}
+	var waiting sync.WaitGroup
+	waiting.Go(func() {
+		s.control.UntilRevoked(allowed, v.visitor.Caller, v.number)
+		cancel()
+	})
+	return allowed, func() {
+		cancel()
+		waiting.Wait()
+	}
 }
 
 // sizeOf reads the size that the user has at first.

@@ -133,6 +133,21 @@ func TestShellSocketHangsUp(t *testing.T) {
 	}
 }
 
+// TestShellSocketEndsWithTheKey that opened it.
+func TestShellSocketEndsWithTheKey(t *testing.T) {
+	a := newTestAPI(t)
+	a.revoked = make(chan struct{})
+	_, shell := a.openShell("/v1/jobs/8/shell", http.Header{"Authorization": {"Bearer " + testKey}})
+	_, other := a.openShell("8-shell/socket", http.Header{"Cookie": {"berth_job=jobsession"}})
+	close(a.revoked)
+	if frame, err := shell.Read(); err == nil {
+		t.Errorf("the shell gets %v", frame)
+	}
+	if err := other.Write(agentapi.Frame{Data: []byte("x")}); err != nil {
+		t.Errorf("a shell that was opened by the token of the job: %v", err)
+	}
+}
+
 // TestShellSocketOfAnotherPage: a page of another host gets no shell, whatever cookies the browser has, nor does one of the job itself.
 func TestShellSocketOfAnotherPage(t *testing.T) {
 	a := newTestAPI(t)

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -182,6 +183,27 @@ func TestNoOutputIsCompressedAndDeleted(t *testing.T) {
 		t.Error(err)
 	}
 	if got := tail(t, f, 2, 0); got != "" {
+		t.Errorf("read %q", got)
+	}
+}
+
+// TestDeletingAnOutputLeavesTheRest: the directory of a job can also tell of data that is kept, which is lost without it.
+func TestDeletingAnOutputLeavesTheRest(t *testing.T) {
+	f := newFiles(t)
+	compressed(t, f, 1, "text")
+	other := filepath.Join(f.Dir(1), "staging.json")
+	if err := os.WriteFile(other, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := f.Delete(1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := os.Stat(other); err != nil {
+		t.Error(err)
+	}
+	if got := tail(t, f, 1, 0); got != "" {
 		t.Errorf("read %q", got)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"syscall"
 )
 
 // archiveSuffix is what the name of a compressed output ends in.
@@ -104,10 +105,18 @@ func compress(path string) (size int64, err error) {
 	return size, os.Remove(path)
 }
 
-// Delete deletes the output of a job that has ended, and everything else in its directory. Safe to repeat.
+// Delete deletes the output of a job that has ended, and its directory when nothing else is in it: there can be what is known of data
+// that is kept. Safe to repeat.
 func (f *Files) Delete(number int64) error {
-	if err := os.RemoveAll(f.Dir(number)); err != nil {
-		return fmt.Errorf("delete the output of job %d: %w", number, err)
+	path := f.path(number)
+	for _, name := range []string{path, path + archiveSuffix, path + archiveSuffix + ".new"} {
+		if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("delete the output of job %d: %w", number, err)
+		}
+	}
+	err := os.Remove(f.Dir(number))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTEMPTY) {
+		return fmt.Errorf("delete the directory of job %d: %w", number, err)
 	}
 	return nil
 }

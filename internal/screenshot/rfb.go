@@ -179,6 +179,9 @@ func (c *client) update(screen *image.RGBA) int {
 		if c.err == nil && (encoding != encodingRaw || !rectangle.In(screen.Rect)) {
 			c.fail(fmt.Errorf("the server sends %v in the encoding %d", rectangle, encoding))
 		}
+		if rectangle.Empty() { // it is in every other one, wherever it is, and has no pixels
+			continue
+		}
 		for row := range height {
 			if c.err != nil {
 				return 0

@@ -2,6 +2,7 @@ package screenshot
 
 import (
 	"bytes"
+	"fmt"
 	"image"
 	"image/png"
 	"math"
@@ -48,9 +49,15 @@ func scalerOf(pixels int) draw.Scaler {
 	return draw.CatmullRom
 }
 
-// Encode returns a picture as PNG, in the wanted size.
+// ErrTooLarge says that a picture would have more than MaxPixels in the wanted size.
+var ErrTooLarge = fmt.Errorf("the picture would have more than %d pixels", MaxPixels)
+
+// Encode returns a picture as PNG, in the wanted size; ErrTooLarge when that is too large.
 func Encode(picture *image.RGBA, want Size) ([]byte, error) {
 	if size := want.of(picture.Rect.Size()); size != picture.Rect.Size() {
+		if size.X > MaxPixels/size.Y {
+			return nil, ErrTooLarge
+		}
 		scaled := image.NewRGBA(image.Rectangle{Max: size})
 		scalerOf(size.X*picture.Rect.Dy()).Scale(scaled, scaled.Rect, picture, picture.Rect, draw.Src, nil)
 		picture = scaled

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"encoding/hex"
+	"errors"
 	"image"
 	"image/color"
 	"image/png"
@@ -95,6 +96,24 @@ func TestTakeFromServersThatMeanNoGood(t *testing.T) {
 		if err == nil || picture != nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: %v; want %q", name, err, tt.want)
 		}
+	}
+}
+
+// TestEmptyRectanglesAreAnywhere: nothing says that they must be on the screen.
+func TestEmptyRectanglesAreAnywhere(t *testing.T) {
+	says := slices.Concat(screenOf(1, 1), []byte{0, 0, 0, 2}, bytes.Repeat([]byte{255}, 4), []byte{0, 0, 255, 255, 0, 0, 0, 0},
+		[]byte{0, 0, 0, 0, 0, 1, 0, 1, 0, 0, 0, 0, 1, 2, 3, 4})
+	picture, err := Take(said{bytes.NewReader(says)}, "")
+	if err != nil || picture.RGBAAt(0, 0) != (color.RGBA{1, 2, 3, 255}) {
+		t.Errorf("%v, %v", picture, err)
+	}
+}
+
+// TestAThinScreenMakesNoHugePicture: a job says how high its screen is, and its user how wide the picture is to be.
+func TestAThinScreenMakesNoHugePicture(t *testing.T) {
+	thin := image.NewRGBA(image.Rect(0, 0, 1, 65535))
+	if text, err := Encode(thin, Size{Width: 4096, Emphatic: true}); !errors.Is(err, ErrTooLarge) {
+		t.Errorf("%d bytes, %v", len(text), err)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -72,15 +73,38 @@ func (l *login) openFile(path string, flag int) (*handle, error) {
 		return nil, l.answer(err)
 	}
 	defer func() { _ = tree.Close() }()
-	file, err := tree.OpenFile(at.path, flag)
-	if err != nil {
+	if err := l.takeHandle(); err != nil {
 		return nil, l.answer(err)
 	}
-	return &handle{file}, nil
+	file, err := tree.OpenFile(at.path, flag)
+	if err != nil {
+		l.handles.Add(-1)
+		return nil, l.answer(err)
+	}
+	return &handle{File: file, login: l}, nil
+}
+
+// takeHandle counts one more open file or listing. Each has a descriptor of the server.
+func (l *login) takeHandle() error {
+	if l.handles.Add(1) > maxHandles {
+		l.handles.Add(-1)
+		return berth.Errorf(berth.Conflict, "A connection may have %d open files", maxHandles)
+	}
+	return nil
 }
 
 // handle is an open file whose errors do not name the directories of the server.
-type handle struct{ *os.File }
+type handle struct {
+	*os.File
+	login  *login
+	closed sync.Once
+}
+
+// Close closes the file.
+func (h *handle) Close() error {
+	h.closed.Do(func() { h.login.handles.Add(-1) })
+	return withoutPath(h.File.Close())
+}
 
 // WriteAt writes a part of the file.
 func (h *handle) WriteAt(p []byte, offset int64) (int, error) {
@@ -181,8 +205,7 @@ func remove(tree *vault.Tree, path string, dir bool) error {
 func (l *login) Filelist(r *sftp.Request) (sftp.ListerAt, error) {
 	switch r.Method {
 	case "List":
-		infos, err := l.list(placeOf(r.Filepath))
-		return lister(infos), l.answer(err)
+		return l.list(placeOf(r.Filepath))
 	case "Stat":
 		return l.stat(r, (*vault.Tree).Stat)
 	default:
@@ -210,21 +233,56 @@ func (l *login) stat(r *sftp.Request, look func(*vault.Tree, string) (fs.FileInf
 	return lister{info}, nil
 }
 
-func (l *login) list(at place) ([]fs.FileInfo, error) {
+func (l *login) list(at place) (sftp.ListerAt, error) {
 	if at.vault == "" {
-		return l.vaults()
+		infos, err := l.vaults()
+		return lister(infos), l.answer(err)
 	}
 	tree, err := l.open(at, false)
 	if err != nil {
-		return nil, err
+		return nil, l.answer(err)
 	}
 	defer func() { _ = tree.Close() }()
-	entries, err := tree.List(at.path, true)
-	infos := make([]fs.FileInfo, len(entries))
-	for i, entry := range entries {
-		infos[i] = listed{entry}
+	if err := l.takeHandle(); err != nil {
+		return nil, l.answer(err)
 	}
-	return infos, err
+	dir, err := tree.OpenDir(at.path, true)
+	if err != nil {
+		l.handles.Add(-1)
+		return nil, l.answer(err)
+	}
+	return &listing{dir: dir, login: l}, nil
+}
+
+// listing is a directory that is read as the client asks for it, so that a large one needs no memory.
+type listing struct {
+	mu    sync.Mutex
+	dir   *vault.Dir
+	login *login
+}
+
+// ListAt fills infos with what comes next, whatever the offset: clients can only go on.
+func (l *listing) ListAt(infos []fs.FileInfo, _ int64) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for {
+		entries, err := l.dir.Next(len(infos))
+		for i, entry := range entries {
+			infos[i] = listed{entry}
+		}
+		if err != nil && !errors.Is(err, io.EOF) {
+			err = l.login.answer(err)
+		}
+		if len(entries) > 0 || err != nil {
+			return len(entries), err
+		}
+	}
+}
+
+// Close closes the directory.
+func (l *listing) Close() error {
+	l.login.handles.Add(-1)
+	return l.dir.Close()
 }
 
 func (l *login) vaults() ([]fs.FileInfo, error) {

@@ -20,6 +20,8 @@ type login struct {
 	user, key string
 	caller    berth.Caller
 	done      atomic.Bool
+	// handles is how many files and directories the client has open.
+	handles atomic.Int64
 }
 
 var errRefused = errors.New("refused")

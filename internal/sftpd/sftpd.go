@@ -31,6 +31,10 @@ const (
 	maxTries    = 3
 	// maxChannels is how many sessions one connection may have.
 	maxChannels = 8
+	// maxHandles is how many open files and directories.
+	maxHandles = 128
+	// sharePart is the part of the connections that one user may have, and one address before it has logged in: one of so many.
+	sharePart = 8
 )
 
 // Access says who may do what; *control.Service has it.
@@ -59,12 +63,45 @@ type Config struct {
 type Server struct {
 	cfg    Config
 	places chan struct{} // holds a value for each connection
+	// users have logged in, addresses not yet.
+	users, addresses shares
+}
+
+// shares counts who has how many connections.
+type shares struct {
+	mu    sync.Mutex
+	taken map[string]int
+	most  int
+}
+
+// take is false for who has all already.
+func (s *shares) take(who string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.taken[who] >= s.most {
+		return false
+	}
+	s.taken[who]++
+	return true
+}
+
+func (s *shares) give(who string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.taken[who]--; s.taken[who] == 0 {
+		delete(s.taken, who)
+	}
 }
 
 // New returns a Server. It starts nothing.
 func New(cfg Config) *Server {
 	cfg.Idle = cmp.Or(cfg.Idle, DefaultIdle)
-	return &Server{cfg: cfg, places: make(chan struct{}, cmp.Or(cfg.MaxConnections, DefaultMaxConnections))}
+	cfg.MaxConnections = cmp.Or(cfg.MaxConnections, DefaultMaxConnections)
+	most := max(1, cfg.MaxConnections/sharePart)
+	return &Server{
+		cfg: cfg, places: make(chan struct{}, cfg.MaxConnections),
+		users: shares{taken: make(map[string]int), most: most}, addresses: shares{taken: make(map[string]int), most: most},
+	}
 }
 
 // Serve serves until ctx ends; then it closes all connections and waits for them. It closes the listener.
@@ -124,12 +161,23 @@ func (s *Server) connection(ctx context.Context, conn net.Conn) {
 	config := &ssh.ServerConfig{MaxAuthTries: maxTries, PasswordCallback: login.password}
 	config.AddHostKey(s.cfg.HostKey)
 	_ = conn.SetDeadline(time.Now().Add(loginWithin))
+	if !s.addresses.take(from) {
+		return
+	}
 	client, channels, requests, err := ssh.NewServerConn(&patientConn{Conn: conn, idle: s.cfg.Idle, login: login}, config)
+	s.addresses.give(from)
 	if err != nil {
 		s.cfg.Log.DebugContext(ctx, "sftp connection ended before a login", "from", from, "error", err)
 		return
 	}
-	s.cfg.Log.InfoContext(ctx, "sftp login", "user", login.caller.User.Name, "from", from)
+	user := login.caller.User.Name
+	if !s.users.take(user) {
+		s.cfg.Log.WarnContext(ctx, "sftp connection refused: the user has too many", "user", user, "from", from)
+		_ = client.Close()
+		return
+	}
+	defer s.users.give(user)
+	s.cfg.Log.InfoContext(ctx, "sftp login", "user", user, "from", from)
 	var sessions sync.WaitGroup
 	defer sessions.Wait()
 	defer func() { _ = client.Close() }()

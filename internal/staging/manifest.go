@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"strings"
@@ -163,11 +164,24 @@ func (m *manifest) add(l line) error {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.learn(l)
-	if _, err := m.file.Write(append(text, '\n')); err != nil {
+	if err := m.append(append(text, '\n')); err != nil {
 		return fmt.Errorf("manifest: %w", err)
 	}
+	m.learn(l)
 	return nil
+}
+
+// append writes a line, or nothing of it: on a full disk a part would make one with the line that comes next, which nobody could read.
+func (m *manifest) append(text []byte) error {
+	end, err := m.file.Seek(0, io.SeekCurrent)
+	if err != nil {
+		return err
+	}
+	if _, err = m.file.Write(text); err == nil {
+		return nil
+	}
+	_, errSeek := m.file.Seek(end, io.SeekStart)
+	return errors.Join(err, m.file.Truncate(end), errSeek)
 }
 
 // finish stores that everything was brought.

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path"
-	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -90,53 +89,85 @@ func (t *Tree) List(dir string, details bool) ([]Entry, error) {
 
 // Each is List, some entries at a time, which are the caller's. An error of take ends it and is returned.
 func (t *Tree) Each(dir string, details bool, take func([]Entry) error) error {
-	name, err := local(dir)
-	if err != nil {
-		return err
-	}
-	folder, err := t.root.OpenRoot(name)
-	if err != nil {
-		return fileError(dir, err)
-	}
-	defer func() { _ = folder.Close() }()
-	return fileError(dir, each(folder, details, func(some []Entry) error {
-		if name == "." {
-			some = slices.DeleteFunc(some, func(e Entry) bool { return e.Name == uploads })
-		}
-		return take(some)
-	}))
-}
-
-func each(folder *os.Root, details bool, take func([]Entry) error) error {
-	open, err := folder.Open(".")
+	open, err := t.OpenDir(dir, details)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = open.Close() }()
 	for total := 0; ; {
 		const piece = 1024
-		found, errRead := open.ReadDir(piece)
-		some := make([]Entry, 0, len(found))
-		for _, one := range found {
-			entry := Entry{Name: one.Name(), Dir: one.IsDir()}
-			if !details || entry.look(folder) {
-				some = append(some, entry)
-			}
+		some, err := open.Next(piece)
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if total += len(some); total > maxEntries {
+			return berth.Errorf(berth.TooLarge, "A directory with more than %d entries is not listed", maxEntries)
 		}
 		if err := take(some); err != nil {
 			return err
 		}
-		total += len(some)
-		switch {
-		case errors.Is(errRead, io.EOF):
-			return nil
-		case errRead != nil:
-			return errRead
-		case total > maxEntries:
-			return berth.Errorf(berth.TooLarge, "A directory with more than %d entries is not listed", maxEntries)
-		}
 	}
 }
+
+// Dir is an open directory, of which little is in memory. It is for one goroutine at a time.
+type Dir struct {
+	at      string
+	root    *os.Root
+	open    *os.File
+	details bool
+	hidden  string // the name of an entry that is not the user's
+}
+
+// OpenDir opens a directory to be listed like List does, of any size. The caller closes it.
+func (t *Tree) OpenDir(dir string, details bool) (*Dir, error) {
+	name, err := local(dir)
+	if err != nil {
+		return nil, err
+	}
+	d, err := openDir(t.root, name)
+	if err != nil {
+		return nil, fileError(dir, err)
+	}
+	if d.at, d.details = dir, details; name == "." {
+		d.hidden = uploads
+	}
+	return d, nil
+}
+
+// openDir opens a directory and nothing else: opened by its name alone, a pipe that a job has put there would be waited for without end.
+func openDir(root *os.Root, name string) (*Dir, error) {
+	folder, err := root.OpenRoot(name + "/.")
+	if err != nil {
+		return nil, err
+	}
+	open, err := folder.Open(".")
+	if err != nil {
+		return nil, errors.Join(err, folder.Close())
+	}
+	return &Dir{at: name, root: folder, open: open, details: true}, nil
+}
+
+// Next returns up to n more entries, perhaps none; io.EOF when there are no more.
+func (d *Dir) Next(n int) ([]Entry, error) {
+	found, err := d.open.ReadDir(n)
+	some := make([]Entry, 0, len(found))
+	for _, one := range found {
+		entry := Entry{Name: one.Name(), Dir: one.IsDir()}
+		if entry.Name != d.hidden && (!d.details || entry.look(d.root)) {
+			some = append(some, entry)
+		}
+	}
+	if errors.Is(err, io.EOF) {
+		return some, io.EOF
+	}
+	return some, fileError(d.at, err)
+}
+
+// Close closes it.
+func (d *Dir) Close() error { return errors.Join(d.open.Close(), d.root.Close()) }
 
 // look fills in the details. It is false when the entry has gone since.
 func (e *Entry) look(folder *os.Root) bool {

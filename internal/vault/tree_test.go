@@ -276,6 +276,42 @@ func TestOldUploadsAreForgotten(t *testing.T) {
 	}
 }
 
+// TestAPipeIsNotWaitedFor: jobs can put one wherever a directory is expected, and nobody ever writes to it.
+func TestAPipeIsNotWaitedFor(t *testing.T) {
+	tree, path, _ := openTree(t)
+	for _, name := range []string{"pipe", uploads} {
+		if err := syscall.Mkfifo(filepath.Join(path, name), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink("pipe", filepath.Join(path, "link")); err != nil {
+		t.Fatal(err)
+	}
+	_, errUpload := tree.Put("file", Upload{}, strings.NewReader("x"))
+	if berth.KindOf(errUpload) != berth.Invalid {
+		t.Errorf("Put: %v", errUpload)
+	}
+	for what, do := range map[string]func() error{
+		"List":           func() error { _, err := tree.List("pipe", true); return err },
+		"List by a link": func() error { _, err := tree.List("link", true); return err },
+		"Forget":         func() error { return tree.Forget(time.Now()) },
+	} {
+		done := make(chan error, 1)
+		go func() { done <- do() }()
+		select {
+		case err := <-done:
+			if err == nil {
+				t.Errorf("%s: a pipe is no directory", what)
+			}
+		case <-time.After(30 * time.Second):
+			t.Fatalf("%s waits for a pipe", what)
+		}
+	}
+	if _, err := tree.List("pipe", true); berth.KindOf(err) != berth.Invalid {
+		t.Errorf("List: %v", err)
+	}
+}
+
 // TestAFullDisk has a file system of its own.
 func TestAFullDisk(t *testing.T) {
 	if os.Geteuid() != 0 {

@@ -43,7 +43,7 @@ func (t *Tree) Put(at string, up Upload, source io.Reader) (size int64, err erro
 		return 0, err
 	case name == ".":
 		return 0, invalid("the name of the file is missing")
-	case up.ID != "" && !uploadID.MatchString(up.ID):
+	case up.ID != "" && !uploadID.MatchString(up.ID), up.ID == "" && up.Offset > 0:
 		return 0, invalidUpload()
 	}
 	if err := t.makeDir(path.Dir(name)); err != nil {
@@ -83,7 +83,7 @@ func (t *Tree) Uploaded(id string) (int64, error) {
 }
 
 func invalidUpload() error {
-	return &berth.Error{Kind: berth.Invalid, Msg: "Invalid parameter(s)", Detail: "upload: 8 to 64 small letters and digits are allowed"}
+	return &berth.Error{Kind: berth.Invalid, Msg: "Invalid parameter(s)", Detail: "upload: 8 to 64 small letters and digits are allowed, and needed to go on with a file"}
 }
 
 // openPart opens the file that holds what has come, and keeps others from writing to it.
@@ -154,7 +154,19 @@ func (t *Tree) commit(part *os.File, name string) error {
 		return err
 	}
 	crashpoint.Here("vault.commit")
-	return t.root.Rename(partName(part), name)
+	if err := t.root.Rename(partName(part), name); err != nil {
+		return err
+	}
+	return t.syncDir(path.Dir(name))
+}
+
+// syncDir has the name of a file on disk: it is answered that the file is stored.
+func (t *Tree) syncDir(name string) error {
+	dir, err := t.root.OpenFile(name, os.O_RDONLY|syscall.O_DIRECTORY, 0)
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
 }
 
 // partName is the name of a part in the root that opened it.
@@ -162,24 +174,34 @@ func partName(part *os.File) string { return path.Join(uploads, path.Base(part.N
 
 // Forget removes what came of uploads that nobody has continued since before.
 func (t *Tree) Forget(before time.Time) error {
-	folder, err := t.root.OpenRoot(uploads)
+	parts, err := openDir(t.root, uploads)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	if err != nil {
-		return fmt.Errorf("old uploads: %w", err)
+	if err == nil {
+		err = errors.Join(parts.forget(before), parts.Close())
 	}
-	defer func() { _ = folder.Close() }()
-	err = each(folder, true, func(parts []Entry) (err error) {
-		for _, part := range parts {
-			if part.Modified.Before(before) {
-				err = errors.Join(err, folder.RemoveAll(part.Name))
-			}
-		}
-		return err
-	})
 	if err != nil {
 		return fmt.Errorf("old uploads: %w", err)
 	}
 	return nil
+}
+
+// forget removes the entries that were written last before.
+func (d *Dir) forget(before time.Time) (failed error) {
+	for {
+		const piece = 1024
+		parts, err := d.Next(piece)
+		for _, part := range parts {
+			if part.Modified.Before(before) {
+				failed = errors.Join(failed, d.root.RemoveAll(part.Name))
+			}
+		}
+		if errors.Is(err, io.EOF) {
+			return failed
+		}
+		if err != nil {
+			return errors.Join(failed, err)
+		}
+	}
 }
