@@ -134,17 +134,20 @@ func importRootfs(ctx context.Context, s *berthdtest.Server, path, name string) 
 }
 
 // spaces are two network namespaces joined by a bridge, and a root filesystem.
-type spaces struct{ root string }
+type spaces struct {
+	root string
+	// name is that of the bridge, and with 1 and 2 behind it those of the two; of this process, so that one that was killed is in nobody's way.
+	name string
+}
 
-// Names and addresses of the two; the bridge has the name too.
+// Addresses of the two.
 const (
-	spaceName = "berthbench"
-	firstIP   = "10.254.253.1"
-	secondIP  = "10.254.253.2"
+	firstIP  = "10.254.253.1"
+	secondIP = "10.254.253.2"
 )
 
 func newSpaces(ctx context.Context, root, rootfs string) (*spaces, error) {
-	n := &spaces{root: root}
+	n := &spaces{root: root, name: "bench" + strconv.Itoa(os.Getpid())}
 	setup := fmt.Sprintf(`set -e
 mkdir -p %[1]s && tar -C %[1]s -xf %[2]s
 printf '#!/bin/sh\nshift\nexec nsenter --net=/run/netns/%[3]s2 sh -c "$*"\n' > %[1]s/agent
@@ -158,7 +161,7 @@ for i in 1 2; do
 	ip -n %[3]s$i link set eth0 up
 	ip -n %[3]s$i link set lo up
 done
-`, root, rootfs, spaceName)
+`, root, rootfs, n.name)
 	if err := command(ctx, "sh", "-c", setup); err != nil {
 		return nil, errors.Join(err, n.close(ctx))
 	}
@@ -171,7 +174,7 @@ func (n *spaces) run(ctx context.Context) (pipe, error) {
 mount --rbind /proc %[1]s/proc && mount --rbind /dev %[1]s/dev && mount --rbind /run/netns %[1]s/run/netns
 exec chroot %[1]s env OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 mpirun.openmpi --mca plm_rsh_agent /agent --bind-to none \
 	--host %[2]s:1,%[3]s:1 NPopenmpi -u %[4]s -o /tmp/np.out 2>&1`, n.root, firstIP, secondIP, largest)
-	out, err := exec.CommandContext(ctx, "ip", "netns", "exec", spaceName+"1", "unshare", "--mount", "sh", "-c", script).CombinedOutput()
+	out, err := exec.CommandContext(ctx, "ip", "netns", "exec", n.name+"1", "unshare", "--mount", "sh", "-c", script).CombinedOutput()
 	if err != nil {
 		return pipe{}, fmt.Errorf("NetPIPE in namespaces: %w: %s", err, out)
 	}
@@ -179,5 +182,5 @@ exec chroot %[1]s env OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 
 }
 
 func (n *spaces) close(ctx context.Context) error {
-	return command(ctx, "sh", "-c", "for name in "+spaceName+"1 "+spaceName+"2; do ip netns del $name; done; ip link del "+spaceName)
+	return command(ctx, "sh", "-c", "for name in "+n.name+"1 "+n.name+"2; do ip netns del $name; done; ip link del "+n.name)
 }
