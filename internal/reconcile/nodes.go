@@ -79,6 +79,19 @@ func sshOf(job berth.Job, address, dir string, key []byte) (*agentapi.SSH, error
 	return &keys, nil
 }
 
+// removeSpecs removes the specifications of a job's nodes, which hold its keys and passwords. Safe to repeat.
+func removeSpecs(job berth.Job, dir string) error {
+	for i := range job.Nodes() {
+		spec := filepath.Join(nodeDir(dir, i), agentapi.SpecFile)
+		for _, name := range []string{spec, spec + unfinished} {
+			if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return fmt.Errorf("remove what job %d was told: %w", job.Number, err)
+			}
+		}
+	}
+	return nil
+}
+
 // cleanNodes removes the directories of a job's nodes but the first. Safe to repeat.
 func cleanNodes(job berth.Job, dir string) error {
 	for i := 1; i < job.Nodes(); i++ {

@@ -13,6 +13,7 @@ import (
 	"github.com/berth-hpc/berth"
 	"github.com/berth-hpc/berth/internal/agentapi"
 	"github.com/berth-hpc/berth/internal/engine"
+	"github.com/berth-hpc/berth/internal/engine/fake"
 )
 
 func withNodes(n int) func(*berth.Job) {
@@ -57,6 +58,30 @@ func TestSpecsOfNodes(t *testing.T) {
 	}
 	if _, err := os.Stat(want[0].Dir); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the directory of a node is left: %v", err)
+	}
+}
+
+// TestSecretsGoFirst: keys and passwords are gone before the engine forgets the attempt, after which nobody would look for them.
+func TestSecretsGoFirst(t *testing.T) {
+	b := newBench(t)
+	job := b.place(t, "exit 0", withNodes(3))
+	attempt, err := b.prepare(t.Context(), job)
+	if err != nil {
+		t.Fatal(err)
+	}
+	half := filepath.Join(attempt.Workers[0].Dir, agentapi.SpecFile+".new") // what a server that was killed has written of it
+	if err := os.WriteFile(half, []byte("key"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	broken := errors.New("the engine does not answer")
+	b.engine.Fail(fake.Remove, broken)
+	if err := b.clean(t.Context(), job); !errors.Is(err, broken) {
+		t.Fatal(err)
+	}
+	for _, pattern := range []string{"*.json*", "*/*.json*"} {
+		if left, err := filepath.Glob(filepath.Join(attempt.Dir, pattern)); err != nil || len(left) > 0 {
+			t.Errorf("left behind: %v, %v", left, err)
+		}
 	}
 }
 
@@ -148,7 +173,9 @@ func TestAJobWaitsForAnAddress(t *testing.T) {
 }
 
 func TestPublishedPorts(t *testing.T) {
-	got := publish("192.0.2.2", []berth.Port{{Number: 22, Protocol: "tcp"}, {Number: 53, Protocol: "udp"}, {Number: 9, Protocol: "sctp"}})
+	got := publish("192.0.2.2", []berth.Port{
+		{Number: 22, Protocol: "tcp"}, {Number: 53, Protocol: "udp"}, {Number: 53, Protocol: "udp"}, {Number: 9, Protocol: "sctp"},
+	})
 	want := engine.Publish{Address: "192.0.2.2", Ports: []engine.Port{
 		{Protocol: "tcp", Number: 2222, Host: 22}, {Protocol: "udp", Number: 53},
 	}}

@@ -3,6 +3,7 @@ package reconcile
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 
 	"github.com/berth-hpc/berth"
@@ -111,7 +112,9 @@ func publish(address string, ports []berth.Port) engine.Publish {
 		if port.Number == sshPort && port.Protocol == "tcp" || port.Protocol != "tcp" && port.Protocol != "udp" {
 			continue
 		}
-		published.Ports = append(published.Ports, engine.Port{Protocol: port.Protocol, Number: port.Number})
+		if p := (engine.Port{Protocol: port.Protocol, Number: port.Number}); !slices.Contains(published.Ports, p) {
+			published.Ports = append(published.Ports, p)
+		}
 	}
 	return published
 }

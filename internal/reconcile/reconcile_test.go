@@ -180,6 +180,7 @@ func (b *bench) left(t *testing.T, job berth.Job) string {
 	for _, path := range []string{
 		filepath.Join(b.vaults.Scratch, job.Attempt), filepath.Join(b.files.Dir(job.Number), agentapi.SpecFile),
 		filepath.Join(b.files.Dir(job.Number), agentapi.ReportFile), filepath.Join(b.files.Dir(job.Number), manifestFile),
+		filepath.Join(b.files.Dir(job.Number), agentapi.PeersFile),
 	} {
 		if _, err := os.Lstat(path); !os.IsNotExist(err) {
 			return path

@@ -185,6 +185,9 @@ func (r *Reconciler) prepare(ctx context.Context, job berth.Job) (engine.Attempt
 	}, nil
 }
 
+// unfinished is added to the name of a file that is being written.
+const unfinished = ".new"
+
 // writeSpec leaves a whole specification or none: an agent may be reading it already when a server that was killed comes again.
 func writeSpec(dir string, spec agentapi.Spec) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -195,10 +198,10 @@ func writeSpec(dir string, spec agentapi.Spec) error {
 		return fmt.Errorf("specification of job %d: %w", spec.Job, err)
 	}
 	path := filepath.Join(dir, agentapi.SpecFile)
-	if err := os.WriteFile(path+".new", text, 0o600); err != nil {
+	if err := os.WriteFile(path+unfinished, text, 0o600); err != nil {
 		return fmt.Errorf("specification of job %d: %w", spec.Job, err)
 	}
-	if err := os.Rename(path+".new", path); err != nil {
+	if err := os.Rename(path+unfinished, path); err != nil {
 		return fmt.Errorf("specification of job %d: %w", spec.Job, err)
 	}
 	return nil

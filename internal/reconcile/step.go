@@ -173,12 +173,17 @@ func (r *Reconciler) end(ctx context.Context, job berth.Job, exit berth.Exit) er
 // clean removes what an ended job left behind, except its output and what somebody may still want to save. Safe to repeat.
 func (r *Reconciler) clean(ctx context.Context, job berth.Job) error {
 	r.forgetTimer(job.Number)
+	dir := r.cfg.Dir(job.Number)
+	// First what is secret: when the engine has forgotten the attempt, nothing makes the next server look for what a killed one left.
+	if err := removeSpecs(job, dir); err != nil {
+		return err
+	}
 	if err := r.cfg.Engine.Remove(ctx, job.Attempt); err != nil {
 		return err
 	}
 	crashpoint.Here("reconcile.removed")
 	r.promises.forget(job.Attempt)
-	names := []string{agentapi.SpecFile, agentapi.ReportFile}
+	names := []string{agentapi.PeersFile, agentapi.ReportFile}
 	keeps, err := r.keeps(ctx, job)
 	if err != nil {
 		return err
@@ -189,7 +194,6 @@ func (r *Reconciler) clean(ctx context.Context, job berth.Job) error {
 			return err
 		}
 	}
-	dir := r.cfg.Dir(job.Number)
 	for _, name := range names {
 		if err := os.Remove(filepath.Join(dir, name)); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return fmt.Errorf("remove what job %d left: %w", job.Number, err)

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/pkg/sftp"
 	"golang.org/x/crypto/ssh"
@@ -169,6 +170,9 @@ func (s *session) begin(kind string, payload []byte) {
 	go func() {
 		_ = cmd.Wait() // the state says more
 		s.setGroup(0)
+		if s.tty != nil {
+			_ = s.tty.Master.SetReadDeadline(time.Now())
+		}
 		<-copied
 		s.end(unix.WaitStatus(cmd.ProcessState.Sys().(syscall.WaitStatus)))
 	}()
@@ -192,7 +196,7 @@ func (s *session) connect(cmd *exec.Cmd, copied chan struct{}) error {
 		go func() { _, _ = io.Copy(s.tty.Master, s.channel) }()
 		go func() {
 			defer close(copied)
-			_, _ = io.Copy(s.channel, s.tty.Master) // until nobody has the terminal open any more
+			s.show()
 		}()
 		return nil
 	}
@@ -210,6 +214,38 @@ func (s *session) connect(cmd *exec.Cmd, copied chan struct{}) error {
 		_ = stdin.Close()
 	}()
 	return nil
+}
+
+const (
+	// lastWords is how long after the end of its command a terminal may be silent, and maxLastWords how many bytes come from it then, when
+	// a program in the background still has it open.
+	lastWords    = time.Second
+	maxLastWords = 1 << 20
+)
+
+// show copies what programs say on the terminal until none has it open any more, or the command has ended, which sets a deadline, and has
+// nothing more to say.
+func (s *session) show() {
+	buffer := make([]byte, 32<<10)
+	ended := false
+	for left := maxLastWords; left > 0; {
+		if ended {
+			_ = s.tty.Master.SetReadDeadline(time.Now().Add(lastWords))
+		}
+		n, err := s.tty.Master.Read(buffer)
+		if _, gone := s.channel.Write(buffer[:n]); gone != nil {
+			return
+		}
+		switch {
+		case err == nil && ended:
+			left -= n
+		case err == nil:
+		case errors.Is(err, os.ErrDeadlineExceeded) && !ended:
+			ended = true
+		default:
+			return
+		}
+	}
 }
 
 func (s *session) start(cmd *exec.Cmd) error {

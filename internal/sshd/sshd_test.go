@@ -92,7 +92,8 @@ func (s *server) dial(user string, auth ...ssh.AuthMethod) (*ssh.Client, error) 
 		User: user, Auth: auth, HostKeyCallback: ssh.FixedHostKey(s.hostKey), Timeout: patience,
 	})
 	if err == nil {
-		s.t.Cleanup(func() { _ = client.Close() })
+		hanging := time.AfterFunc(2*patience, func() { _ = client.Close() })
+		s.t.Cleanup(func() { hanging.Stop(); _ = client.Close() })
 	}
 	return client, err
 }
@@ -254,8 +255,8 @@ func TestTerminal(t *testing.T) {
 	await(t, out, "2=vt100:33 99:-sh")
 	await(t, out, "6=set")
 	must(t, session.WindowChange(44, 88))
-	write("echo $((4+4))=$(stty size)")
-	await(t, out, "8=44 88")
+	write(`until [ "$(stty size)" = "44 88" ]; do sleep 0.1; done; echo $((4+4))=so`) // what is typed may overtake the change
+	await(t, out, "8=so")
 }
 
 // TestHangUp: what has a terminal is told when the client goes.
@@ -331,8 +332,7 @@ func TestForwarding(t *testing.T) {
 		t.Errorf("%q, %v came back", text, err)
 	}
 	<-served
-	must(t, listener.Close())
-	if _, err := client.Dial("tcp", listener.Addr().String()); err == nil {
+	if _, err := client.Dial("tcp", "127.0.0.1:1"); err == nil { // one just closed may be another test's by now
 		t.Error("a connection to a closed port is there")
 	}
 	if _, err := client.Listen("tcp", "127.0.0.1:0"); err == nil {

@@ -84,7 +84,7 @@ func testAskLongPath(t *testing.T, e *containerd.Engine) {
 
 func testAskStuck(t *testing.T, e *containerd.Engine, a engine.Attempt) {
 	pid := agentOf(t, a.ID)
-	kill(t, pid, syscall.SIGSTOP)
+	freeze(t, pid)
 	defer kill(t, pid, syscall.SIGCONT)
 	for !stopped(t, pid) { // the threads stop one after the other
 		time.Sleep(time.Millisecond)

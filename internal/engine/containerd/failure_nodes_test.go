@@ -11,7 +11,6 @@ import (
 
 	containerdclient "github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/pkg/cio"
-	"github.com/vishvananda/netlink"
 
 	"github.com/berth-hpc/berth/internal/agentapi"
 	"github.com/berth-hpc/berth/internal/engine"
@@ -106,12 +105,8 @@ func awaitDead(t *testing.T, id string) {
 // privateBridges are the bridges of attempts on this machine.
 func privateBridges(t *testing.T) []string {
 	t.Helper()
-	links, err := netlink.LinkList()
-	if err != nil {
-		t.Fatal(err)
-	}
 	var names []string
-	for _, link := range links {
+	for _, link := range links(t) {
 		if strings.HasPrefix(link.Attrs().Name, "bb") {
 			names = append(names, link.Attrs().Name)
 		}
@@ -153,6 +148,54 @@ func testFirstShimKilled(t *testing.T, m *machine) {
 	}
 	if err := e.Start(t.Context(), a); !errors.Is(err, engine.ErrExists) {
 		t.Errorf("Start: %v; want ErrExists", err)
+	}
+	assertGone(t, m, e, a)
+}
+
+// testAllShimsKilled: what has ended together, as with the machine, is nobody's fault.
+func testAllShimsKilled(t *testing.T, m *machine) {
+	e := m.open(t)
+	a := startNodes(t, e, waits)
+	for _, id := range containersOf(a) {
+		kill(t, shimOf(t, id), syscall.SIGKILL)
+	}
+	for _, id := range containersOf(a) {
+		awaitDead(t, id)
+	}
+	if exit := enginetest.AwaitExit(t, e, a.ID).Exit; exit.Known || exit.Node != "" {
+		t.Errorf("exit is %+v; want nothing known", exit)
+	}
+	assertGone(t, m, e, a)
+}
+
+// testListWhileRemoved: an attempt of which half is removed keeps nobody from seeing the others.
+func testListWhileRemoved(t *testing.T, m *machine) {
+	e := m.open(t)
+	a := startNodes(t, e, waits)
+	kill(t, shimOf(t, a.ID), syscall.SIGKILL)
+	enginetest.AwaitExit(t, e, a.ID)
+	container, err := clientOf(t, m).LoadContainer(t.Context(), a.ID+"-2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	task, err := container.Task(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := task.Delete(t.Context(), containerdclient.WithProcessKill); err != nil {
+		t.Fatal(err)
+	}
+	if err := container.Delete(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	list, err := e.List(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, status := range list {
+		if status.ID == a.ID && (status.Phase != engine.PhaseExited || status.Exit.Node != "") {
+			t.Errorf("status is %+v; want it exited, by itself", status)
+		}
 	}
 	assertGone(t, m, e, a)
 }

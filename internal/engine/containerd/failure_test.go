@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -40,6 +41,8 @@ func TestFailures(t *testing.T) {
 	t.Run("containerd killed while nodes start", func(t *testing.T) { testContainerdKilledMidStart(t, m) })
 	t.Run("shim of a worker killed", func(t *testing.T) { testWorkerShimKilled(t, m) })
 	t.Run("shim of the first node killed", func(t *testing.T) { testFirstShimKilled(t, m) })
+	t.Run("all shims of an attempt killed", func(t *testing.T) { testAllShimsKilled(t, m) })
+	t.Run("attempts listed while one is removed", func(t *testing.T) { testListWhileRemoved(t, m) })
 	t.Run("first node killed before its job began", func(t *testing.T) { testFirstKilledEarly(t, m) })
 	t.Run("memory of a worker used up", func(t *testing.T) { testWorkerOutOfMemory(t, m) })
 	t.Run("server ends while it stops an attempt", func(t *testing.T) { testCloseWhileStopping(t, m) })
@@ -165,7 +168,7 @@ func testContainerdStuck(t *testing.T, m *machine) {
 	e := m.open(t)
 	a := start(t, e, waits)
 	pid := containerdOf(t, m)
-	kill(t, pid, syscall.SIGSTOP)
+	freeze(t, pid)
 	defer kill(t, pid, syscall.SIGCONT)
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
@@ -185,7 +188,7 @@ func testShimStuck(t *testing.T, m *machine) {
 	e := m.open(t)
 	a := start(t, e, waits)
 	pid := shimOf(t, a.ID)
-	kill(t, pid, syscall.SIGSTOP)
+	freeze(t, pid)
 	list, err := e.List(t.Context())
 	kill(t, pid, syscall.SIGCONT)
 	if err == nil && !slices.ContainsFunc(list, func(s engine.Status) bool { return s.ID == a.ID && s.Phase == engine.PhaseRunning }) {
@@ -197,7 +200,7 @@ func testShimStuck(t *testing.T, m *machine) {
 func testAgentStuck(t *testing.T, m *machine) {
 	e := m.open(t)
 	a := start(t, e, waits)
-	kill(t, agentOf(t, a.ID), syscall.SIGSTOP)
+	freeze(t, agentOf(t, a.ID))
 	ctx, cancel := context.WithCancel(t.Context())
 	if err := e.Stop(ctx, a.ID, 0); err != nil {
 		t.Fatal(err)
@@ -219,7 +222,7 @@ func testCloseWhileStopping(t *testing.T, m *machine) {
 		}
 		enginetest.AwaitOutput(t, a, "ready")
 	}
-	kill(t, agentOf(t, now.ID), syscall.SIGSTOP)
+	freeze(t, agentOf(t, now.ID))
 	if err := e.Stop(t.Context(), now.ID, 0); err != nil {
 		t.Fatal(err)
 	}
@@ -289,6 +292,29 @@ func kill(t *testing.T, pid int, signal syscall.Signal) {
 	t.Helper()
 	if err := syscall.Kill(pid, signal); err != nil {
 		t.Fatalf("signal %d to process %d: %v", signal, pid, err)
+	}
+}
+
+// freeze stops a process and returns when none of its threads runs any more, which takes a while after the signal.
+func freeze(t *testing.T, pid int) {
+	t.Helper()
+	kill(t, pid, syscall.SIGSTOP)
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) { // the kernel tells its parent only
+		threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+		if err != nil {
+			t.Fatal(err)
+		}
+		running := slices.DeleteFunc(threads, func(thread string) bool {
+			text, err := os.ReadFile(thread)
+			_, state, _ := strings.Cut(string(text), ") ")
+			return err != nil || strings.HasPrefix(state, "T")
+		})
+		if len(running) == 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("process %d does not stop: %v", pid, running)
+		}
 	}
 }
 

@@ -81,6 +81,20 @@ func shimSocket(m *machine, id string) string {
 	return private.ShimSocket(private.New(private.Config{DataDir: m.dataDir}).Address(), containerd.Namespace, id)
 }
 
+// links are the interfaces of this machine. Those of other tests come and go.
+func links(t *testing.T) []netlink.Link {
+	t.Helper()
+	for {
+		list, err := netlink.LinkList()
+		if err == nil {
+			return list
+		}
+		if !errors.Is(err, netlink.ErrDumpInterrupted) {
+			t.Fatal(err)
+		}
+	}
+}
+
 // ports counts what is attached to a machine's bridge.
 func ports(t *testing.T, m *machine) int {
 	t.Helper()
@@ -88,12 +102,8 @@ func ports(t *testing.T, m *machine) int {
 	if err != nil {
 		t.Fatal(err)
 	}
-	links, err := netlink.LinkList()
-	if err != nil {
-		t.Fatal(err)
-	}
 	n := 0
-	for _, link := range links {
+	for _, link := range links(t) {
 		if link.Attrs().MasterIndex == master.Attrs().Index {
 			n++
 		}

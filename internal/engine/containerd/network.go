@@ -129,6 +129,8 @@ func (e *Engine) unreserve(a engine.Attempt, labels map[string]string) error {
 // connect is reserve without the GPUs.
 func (e *Engine) connect(ctx context.Context, a engine.Attempt, labels map[string]string) (place, error) {
 	switch {
+	case e.network == nil && len(a.Workers) > 0:
+		return place{}, fmt.Errorf("%w: jobs have no network here, and so one node only", engine.ErrRefused)
 	case e.network == nil && len(a.Publish.Ports) > 0:
 		return place{}, fmt.Errorf("%w: jobs have no network here, and so no ports", engine.ErrRefused)
 	case e.network == nil:

@@ -2,6 +2,7 @@ package containerd_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -152,7 +153,7 @@ func TestAddressesAfterRestart(t *testing.T) {
 	}
 }
 
-// TestNoNetwork: without a network there is the loopback, and it is up.
+// TestNoNetwork: without a network there is the loopback, and it is up; but nodes would take themselves for each other.
 func TestNoNetwork(t *testing.T) {
 	m := newMachine(t)
 	m.network = containerd.NetworkNone
@@ -162,6 +163,13 @@ func TestNoNetwork(t *testing.T) {
 	enginetest.AwaitExit(t, e, a.ID)
 	if got := enginetest.Output(t, a); !strings.HasSuffix(got, "\nlo\n1\n") {
 		t.Errorf("output is %q; want only lo, and up", got)
+	}
+	several := enginetest.NewAttempt(t, enginetest.Script{Text: "exit 0", Nodes: 2})
+	if err := e.Start(t.Context(), several); !errors.Is(err, engine.ErrRefused) {
+		t.Errorf("two nodes: %v; want a refusal", err)
+	}
+	if _, err := e.Status(t.Context(), several.ID); !errors.Is(err, engine.ErrNotFound) {
+		t.Errorf("of two nodes there is something: %v", err)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"github.com/containerd/containerd/v2/core/containers"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/berth-hpc/berth/internal/crashpoint"
 	"github.com/berth-hpc/berth/internal/engine"
 	"github.com/berth-hpc/berth/internal/engine/containerd/cgroup"
 )
@@ -58,6 +59,7 @@ func (e *Engine) startNodes(ctx context.Context, a engine.Attempt) error {
 	if err := e.makeNodes(ctx, a, r, first); err != nil {
 		return e.discard(ctx, a.ID, err)
 	}
+	crashpoint.Here("engine.workers")
 	return e.inTurn(ctx, a.ID, func() error { return e.begin(ctx, a.ID) })
 }
 

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
+	"github.com/berth-hpc/berth/internal/crashpoint"
 	"github.com/berth-hpc/berth/internal/engine"
 	"github.com/berth-hpc/berth/internal/engine/containerd/cgroup"
 	"github.com/berth-hpc/berth/internal/engine/containerd/private"
@@ -57,6 +58,7 @@ func (e *Engine) remove(ctx context.Context, id string) error {
 	if err := e.removeNodes(ctx, id, workers); err != nil {
 		return err
 	}
+	crashpoint.Here("engine.removed")
 	if err := e.release(id, record.Labels); err != nil {
 		return err
 	}

@@ -4,10 +4,10 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/containerd/containerd/api/types/task"
 	"github.com/containerd/containerd/v2/core/containers"
+	"github.com/containerd/errdefs"
 
 	"github.com/berth-hpc/berth/internal/engine"
 	"github.com/berth-hpc/berth/internal/engine/containerd/cgroup"
@@ -33,7 +33,7 @@ func (e *Engine) judgeWorkers(ctx context.Context, record containers.Container, 
 	if len(workers) == 0 || status.Phase == engine.PhaseCreated {
 		return nil
 	}
-	failed, err := e.failure(ctx, record, first, status.Ended)
+	failed, err := e.failure(ctx, record, first, *status)
 	if err != nil {
 		return err
 	}
@@ -52,26 +52,33 @@ func (e *Engine) judgeWorkers(ctx context.Context, record containers.Container, 
 		if err != nil {
 			return err
 		}
+		if name == "" {
+			continue
+		}
 		status.Exit.OutOfMemory = true
 		status.Exit.Detail = cmp.Or(status.Exit.Detail, "the memory of "+name+" was used up")
 	}
 	return nil
 }
 
-// hostname is that of a worker.
+// hostname is that of a worker, empty for one that is removed just now: it tells nothing any more.
 func (e *Engine) hostname(ctx context.Context, worker string) (string, error) {
 	record, err := e.containers.Get(ctx, worker)
+	if errdefs.IsNotFound(err) {
+		return "", nil
+	}
 	if err != nil {
 		return "", fmt.Errorf("worker %s: %w", worker, err)
 	}
 	return record.Labels[labelHostname], nil
 }
 
-// failure returns the first worker of an attempt that ended by itself before the first node, whose end is zero while it runs.
-func (e *Engine) failure(ctx context.Context, record containers.Container, first *task.Process, end time.Time) (failure, error) {
+// failure returns the first worker of an attempt that ended by itself before the first node, whose status is without that.
+func (e *Engine) failure(ctx context.Context, record containers.Container, first *task.Process, status engine.Status) (failure, error) {
 	if record.Labels[labelStopped] != "" {
 		return failure{record.Labels[labelFailed], record.Labels[labelDetail]}, nil
 	}
+	end := status.Ended
 	if at := exitedAt(first); !at.IsZero() {
 		end = at
 	}
@@ -88,15 +95,17 @@ func (e *Engine) failure(ctx context.Context, record containers.Container, first
 		if err != nil {
 			return failure{}, err
 		}
-		// One whose end nobody has seen counts as long as the first node runs.
-		if at := exitedAt(process); !end.IsZero() && (at.IsZero() || !at.Before(end)) {
+		// One whose end nobody has seen counts as long as the first node runs: afterwards both may have ended with the machine.
+		if at := exitedAt(process); status.Phase == engine.PhaseExited && (at.IsZero() || !end.IsZero() && !at.Before(end)) {
 			continue
 		}
 		name, err := e.hostname(ctx, worker)
 		if err != nil {
 			return failure{}, err
 		}
-		return failure{node: name, detail: detail(group, process)}, nil
+		if name != "" {
+			return failure{node: name, detail: detail(group, process)}, nil
+		}
 	}
 	return failure{}, nil
 }
@@ -125,7 +134,7 @@ func (e *Engine) keepFailure(ctx context.Context, record containers.Container, f
 	if err != nil || status.Phase == engine.PhaseCreated {
 		return err
 	}
-	failed, err := e.failure(ctx, record, first, status.Ended)
+	failed, err := e.failure(ctx, record, first, status)
 	if err != nil {
 		return err
 	}

@@ -113,7 +113,7 @@ func (b *Bridge) Close() { b.handle.Close() }
 // mtu is that of the way to the outside.
 func (b *Bridge) mtu() int {
 	const ethernet = 1500
-	routes, err := b.handle.RouteList(nil, netlink.FAMILY_V4)
+	routes, err := listed(func() ([]netlink.Route, error) { return b.handle.RouteList(nil, netlink.FAMILY_V4) })
 	if err != nil {
 		return ethernet
 	}
@@ -196,7 +196,7 @@ func Remove(_ context.Context, identity string) error {
 
 // removeLinks removes those interfaces of a group that are chosen by their names.
 func removeLinks(handle *netlink.Handle, group uint32, chosen func(name string) bool) error {
-	links, err := handle.LinkList()
+	links, err := listed(handle.LinkList)
 	if err != nil {
 		return fmt.Errorf("network: interfaces: %w", err)
 	}
@@ -209,6 +209,20 @@ func removeLinks(handle *netlink.Handle, group uint32, chosen func(name string) 
 		}
 	}
 	return nil
+}
+
+// maxListings is how often a list is asked for that changes while it is read.
+const maxListings = 10
+
+// listed asks the kernel for a list, and asks again when it changed meanwhile. Of one that never stops changing it returns what was read:
+// what was there all the time is in it.
+func listed[T any](list func() ([]T, error)) (items []T, err error) {
+	for range maxListings {
+		if items, err = list(); !errors.Is(err, netlink.ErrDumpInterrupted) {
+			return items, err
+		}
+	}
+	return items, nil
 }
 
 // groupOf is the number that marks all interfaces of an identity, in the host's namespace, for the rules and for their removal.

@@ -55,7 +55,9 @@ func (b *Bridge) subnet(stateFile string) (netip.Prefix, error) {
 }
 
 func (b *Bridge) freeSubnet() (netip.Prefix, error) {
-	routes, err := b.handle.RouteListFiltered(netlink.FAMILY_V4, &netlink.Route{Table: unix.RT_TABLE_UNSPEC}, netlink.RT_FILTER_TABLE)
+	routes, err := listed(func() ([]netlink.Route, error) {
+		return b.handle.RouteListFiltered(netlink.FAMILY_V4, &netlink.Route{Table: unix.RT_TABLE_UNSPEC}, netlink.RT_FILTER_TABLE)
+	})
 	if err != nil {
 		return netip.Prefix{}, fmt.Errorf("network: routes of this machine: %w", err)
 	}
@@ -100,19 +102,32 @@ func overlaps(candidate netip.Prefix, used []netip.Prefix) bool {
 // noDevice says that the kernel has no such link any more.
 func noDevice(err error) bool { return errors.Is(err, unix.ENODEV) }
 
-// addresses are those of a subnet. They are given out in turn, so that one is reused late.
+// addresses are those of a subnet. They are given out in turn, so that one is reused late: single ones from its lower half and subnets
+// from the upper one, as long as there are any, or a few nodes that stay long would leave no room for a subnet.
 type addresses struct {
 	subnet  netip.Prefix
 	gateway netip.Addr
 
-	mu   sync.Mutex
-	last netip.Addr
-	used map[netip.Addr]bool
+	mu    sync.Mutex
+	used  map[netip.Addr]bool
+	lower *half
+	upper *half
+}
+
+// half is one of the two of a subnet, and the address in it that was given out last.
+type half struct {
+	subnet netip.Prefix
+	last   netip.Addr
 }
 
 func newAddresses(subnet netip.Prefix, used []netip.Prefix) *addresses {
 	gateway := subnet.Masked().Addr().Next()
-	a := &addresses{subnet: subnet, gateway: gateway, last: gateway, used: make(map[netip.Addr]bool)}
+	lower := netip.PrefixFrom(subnet.Masked().Addr(), subnet.Bits()+1)
+	upper := netip.PrefixFrom(last(lower).Next(), lower.Bits())
+	a := &addresses{
+		subnet: subnet, gateway: gateway, used: make(map[netip.Addr]bool),
+		lower: &half{subnet: lower, last: gateway}, upper: &half{subnet: upper, last: last(upper)},
+	}
 	for _, prefix := range used {
 		a.mark(prefix, true)
 	}
@@ -136,22 +151,36 @@ func (a *addresses) allocate(size int) (netip.Prefix, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	length := a.subnet.Addr().BitLen() - bits.TrailingZeros(uint(size))
-	if length < a.subnet.Bits() {
-		return netip.Prefix{}, ErrNoAddress
+	first, second := a.lower, a.upper
+	if size > 1 {
+		first, second = second, first
 	}
-	candidate := netip.PrefixFrom(a.last, length)
-	for range 1 << (length - a.subnet.Bits()) {
-		candidate = netip.PrefixFrom(last(candidate).Next(), length)
-		if !a.subnet.Contains(candidate.Addr()) {
-			candidate = netip.PrefixFrom(a.subnet.Masked().Addr(), length)
-		}
-		if a.free(candidate) {
-			a.mark(candidate, true)
-			a.last = last(candidate)
-			return candidate, nil
+	for _, from := range []*half{first, second} {
+		if prefix, ok := a.next(from, length); ok {
+			a.mark(prefix, true)
+			from.last = last(prefix)
+			return prefix, nil
 		}
 	}
 	return netip.Prefix{}, ErrNoAddress
+}
+
+// next returns the free subnet with a length of prefix that comes next in a half.
+func (a *addresses) next(in *half, length int) (netip.Prefix, bool) {
+	if length < in.subnet.Bits() {
+		return netip.Prefix{}, false
+	}
+	candidate := netip.PrefixFrom(in.last, length)
+	for range 1 << (length - in.subnet.Bits()) {
+		candidate = netip.PrefixFrom(last(candidate).Next(), length)
+		if !in.subnet.Contains(candidate.Addr()) {
+			candidate = netip.PrefixFrom(in.subnet.Addr(), length)
+		}
+		if a.free(candidate) {
+			return candidate, true
+		}
+	}
+	return netip.Prefix{}, false
 }
 
 func (a *addresses) free(prefix netip.Prefix) bool {

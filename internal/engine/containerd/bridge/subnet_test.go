@@ -56,7 +56,7 @@ func TestSubnetsOfAttempts(t *testing.T) {
 	used := netip.MustParsePrefix("10.64.0.17/32")
 	a := newAddresses(netip.MustParsePrefix("10.64.0.0/26"), []netip.Prefix{used})
 	var all []netip.Prefix
-	for _, want := range []string{"10.64.0.8/29", "10.64.0.24/29", "10.64.0.32/28"} {
+	for _, want := range []string{"10.64.0.32/28", "10.64.0.48/29", "10.64.0.8/29", "10.64.0.24/29"} {
 		size := 1 << (32 - netip.MustParsePrefix(want).Bits())
 		got, err := a.allocate(size)
 		if err != nil || got.String() != want {
@@ -70,9 +70,26 @@ func TestSubnetsOfAttempts(t *testing.T) {
 	if got, err := a.allocate(1024); !errors.Is(err, ErrNoAddress) {
 		t.Errorf("allocate of more than all is %s, %v; want ErrNoAddress", got, err)
 	}
-	a.release(all[2])
-	if got, err := a.allocate(16); err != nil || got != all[2] {
-		t.Errorf("allocate after the release is %s, %v; want %s", got, err, all[2])
+	a.release(all[0])
+	if got, err := a.allocate(16); err != nil || got != all[0] {
+		t.Errorf("allocate after the release is %s, %v; want %s", got, err, all[0])
+	}
+}
+
+// TestRoomForSubnets: addresses of single nodes that stay, here and there among many that go, leave room for a subnet.
+func TestRoomForSubnets(t *testing.T) {
+	a := newAddresses(netip.MustParsePrefix("10.64.0.0/20"), nil)
+	for i := range 20_000 {
+		address, err := a.allocate(1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i%100 != 0 {
+			a.release(address)
+		}
+	}
+	if _, err := a.allocate(1024); err != nil {
+		t.Error(err)
 	}
 }
 
