@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"github.com/containerd/containerd/v2/core/containers"
 	"golang.org/x/sys/unix"
@@ -32,10 +33,37 @@ func (e *Engine) removeShim(ctx context.Context, id string) error {
 			return err
 		}
 	}
+	awaitCleanup(ctx, bundle)
 	if err := removeBundle(bundle); err != nil {
 		return fmt.Errorf("remove the bundle of %s: %w", id, err)
 	}
 	return nil
+}
+
+const (
+	// cleanupTime is how long containerd takes at most to delete what a shim has left that it saw go, and lookAgain how often that is looked
+	// at: nothing tells.
+	cleanupTime = 5 * time.Second
+	lookAgain   = 10 * time.Millisecond
+)
+
+// awaitCleanup waits until containerd has deleted a bundle whose shim has ended, or will not. It deletes by the id: it would kill another
+// try that has begun meanwhile, and take its bundle away.
+func awaitCleanup(ctx context.Context, bundle string) {
+	ctx, cancel := context.WithTimeout(ctx, cleanupTime)
+	defer cancel()
+	tick := time.NewTicker(lookAgain)
+	defer tick.Stop()
+	for {
+		if _, err := os.Lstat(bundle); err != nil {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
 }
 
 // bundle is where containerd makes the bundle of an attempt.
