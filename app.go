@@ -71,10 +71,8 @@ type Run struct {
 	// URL is the template of its web page, empty for the image's own. NoConnect says that it shall not be shown.
 	URL       string `json:",omitempty"`
 	NoConnect bool   `json:",omitempty"`
-	// Ports are those on which it may be reached besides that of its web page; nil is a usual set.
-	Ports []int `json:",omitzero"`
-	// PublicPorts are those that are reached at a public address, when the job has one; nil is a usual set.
-	PublicPorts []Port `json:",omitzero"`
+	// Ports are those on which it may be reached besides that of its web page, and at a public address when it has one; nil is UsualPorts.
+	Ports []Port `json:",omitzero"`
 	// BasePath is the path of its web page on this server, without slashes around it, when the command was told so; else empty, and the
 	// page is at the root of what the job serves.
 	BasePath string `json:",omitempty"`

@@ -31,3 +31,13 @@ type Port struct {
 	// Protocol is tcp, udp or sctp.
 	Protocol string
 }
+
+// UsualPorts are those on which a job may be reached whose application does not say.
+func UsualPorts() []Port {
+	numbers := []int{80, 443, 5901, 5902, 8000, 8080, 8443, 8888}
+	ports := make([]Port, len(numbers))
+	for i, number := range numbers {
+		ports[i] = Port{Number: number, Protocol: "tcp"}
+	}
+	return ports
+}

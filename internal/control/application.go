@@ -182,7 +182,7 @@ func runOf(rendered appdef.Rendered, env appdef.Environment) *berth.Run {
 	run := &berth.Run{
 		Init: rendered.Init, VerboseInit: rendered.VerboseInit, Interactive: rendered.Interactive,
 		Webshell: rendered.Webshell, Desktop: rendered.Desktop,
-		URL: rendered.URL, NoConnect: rendered.NoConnect, Ports: tcpPorts(rendered.Ports), PublicPorts: publicPorts(rendered.Ports),
+		URL: rendered.URL, NoConnect: rendered.NoConnect, Ports: portsOf(rendered.Ports),
 		Password: env.Password, Random: env.Random,
 	}
 	if rendered.Shell != "" && !rendered.Init {
@@ -202,16 +202,16 @@ func runOf(rendered appdef.Rendered, env appdef.Environment) *berth.Run {
 	return run
 }
 
-// publicPorts are the ports that an AppDef names, nil for nil.
-func publicPorts(ports []appdef.Port) []berth.Port {
+// portsOf are the ports that an AppDef names, nil for nil.
+func portsOf(ports []appdef.Port) []berth.Port {
 	if ports == nil {
 		return nil
 	}
-	public := make([]berth.Port, len(ports))
+	named := make([]berth.Port, len(ports))
 	for i, port := range ports {
-		public[i] = berth.Port(port)
+		named[i] = berth.Port(port)
 	}
-	return public
+	return named
 }
 
 // checkFiles refuses files that no job may have.

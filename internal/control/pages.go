@@ -60,20 +60,6 @@ func basePath(definition *appdef.AppDef, key, number string) string {
 	return sitePath(number, serviceOf(command.URL).port)
 }
 
-// tcpPorts returns the numbers of those ports that a web service can have; nil for nil.
-func tcpPorts(ports []appdef.Port) []int {
-	if ports == nil {
-		return nil
-	}
-	numbers := []int{}
-	for _, port := range ports {
-		if port.Protocol == "tcp" {
-			numbers = append(numbers, port.Number)
-		}
-	}
-	return numbers
-}
-
 // addPages adds the address of the web page and the help of an interactive job, for who may act on it: they hold its password.
 func (s *Service) addPages(
 	ctx context.Context, caller berth.Caller, job berth.Job, answer *agentapi.InfoAnswer, info *JobInfo,

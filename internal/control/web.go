@@ -13,9 +13,6 @@ import (
 
 const maxPort = 1<<16 - 1
 
-// usualPorts are those on which a job may be reached whose application does not say.
-var usualPorts = []int{80, 443, 5901, 5902, 8000, 8080, 8443, 8888}
-
 // Visitor is who wants to see the web page of a job. Any one of the three is enough.
 type Visitor struct {
 	// Caller holds an API key; the zero value has none.
@@ -87,11 +84,11 @@ type webAddress struct{ host, template string }
 
 // serves says whether a port of a job may be reached.
 func serves(run berth.Run, web webService, port int) bool {
-	ports := usualPorts
-	if run.Ports != nil {
-		ports = run.Ports
+	ports := run.Ports
+	if ports == nil {
+		ports = berth.UsualPorts()
 	}
-	return port > 0 && port <= maxPort && (port == web.port || slices.Contains(ports, port))
+	return port > 0 && port <= maxPort && (port == web.port || slices.Contains(ports, berth.Port{Number: port, Protocol: "tcp"}))
 }
 
 // admit returns a job and what it runs when the visitor may see its web page.

@@ -18,16 +18,6 @@ var errNoAddress = errors.New("every public address is in use")
 // sshPort is where clients look for ssh. The agents of a job serve it at agentapi.SSHPort.
 const sshPort = 22
 
-// usualPorts are those of a job whose application does not say.
-func usualPorts() []berth.Port {
-	numbers := []int{80, 443, 5901, 5902, 8000, 8080, 8443, 8888}
-	ports := make([]berth.Port, len(numbers))
-	for i, number := range numbers {
-		ports[i] = berth.Port{Number: number, Protocol: "tcp"}
-	}
-	return ports
-}
-
 // promises are the public addresses of attempts that the engine may not have yet. The zero value is ready to use.
 type promises struct {
 	mu sync.Mutex
@@ -105,7 +95,7 @@ func publish(address string, ports []berth.Port) engine.Publish {
 		return engine.Publish{}
 	}
 	if ports == nil {
-		ports = usualPorts()
+		ports = berth.UsualPorts()
 	}
 	published := engine.Publish{Address: address, Ports: []engine.Port{{Protocol: "tcp", Number: agentapi.SSHPort, Host: sshPort}}}
 	for _, port := range ports {

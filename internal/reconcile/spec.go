@@ -42,7 +42,7 @@ func (r *Reconciler) spec(ctx context.Context, job berth.Job, address string) (s
 	if sub.HPC != nil {
 		run.Env = hpcEnv(job, spec.Nodes, run.Env)
 	}
-	return spec, run.PublicPorts, r.addRun(&spec, run.Numbered(job.Number), sub.Geometry)
+	return spec, run.Ports, r.addRun(&spec, run.Numbered(job.Number), sub.Geometry)
 }
 
 // run returns what a job runs, or what its people need; the zero value for a batch job that has nothing of it.
