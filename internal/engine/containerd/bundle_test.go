@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -112,4 +113,24 @@ func startShim(t *testing.T, id, address string) *exec.Cmd {
 		_ = cmd.Wait()
 	})
 	return cmd
+}
+
+// TestAnotherTryWaits: containerd cleans up after a shim by its attempt's id, so nothing of that id may be made until it has.
+func TestAnotherTryWaits(t *testing.T) {
+	bundle := filepath.Join(t.TempDir(), "berth-1-x")
+	if err := os.Mkdir(bundle, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	cleaned := make(chan error, 1)
+	go func() {
+		time.Sleep(5 * lookAgain) // as long as containerd takes
+		cleaned <- os.Remove(bundle)
+	}()
+	awaitCleanup(t.Context(), bundle)
+	if _, err := os.Lstat(bundle); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("it did not wait until the bundle was gone: %v", err)
+	}
+	if err := <-cleaned; err != nil {
+		t.Error(err)
+	}
 }
