@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"errors"
 	"os"
 	"sync"
 	"time"
@@ -101,7 +102,8 @@ func (k *console) read() {
 	}
 }
 
-// view shows the console to a viewer, what it showed last to begin with, and does what the viewer says.
+// view shows the console to a viewer, what it showed last to begin with, and does what the viewer says. A command that takes nothing for
+// long lets the viewer go; one that has ended does not: how it ended, the viewer has yet to be told.
 func (k *console) view(frames *agentapi.Terminal) {
 	gone := false
 	go func() {
@@ -115,7 +117,9 @@ func (k *console) view(frames *agentapi.Terminal) {
 			_ = k.pty.Resize(frame.Size.Columns, frame.Size.Rows)
 		} else if err == nil {
 			_ = k.pty.Master.SetWriteDeadline(time.Now().Add(typingTime))
-			_, err = k.pty.Master.Write(frame.Data)
+			if _, failed := k.pty.Master.Write(frame.Data); errors.Is(failed, os.ErrDeadlineExceeded) {
+				err = failed
+			}
 		}
 		if err != nil {
 			break

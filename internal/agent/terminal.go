@@ -62,7 +62,8 @@ func show(tty *pty.Terminal, frames *agentapi.Terminal) {
 	}
 }
 
-// typed does what the user says until the user has gone.
+// typed does what the user says until the user has gone. What the terminal does not take is dropped: its programs have ended then, and
+// how, the user has yet to be told.
 func typed(tty *pty.Terminal, frames *agentapi.Terminal) {
 	for {
 		frame, err := frames.Read()
@@ -71,8 +72,8 @@ func typed(tty *pty.Terminal, frames *agentapi.Terminal) {
 		}
 		if frame.Size != nil {
 			_ = tty.Resize(frame.Size.Columns, frame.Size.Rows)
-		} else if _, err := tty.Master.Write(frame.Data); err != nil {
-			return
+		} else {
+			_, _ = tty.Master.Write(frame.Data)
 		}
 	}
 }

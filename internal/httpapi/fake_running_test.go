@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"context"
+	"io"
 	"net"
 	"slices"
 	"time"
@@ -178,11 +179,25 @@ func (s *scripted) OpenShell(
 		return nil, err
 	}
 	user, shell := net.Pipe()
+	if s.untaken != nil {
+		user = ended{user, s.untaken}
+	}
 	s.mu.Lock()
 	s.terminalSize = size
 	s.mu.Unlock()
 	s.shells <- agentapi.NewTerminal(shell)
 	return agentapi.NewTerminal(user), nil
+}
+
+// ended is the connection of a terminal that takes nothing any more, and tells of what it did not take.
+type ended struct {
+	net.Conn
+	untaken chan<- struct{}
+}
+
+func (c ended) Write([]byte) (int, error) {
+	c.untaken <- struct{}{}
+	return 0, io.ErrClosedPipe
 }
 
 func (s *scripted) UntilRevoked(ctx context.Context, _ berth.Caller, _ int64) {

@@ -59,6 +59,8 @@ type scripted struct {
 	// shells are the other ends of what OpenShell returns, and terminalSize is what it was given.
 	shells       chan *agentapi.Terminal
 	terminalSize agentapi.TerminalSize
+	// untaken makes terminals that take nothing any more, and is told of each time that they did not.
+	untaken chan struct{}
 	// revoked is closed when UntilRevoked is to return.
 	revoked chan struct{}
 	// vaultDir is the directory of the vault data.

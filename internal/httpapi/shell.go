@@ -162,7 +162,8 @@ func sizeOf(r *http.Request) agentapi.TerminalSize {
 	return agentapi.TerminalSize{Columns: uint16(columns), Rows: uint16(rows)}
 }
 
-// typed hands on what the user says, until the user goes or says nonsense.
+// typed hands on what the user says, until the user goes or says nonsense. What the terminal does not take is dropped: it has ended then,
+// and how, the user has yet to be shown.
 func typed(ctx context.Context, socket *websocket.Conn, terminal *agentapi.Terminal) error {
 	for {
 		kind, data, err := socket.Read(ctx)
@@ -174,16 +175,12 @@ func typed(ctx context.Context, socket *websocket.Conn, terminal *agentapi.Termi
 			if err := json.Unmarshal(data, &size); err != nil {
 				return err
 			}
-			if err := terminal.Write(agentapi.Frame{Size: &size}); err != nil {
-				return err
-			}
+			_ = terminal.Write(agentapi.Frame{Size: &size})
 			continue
 		}
 		for len(data) > 0 {
 			n := min(len(data), agentapi.MaxFrame)
-			if err := terminal.Write(agentapi.Frame{Data: data[:n]}); err != nil {
-				return err
-			}
+			_ = terminal.Write(agentapi.Frame{Data: data[:n]})
 			data = data[n:]
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/coder/websocket"
 	"github.com/google/go-cmp/cmp"
@@ -130,6 +131,30 @@ func TestShellSocketHangsUp(t *testing.T) {
 		if frame, err := shell.Read(); err == nil {
 			t.Errorf("%s: the shell gets %v", name, frame)
 		}
+	}
+}
+
+// TestShellSocketTellsTheEnd also to a user who was typing at that moment.
+func TestShellSocketTellsTheEnd(t *testing.T) {
+	a := newTestAPI(t)
+	a.untaken = make(chan struct{}, 2)
+	socket, shell := a.openShell("/v1/jobs/8/shell", http.Header{"Authorization": {"Bearer " + testKey}})
+	for range 2 {
+		if err := socket.Write(t.Context(), websocket.MessageBinary, []byte("late")); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case <-a.untaken:
+		case <-time.After(time.Minute):
+			t.Fatal("the server hangs up when the terminal takes nothing")
+		}
+	}
+	code := 40
+	if err := shell.Write(agentapi.Frame{End: &code}); err != nil {
+		t.Fatal(err)
+	}
+	if _, data, err := socket.Read(t.Context()); string(data) != `{"exit":40}` || err != nil {
+		t.Errorf("the user gets %q, %v", data, err)
 	}
 }
 
