@@ -35,6 +35,9 @@ type NewJob struct {
 	Personal bool
 	// PullSecret is kept beside the job until it ends; empty is none.
 	PullSecret string
+	// VaultPassword is that of an encrypted vault, sealed by who keeps it here. It stays beside the job until that has started or ended;
+	// empty is none.
+	VaultPassword string
 	// Run is what the job of an application runs, kept beside the job until it ends; nil for a batch job. Then Job.Submission.App is
 	// set.
 	Run *berth.Run
@@ -76,6 +79,7 @@ type insertion struct {
 	submission  string
 	personal    bool
 	secret      string
+	password    string
 	runText     string
 	token       NewToken
 	idempotency Idempotency
@@ -101,7 +105,7 @@ func newInsertion(newJob NewJob) (*insertion, error) {
 	}
 	i := &insertion{
 		job: job, entry: entry, submission: string(submission), personal: newJob.Personal,
-		secret: newJob.PullSecret, token: newJob.Token, idempotency: newJob.Idempotency,
+		secret: newJob.PullSecret, password: newJob.VaultPassword, token: newJob.Token, idempotency: newJob.Idempotency,
 	}
 	clean(&i.submission) // parameters of applications are kept as they came
 	if newJob.Run != nil {
@@ -182,6 +186,11 @@ func (i *insertion) insertRest(b *batch, job berth.Job) error {
 	if i.idempotency.Key != "" {
 		if _, err := b.exec(insertKey, job.Owner, i.idempotency.Key, i.idempotency.Hash, job.Number, micro(job.Submitted)); err != nil {
 			return fmt.Errorf("insert idempotency key: %w", err)
+		}
+	}
+	if i.password != "" {
+		if _, err := b.exec(insertVaultPassword, job.Number, i.password); err != nil {
+			return fmt.Errorf("insert the password of a vault: %w", err)
 		}
 	}
 	return i.insertRun(b, job)

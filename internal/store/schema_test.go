@@ -243,7 +243,7 @@ func TestSubmissionFormat(t *testing.T) {
 		AppPrice:  1.5,
 		Container: berth.Container{Image: "alpine", JobScript: "#!/bin/sh\necho <\u00e9>", Interactive: true},
 		Machine:   berth.MachineRequest{Type: "n0", Nodes: 2},
-		Vault:     berth.VaultRequest{Name: "home", ReadOnly: true, Force: true, Objects: []string{"a/b", "c/"}, Bucket: "results"},
+		Vault:     berth.VaultRequest{Name: "home", Kind: berth.VaultBlock, ReadOnly: true, Force: true, Objects: []string{"a/b", "c/"}, Bucket: "results"},
 		Walltime:  90 * time.Second, PublicIP: true, IPAddr: "192.0.2.1",
 		Geometry: "800x600", Label: "label", Project: "project", Priority: "high", Queue: "queue", Licenses: "a:1",
 		Identity: &berth.Identity{Username: "u", Group: "g", UID: 1, GID: 2},

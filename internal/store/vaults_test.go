@@ -21,7 +21,7 @@ var secret = berth.Credentials{AccessKey: "access", SecretKey: "secret"}
 
 func createVault(t *testing.T, s *store.Store, v berth.Vault) {
 	t.Helper()
-	if err := s.CreateVault(t.Context(), v, secret, 0, acted(berth.ActVaultAdded, v.Name)); err != nil {
+	if err := s.CreateVault(t.Context(), v, secret, store.VaultLimits{}, acted(berth.ActVaultAdded, v.Name)); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -106,10 +106,10 @@ func TestVaultsRefused(t *testing.T) {
 			err  error
 			want berth.Kind
 		}{
-			"the same name":          {s.CreateVault(t.Context(), objectVault("alice", "bucket"), secret, 0, act), berth.Conflict},
-			"of nobody":              {s.CreateVault(t.Context(), objectVault("carol", "bucket"), secret, 0, act), berth.NotFound},
-			"for no team":            {s.CreateVault(t.Context(), inTeam, secret, 0, act), berth.Invalid},
-			"too many":               {s.CreateVault(t.Context(), objectVault("alice", "new"), secret, 2, act), berth.LimitReached},
+			"the same name":          {s.CreateVault(t.Context(), objectVault("alice", "bucket"), secret, store.VaultLimits{}, act), berth.Conflict},
+			"of nobody":              {s.CreateVault(t.Context(), objectVault("carol", "bucket"), secret, store.VaultLimits{}, act), berth.NotFound},
+			"for no team":            {s.CreateVault(t.Context(), inTeam, secret, store.VaultLimits{}, act), berth.Invalid},
+			"too many":               {s.CreateVault(t.Context(), objectVault("alice", "new"), secret, store.VaultLimits{Vaults: 2}, act), berth.LimitReached},
 			"a change of none":       {s.ChangeVault(t.Context(), objectVault("alice", "new"), nil, act), berth.NotFound},
 			"the removal of none":    {s.RemoveVault(t.Context(), "alice", "new", act), berth.NotFound},
 			"a change for no team":   {s.ChangeVault(t.Context(), berth.Vault{Owner: "alice", Name: "bucket", Team: "absent"}, nil, act), berth.Invalid},
