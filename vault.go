@@ -101,6 +101,12 @@ func SplitVaultName(called, user string) (owner, name string) {
 	return user, called
 }
 
+// FullVaultName returns name@owner of a vault that a user calls so, whoever calls it.
+func FullVaultName(called, user string) string {
+	owner, name := SplitVaultName(called, user)
+	return name + "@" + owner
+}
+
 // UsableBy says whether the jobs of a user may have the vault, and whether only to read.
 func (v Vault) UsableBy(user, team string) (usable, readOnly bool) {
 	switch {

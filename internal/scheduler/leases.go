@@ -18,8 +18,7 @@ func leaseOf(job berth.Job) Lease {
 	if !request.Kind.Block() {
 		return Lease{}
 	}
-	owner, name := berth.SplitVaultName(request.Name, job.Owner)
-	return Lease{Vault: name + "@" + owner, Called: request.Name, ReadOnly: request.ReadOnly}
+	return Lease{Vault: berth.FullVaultName(request.Name, job.Owner), Called: request.Name, ReadOnly: request.ReadOnly}
 }
 
 // leases are who has the block vaults and who waits for them, by vault. Each goes to the jobs that want it in the order of the queue:

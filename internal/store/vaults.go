@@ -11,8 +11,8 @@ import (
 )
 
 const (
-	vaultColumns        = `name, owner, kind, path, is_default, team, team_read_only, bucket, size, images, encrypted`
-	insertVault         = `INSERT INTO vaults (` + vaultColumns + `, access_key, secret_key)
+	vaultColumns = `name, owner, kind, path, is_default, team, team_read_only, bucket, size, images, encrypted`
+	insertVault  = `INSERT INTO vaults (` + vaultColumns + `, access_key, secret_key)
 	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`
 	updateVault         = `UPDATE vaults SET is_default = $3, team = $4, team_read_only = $5, bucket = $6 WHERE owner = $1 AND name = $2`
 	updateCredentials   = `UPDATE vaults SET access_key = $3, secret_key = $4 WHERE owner = $1 AND name = $2`
@@ -42,22 +42,43 @@ type VaultLimits struct {
 const gib = 1 << 30
 
 // check refuses one more vault that is too much.
-func (l VaultLimits) check(b *batch, v berth.Vault) error {
+func (l VaultLimits) check(queryRow func(string, ...any) *sql.Row, v berth.Vault) error {
 	var have int
 	var size int64
-	if err := b.queryRow(countVaults, v.Owner).Scan(&have, &size); err != nil {
+	if err := queryRow(countVaults, v.Owner).Scan(&have, &size); err != nil {
 		return fmt.Errorf("count vaults: %w", err)
 	}
 	switch {
 	case l.Vaults > 0 && have >= l.Vaults:
 		return refuse(&berth.Error{Kind: berth.LimitReached, Msg: "Too many vaults", Detail: fmt.Sprintf("%d are allowed", l.Vaults)})
-	case l.Size > 0 && v.Volume.Size > l.Size-size:
+	case l.Size > 0 && v.Volume.Size > 0 && v.Volume.Size > l.Size-size:
 		return refuse(&berth.Error{
 			Kind: berth.LimitReached, Msg: "Too much for block vaults",
 			Detail: fmt.Sprintf("%.1f GiB in all are allowed, others have %.1f GiB", float64(l.Size)/gib, float64(size)/gib),
 		})
 	}
 	return nil
+}
+
+// newVault refuses a vault that is too much, or whose name is taken.
+func newVault(queryRow func(string, ...any) *sql.Row, v berth.Vault, limits VaultLimits) error {
+	if err := limits.check(queryRow, v); err != nil {
+		return err
+	}
+	switch _, err := scanVault(queryRow(selectVault, v.Owner, v.Name)); {
+	case err == nil:
+		return refuse(&berth.Error{Kind: berth.Conflict, Msg: "There is a vault of that name", Detail: v.Name})
+	case !errors.Is(err, sql.ErrNoRows):
+		return err
+	}
+	return nil
+}
+
+// VaultAllowed returns what CreateVault would return for the limits and for a name that is taken, and stores nothing.
+func (s *Store) VaultAllowed(ctx context.Context, v berth.Vault, limits VaultLimits) error {
+	cleanVault(&v)
+	queryRow := func(text string, args ...any) *sql.Row { return s.reads.queryRow(ctx, text, args...) }
+	return wrap(ctx, "look whether there may be a vault", newVault(queryRow, v, limits))
 }
 
 func scanVault(row scanner) (v berth.Vault, err error) {
@@ -108,13 +129,7 @@ func (s *Store) CreateVault(ctx context.Context, v berth.Vault, c berth.Credenti
 		if err := checkTeamName(b, v.Team); err != nil {
 			return err
 		}
-		if err := limits.check(b, v); err != nil {
-			return err
-		}
-		switch _, err := readVault(b, v.Owner, v.Name); {
-		case err == nil:
-			return refuse(&berth.Error{Kind: berth.Conflict, Msg: "There is a vault of that name", Detail: v.Name})
-		case berth.KindOf(err) != berth.NotFound:
+		if err := newVault(b.queryRow, v, limits); err != nil {
 			return err
 		}
 		if err := onlyDefault(b, v); err != nil {

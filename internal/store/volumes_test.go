@@ -32,9 +32,16 @@ func TestBlockVaults(t *testing.T) {
 			}
 		}
 		for _, v := range []berth.Vault{blockVault("alice", "d", 1), blockVault("bob", "d", 1<<62)} {
-			if err := s.CreateVault(t.Context(), v, berth.Credentials{}, limits, act); berth.KindOf(err) != berth.LimitReached {
-				t.Errorf("%d bytes more of %s: %v", v.Volume.Size, v.Owner, err)
+			created, allowed := s.CreateVault(t.Context(), v, berth.Credentials{}, limits, act), s.VaultAllowed(t.Context(), v, limits)
+			if berth.KindOf(created) != berth.LimitReached || berth.KindOf(allowed) != berth.LimitReached {
+				t.Errorf("%d bytes more of %s: %v, %v", v.Volume.Size, v.Owner, created, allowed)
 			}
+		}
+		if err := s.CreateVault(t.Context(), objectVault("bob", "bucket"), secret, store.VaultLimits{Size: 1}, act); err != nil {
+			t.Errorf("a bucket of who has large block vaults: %v", err)
+		}
+		if err := s.VaultAllowed(t.Context(), first, store.VaultLimits{}); berth.KindOf(err) != berth.Conflict {
+			t.Errorf("the same name: %v", err)
 		}
 		got, err := s.BlockVaults(t.Context())
 		if diff := cmp.Diff([]berth.Vault{first, array, other}, got); diff != "" || err != nil {
