@@ -182,6 +182,9 @@ func (r *Reconciler) clean(ctx context.Context, job berth.Job) error {
 		return err
 	}
 	crashpoint.Here("reconcile.removed")
+	if err := r.detach(ctx, job); err != nil {
+		return err
+	}
 	r.promises.forget(job.Attempt)
 	names := []string{agentapi.PeersFile, agentapi.ReportFile}
 	keeps, err := r.keeps(ctx, job)
