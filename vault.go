@@ -55,13 +55,8 @@ type Volume struct {
 	Encrypted bool
 }
 
-// Limits of the volumes of vaults, in bytes.
-const (
-	MinVolume = 64 << 20
-	MaxVolume = 1 << 50
-	// MaxVolumeImages is the largest number of images of one.
-	MaxVolumeImages = 32
-)
+// MaxVolume bounds the size of a volume, in bytes. A disk may say less.
+const MaxVolume = 1 << 50
 
 // Bucket is where the objects of a vault are.
 type Bucket struct {

@@ -27,7 +27,7 @@ func (s *Service) checkVolume(caller berth.Caller, v *berth.Vault, req VaultRequ
 	}
 	least, most := 1, 1
 	if v.Kind == berth.VaultBlockArray {
-		least, most = 2, berth.MaxVolumeImages
+		least, most = 2, volume.MaxImages
 	}
 	if v.Volume.Images == 0 {
 		v.Volume.Images = least
@@ -35,8 +35,8 @@ func (s *Service) checkVolume(caller berth.Caller, v *berth.Vault, req VaultRequ
 	v.Volume.Encrypted = req.Password != ""
 	length := utf8.RuneCountInString(req.Password)
 	switch {
-	case v.Volume.Size < berth.MinVolume || v.Volume.Size > berth.MaxVolume:
-		return invalid("size", "%d is not within %d to %d bytes", v.Volume.Size, int64(berth.MinVolume), int64(berth.MaxVolume))
+	case v.Volume.Size < volume.MinSize || v.Volume.Size > berth.MaxVolume:
+		return invalid("size", "%d is not within %d to %d bytes", v.Volume.Size, int64(volume.MinSize), int64(berth.MaxVolume))
 	case v.Volume.Images < least || v.Volume.Images > most:
 		return invalid("images", "%d is not within %d to %d, which a vault of kind %s may have", v.Volume.Images, least, most, v.Kind)
 	case v.Volume.Encrypted && (length < minPassword || length > maxPassword || !utf8.ValidString(req.Password) || !printable(req.Password)):
@@ -64,10 +64,7 @@ func (s *Service) addBlockVault(ctx context.Context, caller berth.Caller, v bert
 	}
 	var err error
 	v.Path, err = s.cfg.Volumes.Create(ctx, volume.Spec{Size: v.Volume.Size, Images: v.Volume.Images, Password: password})
-	switch {
-	case errors.Is(err, volume.ErrNoRoom):
-		return berth.Vault{}, &berth.Error{Kind: berth.NoSpace, Msg: "No space left", Detail: "for a block vault of this size", Err: err}
-	case err != nil:
+	if err != nil {
 		return berth.Vault{}, err
 	}
 	crashpoint.Here("control.volume")

@@ -30,7 +30,7 @@ func (f *fakeVolumes) Create(_ context.Context, spec volume.Spec) (string, error
 		f.making()
 	}
 	if spec.Size > 1<<40 {
-		return "", fmt.Errorf("fallocate: %w", volume.ErrNoRoom)
+		return "", fmt.Errorf("new volume: %w", berth.Errorf(berth.NoSpace, "The server's disk is too small"))
 	}
 	f.made = append(f.made, spec)
 	path := fmt.Sprint("/volumes/", len(f.made))
@@ -122,16 +122,16 @@ func TestBlockVaultsThatAreRefused(t *testing.T) {
 			only, only.ada, blockOf("v"), berth.Forbidden, "Only an administrator may make and remove a vault of this kind",
 		},
 		"by a key for reading": {b, b.reader, blockOf("v"), berth.Forbidden, "This key may only read"},
-		"too small":            {b, b.ada, blockOf("v", ofSize(1)), berth.Invalid, "Invalid parameter(s): size: 1 is not within 67108864 to"},
+		"too small":            {b, b.ada, blockOf("v", ofSize(1)), berth.Invalid, "Invalid parameter(s): size: 1 is not within 16777216 to"},
 		"too large for ada":    {b, b.ada, blockOf("v", ofSize(6<<30+1)), berth.LimitReached, "Too much for block vaults: 10.0 GiB in all are allowed, others have 4.0 GiB"},
 		"too large for the disk": {
-			b, b.admin, blockOf("v", ofSize(2<<40)), berth.NoSpace, "No space left: for a block vault of this size",
+			b, b.admin, blockOf("v", ofSize(2<<40)), berth.NoSpace, "The server's disk is too small",
 		},
 		"many images in a block vault": {
 			b, b.ada, blockOf("v", func(r *VaultRequest) { r.Volume.Images = 2 }), berth.Invalid,
 			"Invalid parameter(s): images: 2 is not within 1 to 1, which a vault of kind block may have",
 		},
-		"an array of one":    {b, b.ada, blockOf("v", array(1)), berth.Invalid, "Invalid parameter(s): images: 1 is not within 2 to 32"},
+		"an array of one":    {b, b.ada, blockOf("v", array(1)), berth.Invalid, "Invalid parameter(s): images: 1 is not within 2 to 64"},
 		"a short password":   {b, b.ada, blockOf("v", word("geheim")), berth.Invalid, "Invalid parameter(s): password: it must have 8 to 256 printable characters"},
 		"a password of keys": {b, b.ada, blockOf("v", word("geheimnis\n")), berth.Invalid, "Invalid parameter(s): password: it must have"},
 		"a bucket":           {b, b.ada, blockOf("v", func(r *VaultRequest) { r.Bucket.Name = "bucket" }), berth.Invalid, "Invalid parameter(s): kind: only object vaults"},

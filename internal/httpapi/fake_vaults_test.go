@@ -60,6 +60,8 @@ func (s *scripted) AddVault(_ context.Context, caller berth.Caller, req control.
 		return berth.Vault{}, berth.Errorf(berth.Conflict, "There is a vault of that name")
 	case req.Name == "more":
 		return berth.Vault{}, berth.Errorf(berth.LimitReached, "Too many vaults")
+	case req.Name == "lacking":
+		return berth.Vault{}, berth.Errorf(berth.Unsupported, "The server lacks mkfs.btrfs")
 	case req.Name == "full":
 		return berth.Vault{}, berth.Errorf(berth.NoSpace, "No space left")
 	}

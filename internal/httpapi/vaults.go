@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"encoding/json"
+	"math"
 
 	"github.com/berth-hpc/berth"
 	"github.com/berth-hpc/berth/internal/control"
@@ -97,8 +98,8 @@ func (s *server) addVault(c *call) error {
 			Prefix: d.line("prefix", m["prefix"], maxImage), Region: d.word("region", m["region"]), PathStyle: d.flag("path_style", m["path_style"]),
 		},
 		Volume: berth.Volume{
-			Size:   int64(d.whole("size", m["size"], bounds{low: berth.MinVolume, high: berth.MaxVolume})),
-			Images: d.whole("images", m["images"], bounds{low: 1, high: berth.MaxVolumeImages}),
+			Size:   int64(d.whole("size", m["size"], bounds{low: 1, high: berth.MaxVolume})),
+			Images: d.whole("images", m["images"], bounds{low: 1, high: math.MaxInt32}),
 		},
 		Password: d.vaultPassword("password", m["password"]),
 	}
@@ -119,7 +120,9 @@ func (s *server) addVault(c *call) error {
 const maxVaultPassword = 1024
 
 // vaultPassword decodes the password of an encrypted vault, "" for an absent one.
-func (d *decoder) vaultPassword(path string, raw json.RawMessage) string { return d.line(path, raw, maxVaultPassword) }
+func (d *decoder) vaultPassword(path string, raw json.RawMessage) string {
+	return d.line(path, raw, maxVaultPassword)
+}
 
 // vaultCredentials returns nil when none were sent.
 func (d *decoder) vaultCredentials(m members) *berth.Credentials {

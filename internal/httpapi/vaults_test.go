@@ -64,9 +64,10 @@ func TestAddVault(t *testing.T) {
 		`{"name":"v","kind":"object","secret_key":"a\nhunter2"}`: {400, "Invalid parameter(s): secret_key: a text was sent, a text without control"},
 		`{"name":"v","kind":"block","password":["hunter2"]}`:     {400, "Invalid parameter(s): password: a list was sent, a text is allowed"},
 		`{"name":"v","kind":"block","password":"a\nhunter2"}`:    {400, "Invalid parameter(s): password: a text was sent, a text without control"},
-		`{"name":"v","kind":"block","size":1}`:                   {400, "Invalid parameter(s): size: 1 was sent, a whole number from 67108864 to 1125899906842624"},
-		`{"name":"v","kind":"block","images":33}`:                {400, "Invalid parameter(s): images: 33 was sent, a whole number from 1 to 32"},
+		`{"name":"v","kind":"block","size":0}`:                   {400, "Invalid parameter(s): size: 0 was sent, a whole number from 1 to 1125899906842624"},
+		`{"name":"v","kind":"block","images":"two"}`:             {400, `Invalid parameter(s): images: "two" was sent, a whole number from 1`},
 		`{"name":"full","kind":"block"}`:                         {507, "No space left"},
+		`{"name":"lacking","kind":"block-array"}`:                {501, "The server lacks mkfs.btrfs"},
 	} {
 		got := a.send(http.MethodPost, "/v1/vaults?"+asAda, contentJSON, body)
 		if text := got.errorText(t); got.status != want.status || !strings.HasPrefix(text, want.text) || strings.Contains(text, "hunter2") {

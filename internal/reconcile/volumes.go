@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"time"
 
 	"github.com/berth-hpc/berth"
@@ -36,7 +35,7 @@ func (r *Reconciler) attach(ctx context.Context, job berth.Job, v berth.Vault) (
 	defer stop()
 	crashpoint.Here("reconcile.attach.before")
 	data, err := r.cfg.Volumes.Attach(attaching, volume.Request{
-		Path: v.Path, Attempt: job.Attempt, ReadOnly: request.ReadOnly, Force: request.Force, Encrypted: v.Volume.Encrypted, Password: password,
+		Path: v.Path, Attempt: job.Attempt, ReadOnly: request.ReadOnly, Force: request.Force, Password: password,
 	})
 	crashpoint.Here("reconcile.attach.after")
 	switch {
@@ -47,8 +46,9 @@ func (r *Reconciler) attach(ctx context.Context, job berth.Job, v berth.Vault) (
 	case errors.Is(err, volume.ErrUnclean):
 		return "", image.RefuseBecause(err, `the filesystem of the vault %s was not closed properly; a job with "force": true in its vault has it repaired`,
 			request.Name)
-	case errors.Is(err, fs.ErrNotExist):
-		return "", image.RefuseBecause(err, "the volume of the vault %s is not on this server any more", request.Name)
+	}
+	if refused, ok := errors.AsType[*berth.Error](err); ok && (refused.Kind == berth.NotFound || refused.Kind == berth.Unsupported) {
+		return "", image.RefuseBecause(err, "%s", refused.Public())
 	}
 	return data, err
 }

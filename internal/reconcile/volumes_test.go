@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"slices"
 	"strings"
@@ -169,7 +168,7 @@ func TestAnEncryptedVault(t *testing.T) {
 		return nil
 	}
 	job := b.until(t, b.placeWith(t, "for secret@ada: word").Number, ended)
-	want := volume.Request{Path: "/volumes/secret", Attempt: job.Attempt, Force: true, Encrypted: true, Password: "word"}
+	want := volume.Request{Path: "/volumes/secret", Attempt: job.Attempt, Force: true, Password: "word"}
 	if req := <-got; req != want || job.State != berth.StateCompleted {
 		t.Errorf("attached %+v, want %+v; the job ended as %+v", req, want, job.End)
 	}
@@ -185,7 +184,8 @@ func TestBlockVaultsThatCannotBeHad(t *testing.T) {
 		"one of another server":     {"nonsense", nil, "the password of the vault secret can no longer be read, for it came to another server: submit the job again"},
 		"one for another vault":     {"for home@ada: word", nil, "the password of the vault secret can no longer be read, for it came to another server: submit the job again"},
 		"not closed properly":       {"for secret@ada: word", volume.ErrUnclean, `the filesystem of the vault secret was not closed properly; a job with "force": true in its vault has it repaired`},
-		"a volume that is not here": {"for secret@ada: word", fs.ErrNotExist, "the volume of the vault secret is not on this server any more"},
+		"a volume that is not here": {"for secret@ada: word", berth.Errorf(berth.NotFound, "The files of the vault are not there"), "The files of the vault are not there"},
+		"a program is missing":      {"for secret@ada: word", berth.Errorf(berth.Unsupported, "The server lacks gocryptfs"), "The server lacks gocryptfs"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newVolumeBench(t)
