@@ -132,11 +132,13 @@ func TestBlockVaultVerbs(t *testing.T) {
 		asked       string
 	}{
 		"block": {
-			"--kind block --size 10GiB --share write", "", result{Stdout: "vault s3@bob added\n"},
+			"--kind block --size 10GiB --share write", "",
+			result{Stdout: "vault s3@bob added\n"},
 			`POST /v1/vaults {"name":"home","kind":"block","share":"write","size":10737418240}`,
 		},
 		"array": {
-			"--kind block-array --size 1.5 --images 4 --password-stdin", "correct horse\nmore", result{Stdout: "vault s3@bob added\n"},
+			"--kind block-array --size 1.5 --images 4 --password-stdin", "correct horse\nmore",
+			result{Stdout: "vault s3@bob added\n"},
 			`POST /v1/vaults {"name":"home","kind":"block-array","size":1610612736,"images":4,"password":"correct horse"}`,
 		},
 		"no password":            {"--kind block --size 1 --password-stdin", "\n", result{1, "", "berth: there is no password (it is the first line of stdin)\n"}, ""},

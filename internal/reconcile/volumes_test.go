@@ -40,7 +40,7 @@ func (f *fakeVolumes) Attach(ctx context.Context, req volume.Request) (string, e
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for attempt, other := range f.attached {
-		if attempt != req.Attempt && !(other.ReadOnly && req.ReadOnly) {
+		if attempt != req.Attempt && (!other.ReadOnly || !req.ReadOnly) {
 			return "", fmt.Errorf("attach: %w", &volume.Busy{Attempts: []string{attempt}, Writer: !other.ReadOnly})
 		}
 	}

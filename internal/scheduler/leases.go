@@ -83,7 +83,8 @@ func (l leases) blocker(lease Lease) (b berth.Blocker, blocked bool) {
 	if lease.Vault == "" || h == nil {
 		return berth.Blocker{}, false
 	}
-	number, detail := int64(0), ""
+	var number int64
+	var detail string
 	switch {
 	case !lease.ReadOnly && h.waiting != 0:
 		number, detail = h.waiting, "waits behind job %d for the vault %s"

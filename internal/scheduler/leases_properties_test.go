@@ -32,7 +32,7 @@ func leased(t *rapid.T, jobs []simulation.Job) []simulation.Job {
 
 // excludes says whether two jobs cannot have their vaults at the same time.
 func excludes(a, b scheduler.Lease) bool {
-	return a.Vault != "" && a.Vault == b.Vault && !(a.ReadOnly && b.ReadOnly)
+	return a.Vault != "" && a.Vault == b.Vault && (!a.ReadOnly || !b.ReadOnly)
 }
 
 // TestVaultsGoFromJobToJob lets jobs end when they like: all run, those that exclude each other one after the other, in the order of
