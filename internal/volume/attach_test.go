@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -88,6 +89,7 @@ func TestUnclean(t *testing.T) {
 	image := images(t, path)[0]
 	data := v.mustAttach(t, Request{Path: path, Attempt: "1"})
 	write(t, filepath.Join(data, "file"), []byte("written and synced"))
+	syncFiles(t, data)
 	copyFile(t, image, image+".torn") // as the disk is when the power goes now
 	v.mustDetach(t, "1")
 	tear := func() {
@@ -172,8 +174,10 @@ func inNamespace(t *testing.T) (leave func()) {
 	if _, err := out.Read(ready); err != nil || !bytes.Equal(ready, []byte("ready\n")) {
 		t.Errorf("unshare: %q, %v", ready, err)
 	}
-	return func() {
+	leave = sync.OnceFunc(func() {
 		_ = in.Close()
 		_ = cmd.Wait() // read ends with status 1
-	}
+	})
+	t.Cleanup(leave)
+	return leave
 }
