@@ -3,11 +3,13 @@ package volume
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -88,6 +90,7 @@ func TestUnclean(t *testing.T) {
 	image := images(t, path)[0]
 	data := v.mustAttach(t, Request{Path: path, Attempt: "1"})
 	write(t, filepath.Join(data, "file"), []byte("written and synced"))
+	syncFiles(t, data)
 	copyFile(t, image, image+".torn") // as the disk is when the power goes now
 	v.mustDetach(t, "1")
 	tear := func() {
@@ -172,8 +175,54 @@ func inNamespace(t *testing.T) (leave func()) {
 	if _, err := out.Read(ready); err != nil || !bytes.Equal(ready, []byte("ready\n")) {
 		t.Errorf("unshare: %q, %v", ready, err)
 	}
-	return func() {
+	leave = sync.OnceFunc(func() {
 		_ = in.Close()
 		_ = cmd.Wait() // read ends with status 1
+	})
+	t.Cleanup(leave)
+	return leave
+}
+
+// TestArrayAfterACrash needs nobody's word: what was synced is there, also for one who only reads.
+func TestArrayAfterACrash(t *testing.T) {
+	v := newVolumes(t)
+	path := v.mustCreate(t, kinds["array"])
+	now := images(t, path)
+	torn := []string{now[0] + ".torn", now[1] + ".torn"}
+	data := v.mustAttach(t, Request{Path: path, Attempt: "1"})
+	// Until both are copied at a moment when a synced file is known by the log only.
+	eventually(t, "both images of the same moment", func() bool {
+		syncFiles(t, data)
+		write(t, filepath.Join(data, "file"), []byte("written and synced"))
+		copyFile(t, now[0], torn[0])
+		copyFile(t, now[1], torn[1])
+		first, second := btrfsMoment(t, torn[0]), btrfsMoment(t, torn[1])
+		return first == second && first.log != 0
+	})
+	v.mustDetach(t, "1")
+	for _, readOnly := range []bool{true, false} {
+		copyFile(t, torn[0], now[0])
+		copyFile(t, torn[1], now[1])
+		data := v.mustAttach(t, Request{Path: path, Attempt: "2", ReadOnly: readOnly})
+		wantFile(t, filepath.Join(data, "file"), []byte("written and synced"))
+		v.mustDetach(t, "2")
 	}
+}
+
+// moment is the state of a btrfs.
+type moment struct{ generation, log uint64 }
+
+// btrfsMoment reads the superblock.
+func btrfsMoment(t *testing.T, image string) moment {
+	t.Helper()
+	file, err := os.Open(image)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	super := make([]byte, 4096)
+	if _, err := file.ReadAt(super, 64<<10); err != nil {
+		t.Fatal(err)
+	}
+	return moment{generation: binary.LittleEndian.Uint64(super[72:]), log: binary.LittleEndian.Uint64(super[96:])}
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -58,8 +59,9 @@ func TestPasswords(t *testing.T) {
 // TestPasswordIsNotShown to others on the machine, who see the command lines of all processes.
 func TestPasswordIsNotShown(t *testing.T) {
 	v := newVolumes(t)
-	path := v.mustCreate(t, kinds["encrypted block"])
-	v.mustAttach(t, Request{Path: path, Attempt: "1", Password: password})
+	secret := rand.Text() // no other test on this machine has it
+	path := v.mustCreate(t, Spec{Size: small, Images: 1, Password: secret})
+	v.mustAttach(t, Request{Path: path, Attempt: "1", Password: secret})
 	daemons(t, path) // there is one
 	for _, pattern := range []string{"/proc/[0-9]*/cmdline", "/proc/[0-9]*/environ"} {
 		files, err := filepath.Glob(pattern)
@@ -68,10 +70,19 @@ func TestPasswordIsNotShown(t *testing.T) {
 		}
 		for _, file := range files {
 			content, err := os.ReadFile(file)
-			if err == nil && bytes.Contains(content, []byte(password)) {
+			if err == nil && bytes.Contains(content, []byte(secret)) {
 				t.Errorf("%s has the password", file)
 			}
 		}
+	}
+	err := filepath.WalkDir(path, func(file string, entry fs.DirEntry, err error) error {
+		if err == nil && entry.Type().IsRegular() && count(t, []string{file}, []byte(secret)) > 0 {
+			t.Errorf("%s has the password", file)
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
 	}
 }
 
@@ -112,10 +123,18 @@ func TestDaemonIsKilled(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
+		lock, err := os.Open(claim{dir: filepath.Join(request.Path, attached, "1")}.daemon())
+		if err != nil {
+			t.Fatal(err)
+		}
 		eventually(t, "gocryptfs is dead", func() bool {
-			_, err := os.Stat(data)
-			return errors.Is(err, unix.ENOTCONN)
+			free, err := tryLock(lock)
+			_, errData := os.Stat(data)
+			return err == nil && free && errors.Is(errData, unix.ENOTCONN)
 		})
+		if err := lock.Close(); err != nil {
+			t.Fatal(err)
+		}
 	}
 	kill()
 	wantFile(t, filepath.Join(v.mustAttach(t, request), "file"), []byte("written and synced"))

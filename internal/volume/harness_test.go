@@ -252,6 +252,18 @@ func copyFile(t *testing.T, from, to string) {
 	}
 }
 
+// syncFiles leaves nothing to be written to the file system of a directory: it does not change any more.
+func syncFiles(t *testing.T, data string) {
+	t.Helper()
+	dir, err := os.Open(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(unix.Syncfs(int(dir.Fd())), dir.Close()); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // wantNothing checks that a directory has nothing in it, or is not there.
 func wantNothing(t *testing.T, dirs ...string) {
 	t.Helper()

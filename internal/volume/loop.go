@@ -42,7 +42,7 @@ func loopOf(image string) (device string, err error) {
 		if err != nil {
 			continue // it went in between
 		}
-		have, err := os.Stat(strings.TrimSuffix(string(name), "\n"))
+		have, err := os.Stat(strings.TrimSuffix(string(name), "\n")) //nolint:gosec // the kernel says where it is, and it is only looked at
 		if err == nil && os.SameFile(want, have) {
 			return "/dev/" + filepath.Base(filepath.Dir(filepath.Dir(backing))), nil
 		}
@@ -110,7 +110,7 @@ func hasLoop(device *os.File, image string) (bool, error) {
 
 // configure makes a free loop device that of an image. unix.EBUSY when it is not free any more.
 func configure(path string, image *os.File, readOnly bool) (*os.File, error) {
-	mode, flags := os.O_RDWR, uint32(unix.LO_FLAGS_AUTOCLEAR)
+	mode, flags := os.O_RDWR, uint32(unix.LO_FLAGS_AUTOCLEAR|unix.LO_FLAGS_DIRECT_IO)
 	if readOnly {
 		mode, flags = os.O_RDONLY, flags|unix.LO_FLAGS_READ_ONLY
 	}

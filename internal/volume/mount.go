@@ -32,7 +32,7 @@ func (vol *volume) format(ctx context.Context) error {
 		return vol.run(ctx, "", "mkfs.btrfs", args...)
 	}
 	// What was reserved reads as zeros: they need not be written.
-	return vol.run(ctx, "", "mkfs.ext4", "-q", "-F", "-m", "0", "-E", "nodiscard,assume_storage_prezeroed=1", vol.images()[0])
+	return vol.run(ctx, "", "mkfs.ext4", "-q", "-F", "-b", "4096", "-m", "0", "-E", "nodiscard,assume_storage_prezeroed=1", vol.images()[0])
 }
 
 // furnish makes the directory that jobs get.

@@ -149,7 +149,7 @@ func TestFull(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			written, err := file.Write(make([]byte, 2*spec.Size))
+			written, err := file.Write(make([]byte, spec.Size))
 			if !errors.Is(err, unix.ENOSPC) || int64(written) > spec.Size {
 				t.Errorf("wrote %d bytes: %v", written, err)
 			}
