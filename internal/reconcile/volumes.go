@@ -44,7 +44,8 @@ func (r *Reconciler) attach(ctx context.Context, job berth.Job, v berth.Vault) (
 	case errors.Is(err, volume.ErrPassword):
 		return "", image.RefuseBecause(err, "the password of the vault %s is wrong", request.Name)
 	case errors.Is(err, volume.ErrUnclean):
-		return "", image.RefuseBecause(err, `the filesystem of the vault %s was not closed properly; a job with "force": true in its vault has it repaired`,
+		return "", image.RefuseBecause(err,
+			`the filesystem of the vault %s was not closed properly: submit the job again with "force": true in its vault (berth: --vault-force), which repairs it`,
 			request.Name)
 	}
 	if refused, ok := errors.AsType[*berth.Error](err); ok && (refused.Kind == berth.NotFound || refused.Kind == berth.Unsupported) {
