@@ -107,6 +107,13 @@ func TestUnclean(t *testing.T) {
 		}
 		wantNoClaim(t, v)
 	}
+	// An attempt that had it when the machine went down is no exception.
+	if err := os.MkdirAll(claim{dir: filepath.Join(path, attached, "1")}.mount(), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := v.Attach(t.Context(), Request{Path: path, Attempt: "1"}); !errors.Is(err, ErrUnclean) {
+		t.Errorf("attached again after the machine went down: %v", err)
+	}
 	for _, readOnly := range []bool{true, false} {
 		tear()
 		data := v.mustAttach(t, Request{Path: path, Attempt: "3", ReadOnly: readOnly, Force: true})

@@ -53,6 +53,7 @@ func named(name string) bool {
 // lock waits for a volume and locks it until unlock. Programs that work on it hold the lock, too, so that what a killed server has left
 // running comes to its end first. fs.ErrNotExist when there is no such volume.
 func lock(ctx context.Context, dir string) (*volume, error) {
+	dir = filepath.Clean(dir)
 	file, err := os.Open(dir)
 	if err != nil {
 		return nil, fmt.Errorf("lock volume: %w", err)

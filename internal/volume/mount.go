@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -57,14 +58,15 @@ func (vol *volume) furnish(ctx context.Context, password string) error {
 	return os.Remove(filepath.Join(vol.dir, attached)) // no job has had it yet
 }
 
-// isMount says whether something is mounted at a path. It asks no daemon, which might be dead.
+// isMount says whether something is mounted at a path, or may be: what cannot be looked at is unmounted before anything is thought of it, as
+// is the mount of a dead daemon. It asks no daemon.
 func isMount(path string) bool {
 	var status unix.Statx_t
 	err := unix.Statx(unix.AT_FDCWD, path, unix.AT_SYMLINK_NOFOLLOW|unix.AT_NO_AUTOMOUNT|unix.AT_STATX_DONT_SYNC, 0, &status)
-	if errors.Is(err, unix.ENOTCONN) {
-		return true
+	if err != nil {
+		return !errors.Is(err, fs.ErrNotExist)
 	}
-	return err == nil && status.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0
+	return status.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0
 }
 
 // mount mounts the file system for a claim, if it is not mounted yet. Jobs get neither programs that run as their owner nor devices by it.
