@@ -260,13 +260,7 @@ func (r *crashRun) verify(t *testing.T) {
 
 func (r *crashRun) check(t *testing.T, job *expectation, ended client.Job) {
 	t.Helper()
-	ran, err := os.ReadFile(r.ranFile(job))
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		t.Fatal(err)
-	}
-	if job.block {
-		ran = []byte("ran\n") // its output tells, for nobody else sees the file
-	}
+	ran := r.ran(t, job)
 	if len(ran) > len("ran\n") {
 		t.Errorf("job %d ran more than once: %q", job.number, ran)
 	}
@@ -277,7 +271,7 @@ func (r *crashRun) check(t *testing.T, job *expectation, ended client.Job) {
 			want = "failed"
 		}
 		natural := ended.End.Reason == "exited"
-		if natural && (ended.State != want || ended.End.ExitCode != code || string(ran) != "ran\n") {
+		if natural && (ended.State != want || ended.End.ExitCode != code || ran != "ran\n") {
 			t.Errorf("job %d: %+v and %q, want exit code %d after one run", job.number, ended, ran, code)
 		}
 		if ended.End.Reason == "lost" || !natural && ended.End.By == "" {
@@ -296,6 +290,19 @@ func (r *crashRun) check(t *testing.T, job *expectation, ended client.Job) {
 	if job.ended && ended.End.By == "" {
 		t.Errorf("job %d was to end and the server said yes, but it ended as %+v", job.number, ended.End)
 	}
+}
+
+// ran is what the job left each time that it ran.
+func (r *crashRun) ran(t *testing.T, job *expectation) string {
+	t.Helper()
+	if job.block {
+		return "ran\n" // its output tells, for nobody else sees the file
+	}
+	ran, err := os.ReadFile(r.ranFile(job))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		t.Fatal(err)
+	}
+	return string(ran)
 }
 
 // exitCode is what the job had to end with by itself.

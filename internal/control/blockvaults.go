@@ -68,11 +68,12 @@ func (s *Service) addBlockVault(ctx context.Context, caller berth.Caller, v bert
 		return berth.Vault{}, err
 	}
 	crashpoint.Here("control.volume")
+	ctx = context.WithoutCancel(ctx) // it is there: who does not wait for the answer finds it
 	if err = s.storeVault(ctx, caller, v, berth.Credentials{}); err == nil {
 		return v, nil
 	}
 	if refused(err) {
-		err = errors.Join(err, s.cfg.Volumes.Remove(context.WithoutCancel(ctx), v.Path))
+		err = errors.Join(err, s.cfg.Volumes.Remove(ctx, v.Path))
 	}
 	return berth.Vault{}, err
 }

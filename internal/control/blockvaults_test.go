@@ -174,6 +174,19 @@ func TestAVolumeWithoutVault(t *testing.T) {
 	}
 }
 
+// TestAVaultThatNobodyWaitsFor: who has left when the volume was made finds the vault.
+func TestAVaultThatNobodyWaitsFor(t *testing.T) {
+	b, volumes := newBlockBench(t)
+	gone, leave := context.WithCancel(t.Context())
+	volumes.making = leave
+	if _, err := b.AddVault(gone, b.ada, blockOf("v")); err != nil {
+		t.Error(err)
+	}
+	if v, err := b.store.Vault(t.Context(), "ada", "v"); err != nil || v.Path != volumes.there[0] {
+		t.Errorf("%+v, %v; there are %v", v, err, volumes.there)
+	}
+}
+
 func TestRemovedBlockVaults(t *testing.T) {
 	b, volumes := newBlockBench(t)
 	b.addVault(t, b.ada, blockOf("v", encrypted))
