@@ -30,7 +30,9 @@ import (
 type access struct {
 	mu   sync.Mutex
 	keys map[string]bool // whether it may only read
-	dirs vault.Directories
+	// revoked is closed when a key is, and replaced.
+	revoked chan struct{}
+	dirs    vault.Directories
 }
 
 func (a *access) Authenticate(_ context.Context, username, apikey, from string) (berth.Caller, error) {
@@ -40,7 +42,24 @@ func (a *access) Authenticate(_ context.Context, username, apikey, from string) 
 	if !found || username != "ada" {
 		return berth.Caller{}, berth.Errorf(berth.Unauthenticated, "Unauthorized")
 	}
-	return berth.Caller{User: berth.User{Name: username}, ReadOnly: readOnly, From: from}, nil
+	return berth.Caller{User: berth.User{Name: username}, ReadOnly: readOnly, KeyID: apikey, From: from}, nil
+}
+
+func (a *access) UntilLoggedOut(ctx context.Context, caller berth.Caller) {
+	for {
+		a.mu.Lock()
+		_, found := a.keys[caller.KeyID]
+		revoked := a.revoked
+		a.mu.Unlock()
+		if !found {
+			return
+		}
+		select {
+		case <-revoked:
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 func (a *access) vault(name string) berth.Vault {
@@ -61,10 +80,19 @@ func (a *access) VaultOf(_ context.Context, caller berth.Caller, name string, ch
 	return berth.Vault{}, berth.Errorf(berth.NotFound, "Vault not found")
 }
 
-func (a *access) revoke(key string) {
+// forget ends a key before anybody is told.
+func (a *access) forget(key string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	delete(a.keys, key)
+}
+
+func (a *access) revoke(key string) {
+	a.forget(key)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	close(a.revoked)
+	a.revoked = make(chan struct{})
 }
 
 // bench is a server that runs until the end of the test.
@@ -84,7 +112,7 @@ func newBench(t *testing.T, change ...func(*Config)) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := &access{keys: map[string]bool{"key": false, "read": true}, dirs: vault.Directories{Files: t.TempDir()}}
+	a := &access{keys: map[string]bool{"key": false, "read": true}, revoked: make(chan struct{}), dirs: vault.Directories{Files: t.TempDir()}}
 	cfg := Config{Access: a, Open: a.dirs.Open, HostKey: signer, Log: slog.New(slog.DiscardHandler)}
 	for _, c := range change {
 		c(&cfg)
@@ -259,11 +287,47 @@ func TestKeys(t *testing.T) {
 			t.Errorf("%s with a key that may only read: %v", name, err)
 		}
 	}
+}
+
+// TestOpenFilesEndWithTheKey: who has a file open when the key ends reads and writes no more of it; others go on.
+func TestOpenFilesEndWithTheKey(t *testing.T) {
+	b := newBench(t)
+	owner, reader := b.client(t, "key"), b.client(t, "read")
+	if err := put(owner, "/data/file", "x"); err != nil {
+		t.Fatal(err)
+	}
+	mine, err := owner.OpenFile("/data/file", os.O_RDWR)
+	if err != nil {
+		t.Fatal(err)
+	}
+	theirs, err := reader.Open("/data/file")
+	if err != nil {
+		t.Fatal(err)
+	}
 	b.access.revoke("read")
-	if _, err := get(reader, "/data/file"); !errors.Is(err, fs.ErrPermission) {
+	if err := reader.Wait(); err == nil {
+		t.Error("the connection ended well")
+	}
+	if n, err := theirs.ReadAt(make([]byte, 1), 0); err == nil {
+		t.Errorf("read %d bytes with a key that is revoked", n)
+	}
+	if _, err := mine.WriteAt([]byte("y"), 0); err != nil {
+		t.Errorf("with another key: %v", err)
+	}
+	if err := mine.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestEachRequestLooksAtTheKey: one that comes before the connection has ended is refused, too.
+func TestEachRequestLooksAtTheKey(t *testing.T) {
+	b := newBench(t)
+	client := b.client(t, "key")
+	b.access.forget("key")
+	if _, err := get(client, "/data/file"); !errors.Is(err, fs.ErrPermission) {
 		t.Errorf("with a key that is revoked: %v", err)
 	}
-	if _, err := reader.ReadDir("/"); !errors.Is(err, fs.ErrPermission) {
+	if _, err := client.ReadDir("/"); !errors.Is(err, fs.ErrPermission) {
 		t.Errorf("with a key that is revoked: %v", err)
 	}
 }
