@@ -72,9 +72,9 @@ func (s *Store) CreateUser(ctx context.Context, n NewUser, act berth.Act) error 
 	})
 }
 
-// ChangeUser changes a user and returns it. NotFound when there is no such user; Invalid when there is no such team, or an
-// administrator of none; Conflict when the user pays for the team that the change takes it out of, or is the last administrator who
-// can log in.
+// ChangeUser changes a user and returns it. The vaults of who leaves a team are shared no more. NotFound when there is no such user;
+// Invalid when there is no such team, or an administrator of none; Conflict when the user pays for the team that the change takes it out
+// of, or is the last administrator who can log in.
 func (s *Store) ChangeUser(ctx context.Context, name string, change berth.UserChange, act berth.Act) (berth.User, error) {
 	clean(&name)
 	var changed berth.User
@@ -102,6 +102,11 @@ func (s *Store) ChangeUser(ctx context.Context, name string, change berth.UserCh
 		}
 		if err := writeUser(b, after); err != nil {
 			return err
+		}
+		if after.Team != before.Team {
+			if _, err := b.exec(clearTeamsOfOwner, name); err != nil {
+				return fmt.Errorf("shared vaults: %w", err)
+			}
 		}
 		changed, err = readUser(b, name) // with the payer that it has now
 		return err

@@ -62,6 +62,53 @@ func TestVaultsOfAllKinds(t *testing.T) {
 	})
 }
 
+// TestVaultsOfWhoLeavesATeam are not shared with it any more, nor with the next one; those of others are, and those of who stays.
+func TestVaultsOfWhoLeavesATeam(t *testing.T) {
+	t.Parallel()
+	eachDatabase(t, func(t *testing.T, dsn string) {
+		s := openWithUsers(t, dsn)
+		createTeam(t, s, "red", "bob")
+		createTeam(t, s, "blue", "carol")
+		for _, owner := range []string{"alice", "bob"} {
+			vault := objectVault(owner, "bucket")
+			vault.Team, vault.TeamReadOnly = "red", true
+			createVault(t, s, vault)
+		}
+		shared := func(team string) (owners []string) {
+			t.Helper()
+			vaults, err := s.TeamVaults(t.Context(), team, "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, v := range vaults {
+				owners = append(owners, v.Owner)
+			}
+			return owners
+		}
+		for _, next := range []string{"", "blue"} {
+			join(t, s, "alice", "red")
+			vault := objectVault("alice", "bucket")
+			vault.Team, vault.TeamReadOnly = "red", true
+			if err := s.ChangeVault(t.Context(), vault, nil, acted(berth.ActVaultChanged, "bucket")); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := s.ChangeUser(t.Context(), "alice", berth.UserChange{Email: new("a@x")}, acted(berth.ActUserChanged, "alice")); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff([]string{"alice", "bob"}, shared("red")); diff != "" {
+				t.Errorf("before (-want +got):\n%s", diff)
+			}
+			join(t, s, "alice", next)
+			if red, blue := shared("red"), shared("blue"); cmp.Diff([]string{"bob"}, red) != "" || blue != nil {
+				t.Errorf("after alice went to %q: red has vaults of %v, blue of %v", next, red, blue)
+			}
+			if got, err := s.Vault(t.Context(), "alice", "bucket"); err != nil || got.Team != "" || got.TeamReadOnly {
+				t.Errorf("%+v, %v", got, err)
+			}
+		}
+	})
+}
+
 func TestChangedVaults(t *testing.T) {
 	t.Parallel()
 	eachDatabase(t, func(t *testing.T, dsn string) {

@@ -276,6 +276,55 @@ func TestOldUploadsAreForgotten(t *testing.T) {
 	}
 }
 
+// TestForgettingFollowsNoLink that a job has put in the place of the uploads: not out of the vault, and not to what else is in it.
+func TestForgettingFollowsNoLink(t *testing.T) {
+	outside := t.TempDir()
+	for name, target := range map[string]string{"inside": "results", "outside": outside, "a pipe": ""} {
+		t.Run(name, func(t *testing.T) {
+			tree, path, _ := openTree(t)
+			put(t, tree, "results/file", "mine")
+			link, kept := filepath.Join(path, uploads), []string{filepath.Join(path, "results", "file"), filepath.Join(outside, "file")}
+			if err := os.WriteFile(kept[1], nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.RemoveAll(link); err != nil {
+				t.Fatal(err)
+			}
+			plant := func() error { return os.Symlink(target, link) }
+			if target == "" {
+				plant = func() error { return syscall.Mkfifo(link, 0o600) }
+			}
+			if err := plant(); err != nil {
+				t.Fatal(err)
+			}
+			if err := tree.Forget(time.Now().Add(time.Hour)); err != nil {
+				t.Error(err) // or jobs could fill the log
+			}
+			for _, file := range append(kept, link) {
+				if _, err := os.Lstat(file); err != nil {
+					t.Errorf("it removed %s: %v", file, err)
+				}
+			}
+		})
+	}
+}
+
+// TestForgettingLooksAtWhatItOpened: the link can come after the look.
+func TestForgettingLooksAtWhatItOpened(t *testing.T) {
+	tree, path, _ := openTree(t)
+	put(t, tree, "results/file", "mine")
+	found, err := tree.root.Lstat(uploads)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.RemoveAll(filepath.Join(path, uploads)), os.Symlink("results", filepath.Join(path, uploads))); err != nil {
+		t.Fatal(err)
+	}
+	if err := tree.forgetIn(found, time.Now().Add(time.Hour)); err != nil || text(t, tree, "results/file") != "mine" {
+		t.Errorf("%v; the file is %q", err, text(t, tree, "results/file"))
+	}
+}
+
 // TestAPipeIsNotWaitedFor: jobs can put one wherever a directory is expected, and nobody ever writes to it.
 func TestAPipeIsNotWaitedFor(t *testing.T) {
 	tree, path, _ := openTree(t)
@@ -294,7 +343,6 @@ func TestAPipeIsNotWaitedFor(t *testing.T) {
 	for what, do := range map[string]func() error{
 		"List":           func() error { _, err := tree.List("pipe", true); return err },
 		"List by a link": func() error { _, err := tree.List("link", true); return err },
-		"Forget":         func() error { return tree.Forget(time.Now()) },
 	} {
 		done := make(chan error, 1)
 		go func() { done <- do() }()
