@@ -11,7 +11,9 @@ func TestReports(t *testing.T) {
 	t.Parallel()
 	checkExchanges(t, map[string]exchange{
 		"billing": {
-			call: func(t *testing.T, c *client.Client) (any, error) { return c.Billing(t.Context(), client.BillingFilter{}) },
+			call: func(t *testing.T, c *client.Client) (any, error) {
+				return c.Billing(t.Context(), client.BillingFilter{})
+			},
 			want: "GET /jarvice/billing?username=ada", answer: "user,payer\na,b\n", result: []byte("user,payer\na,b\n"),
 		},
 		"billing of last month": {

@@ -58,7 +58,8 @@ func TestReports(t *testing.T) {
 		},
 		"projects": {[]string{"admin", "projects"}, "projects?username=ada", result{Stdout: "PROJECT   USERS\nada-hull  ada\nbob-wing  ada eve\n"}},
 		"projects as JSON": {
-			[]string{"admin", "projects", "--json"}, "projects?username=ada",
+			[]string{"admin", "projects", "--json"},
+			"projects?username=ada",
 			result{Stdout: "{\n  \"projects\": {\n    \"ada-hull\": [\n      \"ada\"\n    ],\n    \"bob-wing\": [\n      \"ada\",\n      \"eve\"\n    ]\n  }\n}\n"},
 		},
 		"license":         {[]string{"admin", "license"}, "license?username=ada", result{Stdout: "free\nfor all\n"}},

@@ -261,9 +261,9 @@ func (l *login) serveFiles(channel ssh.Channel, requests <-chan *ssh.Request) {
 	defer func() { _ = channel.Close() }() // ends the requests
 	rest.Go(func() { ssh.DiscardRequests(requests) })
 	server := sftp.NewRequestServer(channel, sftp.Handlers{FileGet: l, FilePut: l, FileCmd: l, FileList: l})
-	err := server.Serve()
-	if err := errors.Join(err, server.Close()); err != nil && !errors.Is(err, io.EOF) {
+	if err := server.Serve(); err != nil && !errors.Is(err, io.EOF) {
 		l.server.cfg.Log.DebugContext(l.ctx, "sftp session broke off", "user", l.user, "error", err)
 	}
+	// Before the channel is closed: without it scp says that it failed.
 	_, _ = channel.SendRequest("exit-status", false, ssh.Marshal(struct{ Status uint32 }{}))
 }

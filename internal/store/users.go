@@ -100,13 +100,8 @@ func (s *Store) ChangeUser(ctx context.Context, name string, change berth.UserCh
 				return err
 			}
 		}
-		if err := writeUser(b, after); err != nil {
+		if err := writeChange(b, before, after); err != nil {
 			return err
-		}
-		if after.Team != before.Team {
-			if _, err := b.exec(clearTeamsOfOwner, name); err != nil {
-				return fmt.Errorf("shared vaults: %w", err)
-			}
 		}
 		changed, err = readUser(b, name) // with the payer that it has now
 		return err
@@ -115,6 +110,16 @@ func (s *Store) ChangeUser(ctx context.Context, name string, change berth.UserCh
 		return berth.User{}, err
 	}
 	return changed, nil
+}
+
+// writeChange stores a user, and what comes of it for the user's vaults.
+func writeChange(b *batch, before, after berth.User) error {
+	if after.Team != before.Team {
+		if _, err := b.exec(clearTeamsOfOwner, after.Name); err != nil {
+			return fmt.Errorf("shared vaults: %w", err)
+		}
+	}
+	return writeUser(b, after)
 }
 
 // checkTeam refuses a user of a team that is not there, and the administrator of no team.

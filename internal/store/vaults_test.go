@@ -69,44 +69,38 @@ func TestVaultsOfWhoLeavesATeam(t *testing.T) {
 		s := openWithUsers(t, dsn)
 		createTeam(t, s, "red", "bob")
 		createTeam(t, s, "blue", "carol")
+		inRed := map[string]berth.Vault{}
 		for _, owner := range []string{"alice", "bob"} {
 			vault := objectVault(owner, "bucket")
 			vault.Team, vault.TeamReadOnly = "red", true
 			createVault(t, s, vault)
-		}
-		shared := func(team string) (owners []string) {
-			t.Helper()
-			vaults, err := s.TeamVaults(t.Context(), team, "")
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, v := range vaults {
-				owners = append(owners, v.Owner)
-			}
-			return owners
+			inRed[owner] = vault
 		}
 		for _, next := range []string{"", "blue"} {
 			join(t, s, "alice", "red")
-			vault := objectVault("alice", "bucket")
-			vault.Team, vault.TeamReadOnly = "red", true
-			if err := s.ChangeVault(t.Context(), vault, nil, acted(berth.ActVaultChanged, "bucket")); err != nil {
+			if err := s.ChangeVault(t.Context(), inRed["alice"], nil, acted(berth.ActVaultChanged, "bucket")); err != nil {
 				t.Fatal(err)
 			}
 			if _, err := s.ChangeUser(t.Context(), "alice", berth.UserChange{Email: new("a@x")}, acted(berth.ActUserChanged, "alice")); err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff([]string{"alice", "bob"}, shared("red")); diff != "" {
-				t.Errorf("before (-want +got):\n%s", diff)
-			}
+			wantShared(t, s, "red", inRed["alice"], inRed["bob"])
 			join(t, s, "alice", next)
-			if red, blue := shared("red"), shared("blue"); cmp.Diff([]string{"bob"}, red) != "" || blue != nil {
-				t.Errorf("after alice went to %q: red has vaults of %v, blue of %v", next, red, blue)
-			}
+			wantShared(t, s, "red", inRed["bob"])
+			wantShared(t, s, "blue")
 			if got, err := s.Vault(t.Context(), "alice", "bucket"); err != nil || got.Team != "" || got.TeamReadOnly {
 				t.Errorf("%+v, %v", got, err)
 			}
 		}
 	})
+}
+
+func wantShared(t *testing.T, s *store.Store, team string, want ...berth.Vault) {
+	t.Helper()
+	got, err := s.TeamVaults(t.Context(), team, "")
+	if diff := cmp.Diff(want, got); diff != "" || err != nil {
+		t.Errorf("vaults of %s: %v (-want +got):\n%s", team, err, diff)
+	}
 }
 
 func TestChangedVaults(t *testing.T) {
