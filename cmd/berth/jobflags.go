@@ -12,8 +12,11 @@ type jobFlags struct {
 	nodes                                    int
 	objects                                  []string
 	bucket                                   string
-	readOnly, sshKey, dryRun                 bool
+	readOnly, dryRun                         bool
 	then                                     afterwards
+
+	// sshKey asks for a key of the job's own.
+	sshKey bool
 }
 
 func (f *jobFlags) register(a *app, cmd *cobra.Command) {
