@@ -232,7 +232,9 @@ var tokensMayNot = map[string]tokenUse{
 }
 
 // nobodysUses have no caller, or only wait until one may not go on.
-var nobodysUses = map[string]tokenUse{"AppDef": nil, "Authenticate": nil, "Ready": nil, "UntilRevoked": nil, "Validate": nil}
+var nobodysUses = map[string]tokenUse{
+	"AppDef": nil, "Authenticate": nil, "Ready": nil, "UntilLoggedOut": nil, "UntilRevoked": nil, "Validate": nil,
+}
 
 // TestWhatTokensMayDo: a job needs jobs. Whatever else the server has is refused, and what is new is in one of the tables.
 func TestWhatTokensMayDo(t *testing.T) {
