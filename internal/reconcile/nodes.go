@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 
 	"github.com/berth-hpc/berth"
 	"github.com/berth-hpc/berth/internal/agentapi"
@@ -49,15 +51,19 @@ func writeSpecs(dir string, spec agentapi.Spec) ([]engine.Worker, error) {
 	return workers, nil
 }
 
-// sshOf returns the keys of a job of several nodes, with a public address, or with a key that its owner has asked for; nil for others.
-// They are those that an earlier call has written to the job's specification, when there was one: some of its nodes may know them
-// already.
-func sshOf(job berth.Job, address, dir string, key []byte) (*agentapi.SSH, error) {
-	if job.Nodes() == 1 && address == "" && len(key) == 0 {
+// ssh returns the keys of a job of several nodes, with a public address, with a key that its owner has asked for, or of an owner with
+// public keys, whom it lets in; nil for others. They are those that an earlier call has written to the job's specification, when there
+// was one: some of its nodes may know them already.
+func (r *Reconciler) ssh(ctx context.Context, job berth.Job, address string, key []byte) (*agentapi.SSH, error) {
+	registered, err := r.cfg.Store.SSHKeys(ctx, job.Owner)
+	if err != nil {
+		return nil, err
+	}
+	if job.Nodes() == 1 && address == "" && len(key) == 0 && len(registered) == 0 {
 		return nil, nil //nolint:nilnil // nobody shall get in
 	}
 	var written agentapi.Spec
-	text, err := os.ReadFile(filepath.Join(dir, agentapi.SpecFile))
+	text, err := os.ReadFile(filepath.Join(r.cfg.Dir(job.Number), agentapi.SpecFile))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 	case err != nil:
@@ -75,6 +81,9 @@ func sshOf(job berth.Job, address, dir string, key []byte) (*agentapi.SSH, error
 			return nil, fmt.Errorf("job %d: %w", job.Number, err)
 		}
 		*key = made.Private
+	}
+	for _, public := range registered {
+		keys.Authorized = append(keys.Authorized, strings.TrimSpace(public.Line+" "+public.Comment))
 	}
 	return &keys, nil
 }

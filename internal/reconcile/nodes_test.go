@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/crypto/ssh"
@@ -14,6 +15,7 @@ import (
 	"github.com/berth-hpc/berth/internal/agentapi"
 	"github.com/berth-hpc/berth/internal/engine"
 	"github.com/berth-hpc/berth/internal/engine/fake"
+	"github.com/berth-hpc/berth/internal/store"
 )
 
 func withNodes(n int) func(*berth.Job) {
@@ -94,6 +96,41 @@ func TestOneNodeHasNoKeys(t *testing.T) {
 	}
 	if spec := readSpec(t, attempt.Dir); spec.SSH != nil || spec.PublicAddress != "" {
 		t.Errorf("specification %+v", spec)
+	}
+}
+
+// TestKeysOfTheOwner: whoever registers public keys gets into every job by them, also into one of one node, and nobody else's do.
+func TestKeysOfTheOwner(t *testing.T) {
+	b := newBench(t)
+	for user, comment := range map[string]string{"ada": "laptop", "bob": ""} {
+		key := berth.SSHKey{User: user, Fingerprint: "SHA256:" + user, Line: "ssh-ed25519 " + user, Comment: comment}
+		act := berth.Act{Kind: berth.ActSSHKeyAdded, By: user, At: time.Now()}
+		if err := b.store.CreateUser(t.Context(), store.NewUser{User: berth.User{Name: user}}, act); err != nil {
+			t.Fatal(err)
+		}
+		if err := b.store.AddSSHKey(t.Context(), key, 1, act); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, nodes := range []int{1, 2} {
+		attempt, err := b.prepare(t.Context(), b.place(t, "exit 0", withNodes(nodes)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		spec := readSpec(t, attempt.Dir)
+		if spec.SSH == nil || len(spec.SSH.Key) == 0 || len(spec.SSH.HostKey) == 0 {
+			t.Fatalf("%d nodes: keys %+v", nodes, spec.SSH)
+		}
+		if diff := cmp.Diff([]string{"ssh-ed25519 ada laptop"}, spec.SSH.Authorized); diff != "" {
+			t.Errorf("%d nodes: let in are (-want +got):\n%s", nodes, diff)
+		}
+	}
+	bobs, err := b.prepare(t.Context(), b.place(t, "exit 0", func(job *berth.Job) { job.Owner = "bob" }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"ssh-ed25519 bob"}, readSpec(t, bobs.Dir).SSH.Authorized); diff != "" {
+		t.Errorf("let in are (-want +got):\n%s", diff)
 	}
 }
 

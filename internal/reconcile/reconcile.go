@@ -25,6 +25,7 @@ type Store interface {
 	Run(ctx context.Context, number int64) (berth.Run, bool, error)
 	Vault(ctx context.Context, owner, name string) (berth.Vault, error)
 	VaultCredentials(ctx context.Context, owner, name string) (berth.Credentials, error)
+	SSHKeys(ctx context.Context, user string) ([]berth.SSHKey, error)
 	KeptStore
 }
 
