@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/crypto/ssh"
@@ -102,12 +101,12 @@ func TestOneNodeHasNoKeys(t *testing.T) {
 // TestKeysOfTheOwner: whoever registers public keys gets into every job by them, also into one of one node, and nobody else's do.
 func TestKeysOfTheOwner(t *testing.T) {
 	b := newBench(t)
+	act := berth.Act{Kind: berth.ActUserAdded, By: berth.ByServer}
+	if err := b.store.CreateUser(t.Context(), store.NewUser{User: berth.User{Name: "bob"}}, act); err != nil {
+		t.Fatal(err)
+	}
 	for user, comment := range map[string]string{"ada": "laptop", "bob": ""} {
 		key := berth.SSHKey{User: user, Fingerprint: "SHA256:" + user, Line: "ssh-ed25519 " + user, Comment: comment}
-		act := berth.Act{Kind: berth.ActSSHKeyAdded, By: user, At: time.Now()}
-		if err := b.store.CreateUser(t.Context(), store.NewUser{User: berth.User{Name: user}}, act); err != nil {
-			t.Fatal(err)
-		}
 		if err := b.store.AddSSHKey(t.Context(), key, 1, act); err != nil {
 			t.Fatal(err)
 		}
