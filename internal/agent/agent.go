@@ -99,7 +99,7 @@ func (a *agent) run() agentapi.Report {
 		return a.failed(err)
 	}
 	if isWorker(prepared.spec) {
-		a.serve()
+		a.serve(prepared)
 		return agentapi.Report{}
 	}
 	if a.signals.ended() {
@@ -139,6 +139,9 @@ func (a *agent) execute(prepared *setup, control *control) agentapi.Report {
 
 	supervisor := newSupervisor(a.signals, cmd, pid, pipe.sink)
 	supervisor.grace, supervisor.init = prepared.spec.Grace, prepared.spec.Init
+	if prepared.sshd != 0 {
+		supervisor.keep(prepared.sshd, func() (int, error) { return prepared.restartSSH(prepared.commandOf(a.cfg.Environ)) })
+	}
 	control.supervisor = supervisor
 	go control.serve()
 	status := supervisor.wait()

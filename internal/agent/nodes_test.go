@@ -158,6 +158,17 @@ INIT[1]: SSH test success!
 	}
 }
 
+// TestKilledServers: the ssh servers belong to the job's user, who can kill them, and come back on every node.
+func TestKilledServers(t *testing.T) {
+	t.Parallel()
+	got := newCluster(t, `for node in job-2 localhost; do ssh $node 'kill -9 $PPID' 2> err; echo $?; done
+for node in job-2 localhost; do until ssh $node hostname 2> err; do sleep 0.1; done; done
+ssh localhost 'kill -9 $PPID' 2> err; exit 3`).run()
+	if diff := cmp.Diff("255\n255\njob-2\njob-1\n", got.output); diff != "" || got.report.ExitCode != 3 {
+		t.Errorf("exit code %d; output (-want +got):\n%s", got.report.ExitCode, diff)
+	}
+}
+
 // TestFilesBetweenNodes uses the agent's own scp and sftp.
 func TestFilesBetweenNodes(t *testing.T) {
 	t.Parallel()

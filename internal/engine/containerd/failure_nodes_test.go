@@ -158,6 +158,33 @@ func testWorkerShimKilled(t *testing.T, m *machine) {
 	assertGone(t, m, e, a)
 }
 
+// testWorkerUnprepared: a worker whose agent cannot prepare it says why, while the others run and after they have been ended.
+func testWorkerUnprepared(t *testing.T, m *machine) {
+	e := m.open(t)
+	a := enginetest.NewAttempt(t, enginetest.Script{Text: waits, Grace: time.Hour, Nodes: 3})
+	if err := os.WriteFile(filepath.Join(a.Workers[1].Dir, agentapi.SpecFile), []byte("{}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	enginetest.Start(t, e, a)
+	const want = "invalid job specification"
+	for status := (engine.Status{}); status.Failed == ""; {
+		var err error
+		if status, err = e.Status(t.Context(), a.ID); err != nil || status.Phase != engine.PhaseRunning {
+			t.Fatalf("status is %+v, %v; want it running", status, err)
+		}
+		if status.Failed != "" && (status.Failed != a.Workers[1].Hostname || !strings.Contains(status.Detail, want)) {
+			t.Errorf("status is %+v; want %s failed: %s", status, a.Workers[1].Hostname, want)
+		}
+	}
+	if err := e.Stop(t.Context(), a.ID, 0); err != nil {
+		t.Fatal(err)
+	}
+	if exit := enginetest.AwaitExit(t, e, a.ID).Exit; exit.Node != a.Workers[1].Hostname || !strings.Contains(exit.Detail, want) {
+		t.Errorf("exit is %+v; want it because of %s: %s", exit, a.Workers[1].Hostname, want)
+	}
+	assertGone(t, m, e, a)
+}
+
 // testFirstShimKilled: the exit is not known, and the workers have not ended the job.
 func testFirstShimKilled(t *testing.T, m *machine) {
 	e := m.open(t)

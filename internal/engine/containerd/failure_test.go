@@ -40,6 +40,7 @@ func TestFailures(t *testing.T) {
 	t.Run("agent does not answer", func(t *testing.T) { testAgentStuck(t, m) })
 	t.Run("containerd killed while nodes start", func(t *testing.T) { testContainerdKilledMidStart(t, m) })
 	t.Run("shim of a worker killed", func(t *testing.T) { testWorkerShimKilled(t, m) })
+	t.Run("worker not prepared", func(t *testing.T) { testWorkerUnprepared(t, m) })
 	t.Run("shim of the first node killed", func(t *testing.T) { testFirstShimKilled(t, m) })
 	t.Run("all shims of an attempt killed", func(t *testing.T) { testAllShimsKilled(t, m) })
 	t.Run("attempts listed while one is removed", func(t *testing.T) { testListWhileRemoved(t, m) })
