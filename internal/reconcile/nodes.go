@@ -88,21 +88,14 @@ func (r *Reconciler) ssh(ctx context.Context, job berth.Job, address string, key
 	return &keys, nil
 }
 
-// removeSpecs removes the specifications of a job's nodes, which hold its keys and passwords. Safe to repeat.
-func removeSpecs(job berth.Job, dir string) error {
-	for i := range job.Nodes() {
-		spec := filepath.Join(nodeDir(dir, i), agentapi.SpecFile)
-		for _, name := range []string{spec, spec + unfinished} {
-			if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
-				return fmt.Errorf("remove what job %d was told: %w", job.Number, err)
-			}
+// removeFiles removes what the nodes of a job were told and have told, and the directories of all but the first. Safe to repeat.
+func removeFiles(job berth.Job, dir string) error {
+	names := []string{agentapi.SpecFile, agentapi.SpecFile + unfinished, agentapi.PeersFile, agentapi.ReportFile}
+	for _, name := range names {
+		if err := os.Remove(filepath.Join(dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("remove what job %d was told: %w", job.Number, err)
 		}
 	}
-	return nil
-}
-
-// cleanNodes removes the directories of a job's nodes but the first. Safe to repeat.
-func cleanNodes(job berth.Job, dir string) error {
 	for i := 1; i < job.Nodes(); i++ {
 		if err := os.RemoveAll(nodeDir(dir, i)); err != nil {
 			return fmt.Errorf("remove what a node of job %d left: %w", job.Number, err)

@@ -54,7 +54,7 @@ func TestSpecsOfNodes(t *testing.T) {
 			t.Errorf("node %d, after a restart (-first +now):\n%s", node, diff)
 		}
 	}
-	if err := cleanNodes(job, dir); err != nil {
+	if err := removeFiles(job, dir); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(want[0].Dir); !errors.Is(err, os.ErrNotExist) {
@@ -62,8 +62,9 @@ func TestSpecsOfNodes(t *testing.T) {
 	}
 }
 
-// TestSecretsGoFirst: keys and passwords are gone before the engine forgets the attempt, after which nobody would look for them.
-func TestSecretsGoFirst(t *testing.T) {
+// TestFilesGoFirst: keys, passwords and what the nodes have told are gone before the engine forgets the attempt, after which nobody would
+// look for them.
+func TestFilesGoFirst(t *testing.T) {
 	b := newBench(t)
 	job := b.place(t, "exit 0", withNodes(3))
 	attempt, err := b.prepare(t.Context(), job)
@@ -71,6 +72,13 @@ func TestSecretsGoFirst(t *testing.T) {
 		t.Fatal(err)
 	}
 	half := filepath.Join(attempt.Workers[0].Dir, agentapi.SpecFile+".new") // what a server that was killed has written of it
+	for _, dir := range []string{attempt.Dir, attempt.Workers[1].Dir} {
+		for _, name := range []string{agentapi.ReportFile, agentapi.PeersFile, agentapi.OutputFile} {
+			if err := os.WriteFile(filepath.Join(dir, name), []byte("{}"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
 	if err := os.WriteFile(half, []byte("key"), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -79,10 +87,9 @@ func TestSecretsGoFirst(t *testing.T) {
 	if err := b.clean(t.Context(), job); !errors.Is(err, broken) {
 		t.Fatal(err)
 	}
-	for _, pattern := range []string{"*.json*", "*/*.json*"} {
-		if left, err := filepath.Glob(filepath.Join(attempt.Dir, pattern)); err != nil || len(left) > 0 {
-			t.Errorf("left behind: %v, %v", left, err)
-		}
+	left, err := filepath.Glob(filepath.Join(attempt.Dir, "*"))
+	if diff := cmp.Diff([]string{filepath.Join(attempt.Dir, agentapi.OutputFile)}, left); err != nil || diff != "" {
+		t.Errorf("left behind, %v (-want +got):\n%s", err, diff)
 	}
 }
 
