@@ -33,15 +33,15 @@ var everybody = []net.HardwareAddr{
 var allNodes = netip.MustParseAddr("ff02::1")
 
 const (
-	// filterBridged is a setting of each network namespace: whether rules see what is bridged. It is there with the module br_netfilter.
-	filterBridged = "/proc/sys/net/bridge/bridge-nf-call-iptables"
+	// filterBridged are settings of each network namespace: whether rules see what is bridged. They are there with the module br_netfilter.
+	filterBridged = "/proc/sys/net/bridge/bridge-nf-call-"
 	// filterEnv tells a child of TestScanInAnotherSpace what to make of it.
 	filterEnv = "BERTH_TEST_FILTER_BRIDGED"
 )
 
 // TestScanInAnotherSpace is TestScan in network namespaces whose rules see what is bridged, and whose do not: neither opens anything.
 func TestScanInAnotherSpace(t *testing.T) {
-	if _, err := os.Stat(filterBridged); err != nil {
+	if _, err := os.Stat(filterBridged + "iptables"); err != nil {
 		t.Skip("the rules of this machine never see what is bridged, which TestScan has tried")
 	}
 	for _, value := range []string{"0", "1"} {
@@ -52,7 +52,7 @@ func TestScanInAnotherSpace(t *testing.T) {
 		out, err := child.CombinedOutput()
 		runtime.UnlockOSThread()
 		if err != nil || !bytes.Contains(out, []byte("--- PASS: TestScan ")) {
-			t.Errorf("with %s=%s: %v\n%s", filterBridged, value, err, out)
+			t.Errorf("with %s*=%s: %v\n%s", filterBridged, value, err, out)
 		}
 	}
 }
@@ -61,8 +61,10 @@ func TestScanInAnotherSpace(t *testing.T) {
 // takes nothing that is sent to it.
 func TestScan(t *testing.T) {
 	if value := os.Getenv(filterEnv); value != "" {
-		if err := os.WriteFile(filterBridged, []byte(value), 0); err != nil {
-			t.Fatal(err)
+		for _, kind := range []string{"iptables", "ip6tables", "arptables"} {
+			if err := os.WriteFile(filterBridged+kind, []byte(value), 0); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
 	n := newNetwork(t)
