@@ -1,7 +1,7 @@
 package control
 
 import (
-	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -80,7 +80,7 @@ func TestWhoStaysForATimeDoesNotStayBySSH(t *testing.T) {
 func TestManySSHKeys(t *testing.T) {
 	b := newBench(t)
 	for i := range maxSSHKeys + 1 {
-		pair, err := sshkey.New(fmt.Sprint(i))
+		pair, err := sshkey.New(strconv.Itoa(i))
 		if err != nil {
 			t.Fatal(err)
 		}

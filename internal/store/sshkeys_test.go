@@ -1,10 +1,14 @@
 package store_test
 
 import (
+	"database/sql"
+	"os"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/pressly/goose/v3"
 
 	"github.com/berth-hpc/berth"
 	"github.com/berth-hpc/berth/internal/store"
@@ -15,6 +19,47 @@ func sshKeyOf(user, name string, after time.Duration) berth.SSHKey {
 		User: user, Fingerprint: "SHA256:" + name, Line: "ssh-ed25519 " + name, Comment: name + "@laptop",
 		Added: submitted.Add(after).Truncate(time.Microsecond),
 	}
+}
+
+// TestSSHKeysMigrated: users of before are there, and can have keys.
+func TestSSHKeysMigrated(t *testing.T) {
+	t.Parallel()
+	eachDatabase(t, func(t *testing.T, dsn string) {
+		driver, dialect, source := "pgx", goose.DialectPostgres, dsn
+		if path, found := strings.CutPrefix(dsn, "sqlite:"); found {
+			driver, dialect, source = "sqlite", goose.DialectSQLite3, "file:"+path
+		}
+		db, err := sql.Open(driver, source)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = db.Close() }()
+		provider, err := goose.NewProvider(dialect, db, os.DirFS("migrations"), goose.WithDisableGlobalRegistry(true))
+		if err != nil {
+			t.Fatal(err)
+		}
+		const before = 3
+		if _, err := provider.UpTo(t.Context(), before); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := db.ExecContext(t.Context(), `INSERT INTO users (name, email, admin, disabled, billing)
+			VALUES ('ada', 'ada@example.org', FALSE, FALSE, TRUE)`); err != nil {
+			t.Fatal(err)
+		}
+		s := open(t, store.Config{DSN: dsn})
+		want := sshKeyOf("ada", "a", 0)
+		if err := s.AddSSHKey(t.Context(), want, 1, acted(berth.ActSSHKeyAdded, "ada")); err != nil {
+			t.Fatal(err)
+		}
+		user, err := s.User(t.Context(), "ada")
+		if err != nil || user.Email != "ada@example.org" || !user.Billing {
+			t.Errorf("the user is %+v, %v", user, err)
+		}
+		keys, err := s.SSHKeys(t.Context(), "ada")
+		if diff := cmp.Diff([]berth.SSHKey{want}, keys); diff != "" || err != nil {
+			t.Errorf("keys: %v (-want +got):\n%s", err, diff)
+		}
+	})
 }
 
 func TestSSHKeys(t *testing.T) {
