@@ -121,6 +121,9 @@ func testContainerdKilled(t *testing.T, m *machine) {
 	if err != nil || status.Phase != engine.PhaseRunning {
 		t.Fatalf("status is %+v, %v; want running", status, err)
 	}
+	if known, err := private.Connected(shimSocket(m, a.ID)); !known {
+		t.Errorf("containerd does not know the shim any more (%v)", err)
+	}
 	for id := range exits { // it ended while nobody looked
 		if id == quick.ID {
 			break
