@@ -95,9 +95,11 @@ func (a *agent) run() agentapi.Report {
 	if err := errors.Join(err, <-begun); err != nil {
 		return a.failed(err)
 	}
-	if err := a.joinNodes(prepared); err != nil {
+	err = a.joinNodes(prepared)
+	if err != nil && len(prepared.spec.Nodes) > 1 {
 		return a.failed(err)
 	}
+	prepared.warn(err) // the command of one node can do without
 	if isWorker(prepared.spec) {
 		a.serve(prepared)
 		return agentapi.Report{}

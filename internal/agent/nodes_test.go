@@ -169,6 +169,17 @@ ssh localhost 'kill -9 $PPID' 2> err; exit 3`).run()
 	}
 }
 
+// TestOneNodeDoesWithoutSSH: a job of one node does not fail because nobody can get in, and says so.
+func TestOneNodeDoesWithoutSSH(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t, "echo ran")
+	b.spec.SSH = &agentapi.SSH{Key: []byte("no key")}
+	got := b.run()
+	if got.code != 0 || got.output != "ran\n" || !strings.Contains(got.init, "WARNING: ssh key of the user: ") {
+		t.Errorf("exit code %d, output %q after\n%s", got.code, got.output, got.init)
+	}
+}
+
 // TestFilesBetweenNodes uses the agent's own scp and sftp.
 func TestFilesBetweenNodes(t *testing.T) {
 	t.Parallel()
