@@ -10,6 +10,7 @@ import (
 
 	containerd "github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/core/mount"
+	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/containerd/v2/core/snapshots/storage"
 	"github.com/containerd/containerd/v2/pkg/namespaces"
 	"golang.org/x/sys/unix"
@@ -20,15 +21,15 @@ import (
 func TestOrphanedSnapshots(t *testing.T) {
 	d := newDaemon(t)
 	ctx := namespaces.WithNamespace(t.Context(), "test")
-	snapshots := filepath.Join(d.root, snapshotRoots[0], "snapshots")
+	directories := filepath.Join(d.root, snapshotRoots[0], "snapshots")
 	for made, name := range []string{"first", "second", "third"} {
 		if err := d.Ensure(ctx); err != nil {
 			t.Fatal(err)
 		}
 		killed(t, d)
-		beginAndGiveUp(t, filepath.Join(filepath.Dir(snapshots), "metadata.db"))
+		beginAndGiveUp(t, filepath.Join(filepath.Dir(directories), "metadata.db"))
 		for _, left := range []string{strconv.Itoa(made + 1), "new-123"} { // the next one is made under such a name
-			if err := os.MkdirAll(filepath.Join(snapshots, left, "fs"), 0o700); err != nil {
+			if err := os.MkdirAll(filepath.Join(directories, left, "fs"), 0o700); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -36,7 +37,7 @@ func TestOrphanedSnapshots(t *testing.T) {
 			t.Fatal(err)
 		}
 		prepare(ctx, t, d, name)
-		entries, err := os.ReadDir(snapshots)
+		entries, err := os.ReadDir(directories)
 		if err != nil || len(entries) != made+1 {
 			t.Errorf("the directories are %v, %v; want %d", entries, err, made+1)
 		}
@@ -79,7 +80,8 @@ func prepare(ctx context.Context, t *testing.T, d *Daemon, name string) {
 		t.Fatal(err)
 	}
 	defer func() { _ = client.Close() }()
-	mounts, err := client.SnapshotService("overlayfs").Prepare(ctx, name, "")
+	kept := snapshots.WithLabels(map[string]string{"containerd.io/gc.root": "test"})
+	mounts, err := client.SnapshotService("overlayfs").Prepare(ctx, name, "", kept)
 	if err != nil {
 		t.Fatal(err)
 	}
