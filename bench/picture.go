@@ -20,7 +20,7 @@ func (w week) svg() string {
 	fmt.Fprintf(&s, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" font-family="sans-serif" font-size="12">`+"\n", pictureWidth, pictureHeight)
 	fmt.Fprintf(&s, `<rect width="%d" height="%d" fill="white"/>`+"\n", pictureWidth, pictureHeight)
 	fmt.Fprintf(&s, `<text x="%d" y="20" font-size="15">%d hosts, %d jobs in a week: %.1f %% used, %.1f %% at most in any order</text>`+"\n",
-		diagramLeft, w.hosts, len(w.jobs), 100*mean(w.used), 100*mean(w.perfect))
+		diagramLeft, w.hosts, len(w.jobs), 100*mean(w.used), 100*mean(w.bound))
 	w.drawUse(&s)
 	w.drawWaits(&s)
 	s.WriteString("</svg>\n")
@@ -28,7 +28,7 @@ func (w week) svg() string {
 }
 
 func (w week) drawUse(s *strings.Builder) {
-	axes(s, usedTop, "hosts in use (area), perfect (line)", "0 %", "100 %")
+	axes(s, usedTop, "hosts in use (area), what no order can exceed (line)", "0 %", "100 %")
 	points := func(shares []float64) string {
 		var p strings.Builder
 		for i, share := range shares {
@@ -38,7 +38,7 @@ func (w week) drawUse(s *strings.Builder) {
 	}
 	bottom := usedTop + diagramHeight
 	fmt.Fprintf(s, `<polygon fill="#7aa6d8" points="%d,%d %s%d,%d"/>`+"\n", diagramLeft, bottom, points(w.used), diagramLeft+diagramWidth, bottom)
-	fmt.Fprintf(s, `<polyline fill="none" stroke="#c0392b" points="%s"/>`+"\n", points(w.perfect))
+	fmt.Fprintf(s, `<polyline fill="none" stroke="#c0392b" points="%s"/>`+"\n", points(w.bound))
 }
 
 // drawWaits draws the longest wait and the mean one of the jobs submitted in each interval.

@@ -101,7 +101,7 @@ func pipeOfJob(ctx context.Context, s *berthdtest.Server) (pipe, error) {
 	}
 	receipt, err := c.Batch(ctx, client.Submission{
 		Container: &client.Container{
-			Image: netpipe, JobScript: "mpirun.openmpi --hostfile /etc/JARVICE/nodes NPopenmpi -u " + largest + " -o /tmp/np.out 2>&1",
+			Image: netpipe, JobScript: "mpirun.openmpi --hostfile /etc/JARVICE/nodes NPopenmpi -p 0 -u " + largest + " -o /tmp/np.out 2>&1",
 		},
 		Machine: &client.MachineRequest{Type: "n0", Nodes: 2},
 	})
@@ -173,7 +173,7 @@ func (n *spaces) run(ctx context.Context) (pipe, error) {
 	script := fmt.Sprintf(`set -e
 mount --rbind /proc %[1]s/proc && mount --rbind /dev %[1]s/dev && mount --rbind /run/netns %[1]s/run/netns
 exec chroot %[1]s env OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 mpirun.openmpi --mca plm_rsh_agent /agent --bind-to none \
-	--host %[2]s:1,%[3]s:1 NPopenmpi -u %[4]s -o /tmp/np.out 2>&1`, n.root, firstIP, secondIP, largest)
+	--host %[2]s:1,%[3]s:1 NPopenmpi -p 0 -u %[4]s -o /tmp/np.out 2>&1`, n.root, firstIP, secondIP, largest)
 	out, err := exec.CommandContext(ctx, "ip", "netns", "exec", n.name+"1", "unshare", "--mount", "sh", "-c", script).CombinedOutput()
 	if err != nil {
 		return pipe{}, fmt.Errorf("NetPIPE in namespaces: %w: %s", err, out)
