@@ -49,7 +49,8 @@ func (s *server) engineConfig(ctx context.Context, agent string) containerd.Conf
 	}
 	return containerd.Config{
 		Address: address, DataDir: s.cfg.Data, AgentPath: agent, Network: containerd.NetworkConfig{Mode: s.cfg.Network},
-		GPUs: containerd.GPUConfig{Kind: s.cfg.GPUs}, Programs32Bit: s.cfg.Programs32Bit, Log: s.log,
+		GPUs: containerd.GPUConfig{Kind: s.cfg.GPUs}, PinCPUs: s.cfg.PinCPUs, Scratch: s.cfg.ScratchMB << 20,
+		Programs32Bit: s.cfg.Programs32Bit, Log: s.log,
 	}
 }
 
@@ -77,6 +78,9 @@ func (s *server) host(ctx context.Context) (berth.Host, error) {
 	host, capacity := hosts[0], hosts[0].Capacity
 	if s.cfg.Cores > 0 {
 		capacity.Cores = s.cfg.Cores
+	}
+	if have := hosts[0].Capacity.Cores; s.cfg.PinCPUs && capacity.Cores > have {
+		return berth.Host{}, fmt.Errorf("--pin-cpus with --cores %d: this machine has %d, which are not given twice", capacity.Cores, have)
 	}
 	if s.cfg.MemoryMB > 0 {
 		capacity.RAM = s.cfg.MemoryMB << 20

@@ -1,0 +1,57 @@
+package containerd
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/containerd/containerd/v2/core/mount"
+
+	"github.com/berth-hpc/berth"
+	"github.com/berth-hpc/berth/internal/diskquota"
+	"github.com/berth-hpc/berth/internal/engine"
+)
+
+// checkScratch says why what attempts write cannot be bounded.
+func (e *Engine) checkScratch() error {
+	switch {
+	case e.cfg.Scratch == 0:
+		return nil
+	case e.private == nil:
+		return errors.New("bounded scratch: the directories of another containerd are not berth's to bound; use --containerd private")
+	case e.snapshotter != snapshotters[0]:
+		return fmt.Errorf("bounded scratch: containerd has to have the snapshotter %s", snapshotters[0])
+	}
+	if err := diskquota.Check(e.cfg.DataDir); err != nil {
+		return fmt.Errorf("bounded scratch: %w", err)
+	}
+	return nil
+}
+
+// boundScratch bounds what the root filesystem of a node takes. Nothing is written to it yet.
+func (e *Engine) boundScratch(a engine.Attempt, mounts []mount.Mount) error {
+	if e.cfg.Scratch == 0 {
+		return nil
+	}
+	for _, m := range mounts {
+		for _, option := range m.Options {
+			name, dir, _ := strings.Cut(option, "=")
+			if name != "upperdir" && name != "workdir" { // files are moved between the two, which one project allows
+				continue
+			}
+			if err := diskquota.Limit(dir, a.Job, e.cfg.Scratch); err != nil {
+				return fmt.Errorf("root filesystem of %s: %w", a.ID, err)
+			}
+		}
+	}
+	return nil
+}
+
+// unboundScratch takes back the bound of an attempt that runs no more.
+func (e *Engine) unboundScratch(id string) error {
+	job, ok := berth.AttemptJob(id)
+	if e.cfg.Scratch == 0 || !ok {
+		return nil
+	}
+	return diskquota.Unlimit(e.cfg.DataDir, job)
+}
