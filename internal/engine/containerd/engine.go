@@ -118,6 +118,9 @@ var (
 // ends it by Close; containerd and the attempts go on.
 func Open(ctx context.Context, cfg Config) (*Engine, error) {
 	cfg, err := checked(cfg)
+	if err == nil {
+		err = checkScratch(cfg)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -174,9 +177,6 @@ func (e *Engine) open(ctx context.Context) error {
 		return err
 	}
 	if e.snapshotter, err = e.chooseSnapshotter(ctx); err != nil {
-		return err
-	}
-	if err := e.checkScratch(); err != nil {
 		return err
 	}
 	e.imageStore = newImageStore(e.client, e.snapshotter, e.log)

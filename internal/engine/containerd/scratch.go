@@ -1,7 +1,6 @@
 package containerd
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 
@@ -13,16 +12,14 @@ import (
 )
 
 // checkScratch says why what attempts write cannot be bounded.
-func (e *Engine) checkScratch() error {
+func checkScratch(cfg Config) error {
 	switch {
-	case e.cfg.Scratch == 0:
+	case cfg.Scratch == 0:
 		return nil
-	case e.private == nil:
-		return errors.New("bounded scratch: the directories of another containerd are not berth's to bound; use --containerd private")
-	case e.snapshotter != snapshotters[0]:
-		return fmt.Errorf("bounded scratch: containerd has to have the snapshotter %s", snapshotters[0])
+	case cfg.Address != "":
+		return fmt.Errorf("bounded scratch: the directories of the containerd at %s are not berth's to bound; use --containerd private", cfg.Address)
 	}
-	if err := diskquota.Check(e.cfg.DataDir); err != nil {
+	if err := diskquota.Check(cfg.DataDir); err != nil {
 		return fmt.Errorf("bounded scratch: %w", err)
 	}
 	return nil
@@ -33,6 +30,7 @@ func (e *Engine) boundScratch(a engine.Attempt, mounts []mount.Mount) error {
 	if e.cfg.Scratch == 0 {
 		return nil
 	}
+	bounded := false
 	for _, m := range mounts {
 		for _, option := range m.Options {
 			name, dir, _ := strings.Cut(option, "=")
@@ -42,7 +40,11 @@ func (e *Engine) boundScratch(a engine.Attempt, mounts []mount.Mount) error {
 			if err := diskquota.Limit(dir, a.Job, e.cfg.Scratch); err != nil {
 				return fmt.Errorf("root filesystem of %s: %w", a.ID, err)
 			}
+			bounded = true
 		}
+	}
+	if !bounded {
+		return fmt.Errorf("root filesystem of %s: snapshotter %s keeps no layers apart, which bounded scratch takes", a.ID, e.snapshotter)
 	}
 	return nil
 }
