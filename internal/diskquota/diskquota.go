@@ -39,7 +39,7 @@ const (
 )
 
 // project is that of a job.
-func project(job int64) uint32 { return uint32(firstProject + job&lastJob) } //nolint:gosec // below 1<<32
+func project(job int64) uint32 { return uint32(firstProject + job&lastJob) }
 
 // attributes are a file's, as struct fsxattr has them.
 type attributes struct {
