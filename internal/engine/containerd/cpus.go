@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/containerd/containerd/v2/core/containers"
 	"golang.org/x/sys/unix"
@@ -15,7 +14,7 @@ import (
 const labelCPUs = "berth/cpus"
 
 // cpuWait is how long a start waits for the CPUs of an attempt that has ended and is still being removed.
-const cpuWait = 10 * time.Second
+const cpuWait = endTimeout
 
 // cpus gives the CPUs of this host to nodes, each to one at a time.
 type cpus struct {

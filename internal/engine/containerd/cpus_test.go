@@ -2,6 +2,8 @@ package containerd_test
 
 import (
 	"errors"
+	"fmt"
+	"os"
 	"regexp"
 	"runtime"
 	"strconv"
@@ -96,6 +98,29 @@ func TestPinnedCPUs(t *testing.T) {
 		if !firsts[cpu] {
 			t.Errorf("the third attempt has CPU %d, which is not one that the first gave back", cpu)
 		}
+	}
+}
+
+// TestPinnedNodes: the nodes of an attempt have CPUs of their own, too.
+func TestPinnedNodes(t *testing.T) {
+	if runtime.NumCPU() < 2 {
+		t.Skip("there is one CPU only")
+	}
+	m := newMachine(t)
+	m.pinCPUs = true
+	e := m.open(t)
+	a := enginetest.NewAttempt(t, enginetest.Script{Text: showsCPUs, Nodes: 2})
+	enginetest.Start(t, e, a)
+	var lists []string
+	for _, id := range []string{a.ID, a.ID + "-2"} {
+		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", agentOf(t, id)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		lists = append(lists, allowed.FindStringSubmatch(string(status))[1])
+	}
+	if lists[0] == lists[1] || strings.ContainsAny(lists[0]+lists[1], "-,") {
+		t.Errorf("the nodes have the CPUs %q; want one each", lists)
 	}
 }
 
