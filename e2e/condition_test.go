@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"runtime"
 	"syscall"
 	"testing"
 
@@ -13,12 +14,20 @@ import (
 	"github.com/berth-hpc/berth/internal/diskquota/quotatest"
 )
 
-// conditionOf: [quotas] is for machines that have project quotas.
+// conditionOf: [quotas] is for machines that have project quotas, [cpus] for those with several CPUs.
 func conditionOf(t *testing.T, name string) (bool, error) {
-	if name != "quotas" {
+	switch name {
+	case "cpus":
+		return runtime.NumCPU() > 1, nil
+	case "quotas":
+		return quotas(filepath.Join(t.TempDir(), "disk"))
+	default:
 		return false, fmt.Errorf("unknown condition %s", name)
 	}
-	dir := filepath.Join(t.TempDir(), "disk")
+}
+
+// quotas tries a disk with project quotas.
+func quotas(dir string) (bool, error) {
 	err := quotatest.Mount(context.Background(), "ext4", dir)
 	if errors.Is(err, quotatest.ErrUnsupported) {
 		return false, nil
