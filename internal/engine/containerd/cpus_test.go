@@ -111,6 +111,7 @@ func TestPinnedNodes(t *testing.T) {
 	e := m.open(t)
 	a := enginetest.NewAttempt(t, enginetest.Script{Text: showsCPUs, Nodes: 2})
 	enginetest.Start(t, e, a)
+	enginetest.AwaitOutput(t, a, "ready") // then all agents run
 	var lists []string
 	for _, id := range []string{a.ID, a.ID + "-2"} {
 		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", agentOf(t, id)))
