@@ -106,5 +106,15 @@ func TestSSHKeys(t *testing.T) {
 				t.Errorf("keys of %s: %v (-want +got):\n%s", user, err, diff)
 			}
 		}
+		for disabled, want := range map[bool][]berth.SSHKey{true: nil, false: {first, second}} {
+			change := berth.UserChange{Disabled: &disabled}
+			if _, err := s.ChangeUser(t.Context(), "alice", change, acted(berth.ActUserChanged, "alice")); err != nil {
+				t.Fatal(err)
+			}
+			keys, err := s.SSHKeys(t.Context(), "alice")
+			if diff := cmp.Diff(want, keys); diff != "" || err != nil {
+				t.Errorf("disabled %t: %v (-want +got):\n%s", disabled, err, diff)
+			}
+		}
 	})
 }
