@@ -12,8 +12,8 @@ const (
 	insertSSHKey  = `INSERT INTO ssh_keys (` + sshKeyColumns + `) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (user_name, fingerprint) DO NOTHING`
 	selectSSHKeys = `SELECT ` + sshKeyColumns + ` FROM ssh_keys WHERE user_name = $1
 		AND NOT EXISTS (SELECT 1 FROM users WHERE name = $1 AND disabled) ORDER BY added_at, fingerprint`
-	countSSHKeys  = `SELECT count(*) FROM ssh_keys WHERE user_name = $1`
-	deleteSSHKey  = `DELETE FROM ssh_keys WHERE user_name = $1 AND fingerprint = $2`
+	countSSHKeys = `SELECT count(*) FROM ssh_keys WHERE user_name = $1`
+	deleteSSHKey = `DELETE FROM ssh_keys WHERE user_name = $1 AND fingerprint = $2`
 )
 
 func scanSSHKey(row scanner) (k berth.SSHKey, err error) {
