@@ -14,6 +14,9 @@ type jobFlags struct {
 	bucket                                   string
 	readOnly, force, password, dryRun        bool
 	then                                     afterwards
+
+	// sshKey asks for a key of the job's own.
+	sshKey bool
 }
 
 func (f *jobFlags) register(a *app, cmd *cobra.Command) {
@@ -29,6 +32,7 @@ func (f *jobFlags) register(a *app, cmd *cobra.Command) {
 	flags.StringVar(&f.walltime, "walltime", "", "end the job after this time, HH:MM:SS")
 	flags.StringVar(&f.label, "label", "", "label of the job")
 	flags.StringVar(&f.project, "project", "", "project of the job")
+	flags.BoolVar(&f.sshKey, "gen-sshkey", false, "make a key for ssh that only the job has (~/.ssh/id_ed25519 in it), and print its public part for authorized_keys")
 	flags.BoolVar(&f.dryRun, "dry-run", false, "only let the server check the submission")
 	f.then.register(cmd)
 	// Without the server there is nothing to complete; an error here would be a name that is not registered above.
@@ -57,6 +61,8 @@ func (f *jobFlags) submission(a *app) (client.Submission, error) {
 		Machine: &client.MachineRequest{Type: f.machine, Nodes: f.nodes},
 		Label:   f.label,
 		Project: f.project,
+
+		GenSSHKey: f.sshKey,
 	}
 	if f.vault != "" {
 		submission.Vault = &client.VaultRequest{Name: f.vault, ReadOnly: f.readOnly, Force: f.force, Objects: f.objects, Bucket: f.bucket}

@@ -49,7 +49,7 @@ func (a *app) submitCommand() *cobra.Command {
 		Use:   "submit FILE|-",
 		Short: "Submit a job that is described as JSON, in a file or on stdin",
 		Long: `submit sends a submission as the JARVICE API describes it. An object "user" in it is replaced by the configured account.
-It prints "job NUMBER NAME".`,
+It prints "job NUMBER NAME", and below it the public key of a job that asks for one ("gen_sshkey": true).`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 1 {
 				return usagef("give one FILE, or - for stdin")
@@ -135,17 +135,22 @@ func (a *app) submit(ctx context.Context, then afterwards, send func(*client.Cli
 
 // printSubmitted prints the job on stdout, or on stderr when stdout is for the job's output.
 func (a *app) printSubmitted(submitted client.Submitted, aside bool) error {
-	line := fmt.Sprintf("job %d %s", submitted.Number, submitted.Name)
-	if submitted.Number == 0 {
-		line = "not submitted; it would be " + submitted.Name
-	}
-	switch {
-	case a.flags.json:
+	if a.flags.json {
 		return a.printJSON(submitted.Raw)
-	case aside:
-		a.note("%s", line)
-	default:
-		a.say("%s", line)
+	}
+	lines := []string{fmt.Sprintf("job %d %s", submitted.Number, submitted.Name)}
+	if submitted.Number == 0 {
+		lines[0] = "not submitted; it would be " + submitted.Name
+	}
+	if submitted.SSHPublicKey != "" {
+		lines = append(lines, submitted.SSHPublicKey)
+	}
+	tell := a.say
+	if aside {
+		tell = a.note
+	}
+	for _, line := range lines {
+		tell("%s", line)
 	}
 	return nil
 }

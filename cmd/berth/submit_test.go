@@ -78,6 +78,23 @@ func TestSubmissions(t *testing.T) {
 	}
 }
 
+// TestSSHKey: the job line stays the first, and the key below it can be added to a file of authorized keys.
+func TestSSHKey(t *testing.T) {
+	t.Parallel()
+	answer := text(200, `{"name":"n12","number":12,"ssh_public_key":"ssh-ed25519 AAAA jarvice-batch"}`)
+	f := newFake(t, map[string]http.HandlerFunc{"POST /jarvice/batch": answer, "POST /jarvice/submit": answer})
+	want := result{Stdout: "job 12 n12\nssh-ed25519 AAAA jarvice-batch\n"}
+	check(t, want, f.berth(t, "batch", "--image", "x", "--gen-sshkey", "-c", "a b"))
+	check(t, want, f.berth(t, "app", "run", "x", "Run", "--gen-sshkey"))
+	check(t, want, f.berth(t, "submit", write(t, "job.json", `{"gen_sshkey":true}`)))
+	const machine = `"machine":{"type":"n0","nodes":1},`
+	check(t, []string{
+		`POST /jarvice/batch?username=ada {"container":{"image":"x","jobscript":"a b"},` + machine + `"gen_sshkey":true}`,
+		`POST /jarvice/submit?username=ada {"app":"x",` + machine + `"application":{"command":"Run"},"gen_sshkey":true}`,
+		`POST /jarvice/submit?username=ada {"gen_sshkey":true}`,
+	}, f.asked())
+}
+
 func TestDryRun(t *testing.T) {
 	t.Parallel()
 	f := newFake(t, map[string]http.HandlerFunc{"POST /jarvice/batch": text(200, `{"name":"n12","number":0}`)})

@@ -119,7 +119,8 @@ func (a *app) vaultShareCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "share VAULT",
 		Short: "Share a vault with your team, or share it no more",
-		Long:  "share lets everybody of your team name the vault VAULT@YOU in submissions. Jobs that wait for it are refused when it is shared no more.",
+		Long: `share lets everybody of your team name the vault VAULT@YOU in submissions. Jobs that wait for it are refused when it is shared no
+more, as it is when you leave the team.`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if readOnly && stop {
 				return usagef("--read-only and --stop exclude each other")

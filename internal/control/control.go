@@ -52,13 +52,16 @@ type UserStore interface {
 	ChangeUser(ctx context.Context, name string, change berth.UserChange, act berth.Act) (berth.User, error)
 }
 
-// KeyStore keeps API keys by their hashes.
+// KeyStore keeps API keys by their hashes, and public keys for ssh.
 type KeyStore interface {
 	UserByKey(ctx context.Context, hash string) (berth.User, berth.Key, error)
 	UserByKeyID(ctx context.Context, id string) (berth.User, berth.Key, error)
 	Keys(ctx context.Context, user string) ([]berth.Key, error)
 	AddKey(ctx context.Context, key berth.Key, hash string, act berth.Act) error
 	RevokeKey(ctx context.Context, user, id string, act berth.Act) error
+	SSHKeys(ctx context.Context, user string) ([]berth.SSHKey, error)
+	AddSSHKey(ctx context.Context, key berth.SSHKey, limit int, act berth.Act) error
+	RemoveSSHKey(ctx context.Context, user, fingerprint string, act berth.Act) error
 }
 
 // TeamStore keeps teams.

@@ -101,6 +101,7 @@ func (s *Service) job(caller berth.Caller, d draft) berth.Job {
 		Submission:  d.sub,
 		Image:       d.image,
 		Need:        berth.Capacity{Cores: d.machine.Cores, RAM: d.machine.RAM, GPUs: d.machine.GPUs, Slots: 1},
+		Price:       d.machine.Price,
 		Grace:       d.machine.Grace,
 		Submitted:   now,
 	}

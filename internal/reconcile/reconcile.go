@@ -27,6 +27,7 @@ type Store interface {
 	// VaultPassword returns the sealed password of the job's vault.
 	VaultPassword(ctx context.Context, number int64) (string, error)
 	VaultCredentials(ctx context.Context, owner, name string) (berth.Credentials, error)
+	SSHKeys(ctx context.Context, user string) ([]berth.SSHKey, error)
 	KeptStore
 }
 

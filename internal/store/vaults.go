@@ -18,6 +18,7 @@ const (
 	updateCredentials   = `UPDATE vaults SET access_key = $3, secret_key = $4 WHERE owner = $1 AND name = $2`
 	clearDefaultVault   = `UPDATE vaults SET is_default = FALSE WHERE owner = $1 AND is_default`
 	clearTeamOfVaults   = `UPDATE vaults SET team = '', team_read_only = FALSE WHERE team <> '' AND team = $1`
+	clearTeamsOfOwner   = `UPDATE vaults SET team = '', team_read_only = FALSE WHERE team <> '' AND owner = $1`
 	deleteVault         = `DELETE FROM vaults WHERE owner = $1 AND name = $2`
 	countVaults         = `SELECT count(*), CAST(coalesce(sum(size), 0) AS BIGINT) FROM vaults WHERE owner = $1`
 	selectVault         = `SELECT ` + vaultColumns + ` FROM vaults WHERE owner = $1 AND name = $2`

@@ -62,6 +62,47 @@ func TestVaultsOfAllKinds(t *testing.T) {
 	})
 }
 
+// TestVaultsOfWhoLeavesATeam are not shared with it any more, nor with the next one; those of others are, and those of who stays.
+func TestVaultsOfWhoLeavesATeam(t *testing.T) {
+	t.Parallel()
+	eachDatabase(t, func(t *testing.T, dsn string) {
+		s := openWithUsers(t, dsn)
+		createTeam(t, s, "red", "bob")
+		createTeam(t, s, "blue", "carol")
+		inRed := map[string]berth.Vault{}
+		for _, owner := range []string{"alice", "bob"} {
+			vault := objectVault(owner, "bucket")
+			vault.Team, vault.TeamReadOnly = "red", true
+			createVault(t, s, vault)
+			inRed[owner] = vault
+		}
+		for _, next := range []string{"", "blue"} {
+			join(t, s, "alice", "red")
+			if err := s.ChangeVault(t.Context(), inRed["alice"], nil, acted(berth.ActVaultChanged, "bucket")); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := s.ChangeUser(t.Context(), "alice", berth.UserChange{Email: new("a@x")}, acted(berth.ActUserChanged, "alice")); err != nil {
+				t.Fatal(err)
+			}
+			wantShared(t, s, "red", inRed["alice"], inRed["bob"])
+			join(t, s, "alice", next)
+			wantShared(t, s, "red", inRed["bob"])
+			wantShared(t, s, "blue")
+			if got, err := s.Vault(t.Context(), "alice", "bucket"); err != nil || got.Team != "" || got.TeamReadOnly {
+				t.Errorf("%+v, %v", got, err)
+			}
+		}
+	})
+}
+
+func wantShared(t *testing.T, s *store.Store, team string, want ...berth.Vault) {
+	t.Helper()
+	got, err := s.TeamVaults(t.Context(), team, "")
+	if diff := cmp.Diff(want, got); diff != "" || err != nil {
+		t.Errorf("vaults of %s: %v (-want +got):\n%s", team, err, diff)
+	}
+}
+
 func TestChangedVaults(t *testing.T) {
 	t.Parallel()
 	eachDatabase(t, func(t *testing.T, dsn string) {

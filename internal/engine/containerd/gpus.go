@@ -13,7 +13,7 @@ import (
 	"tags.cncf.io/container-device-interface/pkg/cdi"
 	"tags.cncf.io/container-device-interface/pkg/parser"
 
-	"github.com/berth-hpc/berth/internal/engine"
+	"github.com/berth-hpc/berth/internal/image"
 )
 
 // labelGPUs are the devices of a node, by their qualified names and with blanks between them.
@@ -90,7 +90,7 @@ func (g *gpus) take(nodes []string, each int) error {
 		return err
 	}
 	if len(all) < each*len(nodes) {
-		return fmt.Errorf("%w: %d nodes with %d GPUs each; this host has %d", engine.ErrRefused, len(nodes), each, len(all))
+		return image.Refuse("%d nodes with %d GPUs each; this host has %d", len(nodes), each, len(all))
 	}
 	free := slices.DeleteFunc(all, func(device string) bool { return g.owners[device] != "" })
 	if len(free) < each*len(nodes) {
