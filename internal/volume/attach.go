@@ -41,8 +41,13 @@ type Request struct {
 // a way that excludes this one; ErrUnclean, ErrPassword; *berth.Error of kind Unsupported for a program that is missing, and NotFound
 // for a volume that is not there. After an error nothing is left but, perhaps, the claim, for Detach.
 func (v *Volumes) Attach(ctx context.Context, r Request) (data string, err error) {
-	if !v.own(r.Path) || r.Attempt == "" || r.Attempt != filepath.Base(r.Attempt) || !filepath.IsLocal(r.Attempt) {
-		return "", fmt.Errorf("attach volume: %q for %q is none of %s", r.Path, r.Attempt, v.Dir)
+	if !v.own(r.Path) {
+		return "", &berth.Error{
+			Kind: berth.NotFound, Msg: "The files of the vault are not there", Err: fmt.Errorf("attach volume: %q is none of %s", r.Path, v.Dir),
+		}
+	}
+	if r.Attempt == "" || r.Attempt != filepath.Base(r.Attempt) || !filepath.IsLocal(r.Attempt) {
+		return "", fmt.Errorf("attach volume: %q is no name of an attempt", r.Attempt)
 	}
 	vol, err := lock(ctx, r.Path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
