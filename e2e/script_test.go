@@ -86,6 +86,7 @@ func TestStories(t *testing.T) {
 			env.Setenv("WRONG_SECRET", imagetest.Secret(registry.Host, "ada", "guess"))
 			return nil
 		},
+		Condition: func(name string) (bool, error) { return conditionOf(t, name) },
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"server":      serverCmd,
 			"http":        httpCmd,
@@ -102,6 +103,7 @@ func TestStories(t *testing.T) {
 			"cpu":         cpuCmd,
 			"killshim":    killshimCmd,
 			"full":        fullCmd,
+			"quotadisk":   quotadiskCmd,
 			"postgres":    postgresCmd,
 			"s3":          s3Cmd,
 		},
@@ -160,6 +162,9 @@ func serverCmd(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	if (err != nil) != neg {
 		ts.Fatalf("server %s: %v", strings.Join(args, " "), err)
+	}
+	if err != nil {
+		return
 	}
 	for name, value := range s.Vars {
 		ts.Setenv(name, value)

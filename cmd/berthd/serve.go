@@ -81,7 +81,9 @@ func serve(ctx context.Context, cfg config.Config, stdout, stderr io.Writer) err
 	s := &server{
 		cfg: cfg, log: log, changes: &control.Changes{},
 		outputs: output.New(filepath.Join(cfg.Data, "jobs"), log),
-		vaults:  vault.Directories{Files: filepath.Join(cfg.Data, "vaults"), Scratch: filepath.Join(cfg.Data, "scratch")},
+		vaults: vault.Directories{
+			Files: filepath.Join(cfg.Data, "vaults"), Scratch: filepath.Join(cfg.Data, "scratch"), Limit: cfg.ScratchMB << 20,
+		},
 	}
 	if err := s.open(ctx); err != nil {
 		return errors.Join(err, s.close())

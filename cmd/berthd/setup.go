@@ -49,7 +49,8 @@ func (s *server) engineConfig(ctx context.Context, agent string) containerd.Conf
 	}
 	return containerd.Config{
 		Address: address, DataDir: s.cfg.Data, AgentPath: agent, Network: containerd.NetworkConfig{Mode: s.cfg.Network},
-		GPUs: containerd.GPUConfig{Kind: s.cfg.GPUs}, Programs32Bit: s.cfg.Programs32Bit, Log: s.log,
+		GPUs: containerd.GPUConfig{Kind: s.cfg.GPUs}, PinCPUs: s.cfg.PinCPUs, Scratch: s.cfg.ScratchMB << 20,
+		Programs32Bit: s.cfg.Programs32Bit, Log: s.log,
 	}
 }
 
@@ -74,19 +75,28 @@ func (s *server) host(ctx context.Context) (berth.Host, error) {
 	if err != nil {
 		return berth.Host{}, err
 	}
-	host, capacity := hosts[0], hosts[0].Capacity
-	if s.cfg.Cores > 0 {
-		capacity.Cores = s.cfg.Cores
+	host := hosts[0]
+	host.Capacity, err = capacityOf(s.cfg, host.Capacity)
+	return host, err
+}
+
+// capacityOf is what of a machine the settings give to jobs.
+func capacityOf(cfg config.Config, machine berth.Capacity) (berth.Capacity, error) {
+	capacity := machine
+	if cfg.Cores > 0 {
+		capacity.Cores = cfg.Cores
 	}
-	if s.cfg.MemoryMB > 0 {
-		capacity.RAM = s.cfg.MemoryMB << 20
+	if cfg.PinCPUs && capacity.Cores > machine.Cores {
+		return capacity, fmt.Errorf("--pin-cpus with --cores %d: this machine has %d, and none is given twice", capacity.Cores, machine.Cores)
+	}
+	if cfg.MemoryMB > 0 {
+		capacity.RAM = cfg.MemoryMB << 20
 	}
 	capacity.Slots = capacity.Cores
-	if s.cfg.Slots > 0 {
-		capacity.Slots = s.cfg.Slots
+	if cfg.Slots > 0 {
+		capacity.Slots = cfg.Slots
 	}
-	host.Capacity = capacity
-	return host, nil
+	return capacity, nil
 }
 
 // firstStart makes machine types that fit this machine, the default queue and the user admin, unless they are there.

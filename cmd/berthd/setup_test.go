@@ -211,3 +211,21 @@ func TestSitesOf(t *testing.T) {
 		}
 	}
 }
+
+func TestPinnedCPUsAreNotMoreThanThereAre(t *testing.T) {
+	machine := berth.Capacity{Cores: 4, RAM: 1 << 30}
+	for name, test := range map[string]struct {
+		cfg  config.Config
+		want int
+	}{
+		"all":             {config.Config{PinCPUs: true}, 4},
+		"some":            {config.Config{PinCPUs: true, Cores: 3}, 3},
+		"more":            {config.Config{PinCPUs: true, Cores: 5}, 0},
+		"more, not fixed": {config.Config{Cores: 5}, 5},
+	} {
+		got, err := capacityOf(test.cfg, machine)
+		if (err == nil) != (test.want > 0) || err == nil && (got.Cores != test.want || got.Slots != test.want) {
+			t.Errorf("%s: %+v, %v; want %d cores", name, got, err, test.want)
+		}
+	}
+}

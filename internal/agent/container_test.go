@@ -146,7 +146,7 @@ func (b *bundle) config(agent, id string) map[string]any {
 	linux := map[string]any{
 		"cgroupsPath": "/" + id,
 		"namespaces": []map[string]any{
-			{"type": "pid"}, {"type": "mount"}, {"type": "ipc"}, {"type": "uts"}, network,
+			{"type": "pid"}, {"type": "mount"}, {"type": "ipc"}, {"type": "uts"}, {"type": "cgroup"}, network,
 		},
 	}
 	if b.memory > 0 {

@@ -56,6 +56,10 @@ type Config struct {
 	Cores    int
 	MemoryMB int64
 	Slots    int
+	// PinCPUs gives each node of a job CPUs of its own.
+	PinCPUs bool
+	// ScratchMB bounds what a job may have in its containers and its ephemeral vault together, in MiB; 0 is no bound.
+	ScratchMB int64
 	// Grace is how long a command may take to end after a shutdown.
 	Grace time.Duration
 	// ObjectEndpoints are the addresses of S3 stores on private networks that users may have vaults in, http:// or https:// without a
@@ -128,6 +132,9 @@ func (c *Config) Check() error {
 		if value < 0 {
 			refuse(flag, value, "must not be negative; 0 takes what the machine has")
 		}
+	}
+	if c.ScratchMB < 0 {
+		refuse("scratch-mb", c.ScratchMB, "must not be negative; 0 is no bound")
 	}
 	if c.Grace < 0 {
 		refuse("grace", c.Grace, "must not be negative")

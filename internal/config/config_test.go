@@ -20,7 +20,7 @@ func TestDefaultIsValid(t *testing.T) {
 func TestCheckNamesEveryWrongFlag(t *testing.T) {
 	c := Config{
 		Listen: "8080", APIURL: "example.org", PublicURL: "/jobs", JobPages: "some", JobDomain: "*.example.org", Database: "mysql://x",
-		Containerd: "docker", Network: "cni", Cores: -1, MemoryMB: -1, Slots: -1,
+		Containerd: "docker", Network: "cni", Cores: -1, MemoryMB: -1, Slots: -1, ScratchMB: -1,
 		Grace: -time.Second, LogLevel: "loud", TrustedProxies: []string{"10.0.0.0/8", "proxy.example.org"}, PublicAddresses: []string{"eth0"},
 		ObjectEndpoints: []string{"http://minio.example.org/bucket"},
 		SFTPListen:      "2222", OutputsCompressAfter: -1, OutputsMaxAge: -1, OutputsMaxMB: -1, UserVolumesMB: -1, VolumeDirs: []string{"/disk", "/disk/"},
@@ -32,7 +32,7 @@ func TestCheckNamesEveryWrongFlag(t *testing.T) {
 	for _, flag := range []string{
 		"data", "listen", "api-url", "public-url", "database", "containerd", "network", "cores", "memory-mb", "slots", "grace", "sample-every", "tick", "log-level",
 		"trusted-proxy", "public-address", "sftp-listen", "outputs-compress-after", "outputs-max-age", "outputs-max-mb", "job-pages", "job-domain",
-		"object-endpoint", "staging-retry", "user-volumes-mb", "volume-dir",
+		"object-endpoint", "staging-retry", "user-volumes-mb", "volume-dir", "scratch-mb",
 	} {
 		if !strings.Contains(err.Error(), "--"+flag) {
 			t.Errorf("the error does not name --%s:\n%v", flag, err)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/berth-hpc/berth"
+	"github.com/berth-hpc/berth/internal/diskquota"
 )
 
 // Directories keeps vaults below the server's data directory. All methods are safe for concurrent use and safe to repeat.
@@ -20,6 +21,9 @@ type Directories struct {
 	Files string
 	// Scratch holds the ephemeral vaults, and the files of object vaults: Scratch/<attempt>.
 	Scratch string
+	// Limit bounds what a job may have in its ephemeral vault and elsewhere on the same filesystem, in bytes; 0 is no bound. Scratch is on
+	// a filesystem with project quotas then.
+	Limit int64
 }
 
 // FilePath returns the directory of a user's file vault. Names of users and vaults hold no slash.
@@ -41,6 +45,11 @@ func (d Directories) Prepare(v berth.Vault, attempt string) (string, error) {
 	err := os.Mkdir(path, 0o750)
 	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return "", fmt.Errorf("vault %s of %s: %w", v.Name, v.Owner, err)
+	}
+	if job, ok := berth.AttemptJob(attempt); ok && v.Kind == berth.VaultEphemeral && d.Limit > 0 {
+		if err := diskquota.Limit(path, job, d.Limit); err != nil {
+			return "", fmt.Errorf("vault %s of %s: %w", v.Name, v.Owner, err)
+		}
 	}
 	return path, nil
 }

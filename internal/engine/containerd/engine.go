@@ -70,6 +70,11 @@ type Config struct {
 	AgentPath string
 	Network   NetworkConfig
 	GPUs      GPUConfig
+	// PinCPUs gives each node CPUs of its own: as many as it has cores, which no other node runs on that was started with it.
+	PinCPUs bool
+	// Scratch bounds what the files that an attempt changes and makes may take, in bytes; 0 is no bound. It is for a private containerd on
+	// a filesystem with project quotas.
+	Scratch int64
 	// Programs32Bit allows 32-bit programs in 64-bit images. It costs 20 ms of CPU at each start.
 	Programs32Bit bool
 	Log           *slog.Logger
@@ -91,6 +96,7 @@ type Engine struct {
 	// network is nil in mode NetworkNone.
 	network *bridge.Bridge
 	gpus    *gpus
+	cpus    *cpus
 	// owner is the label value that tells this server's attempts from others'.
 	owner   string
 	profile profile
@@ -115,6 +121,9 @@ var (
 // ends it by Close; containerd and the attempts go on.
 func Open(ctx context.Context, cfg Config) (*Engine, error) {
 	cfg, err := checked(cfg)
+	if err == nil {
+		err = checkScratch(cfg)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -178,7 +187,7 @@ func (e *Engine) open(ctx context.Context) error {
 	if e.profile, err = newProfile(e.cfg, e.private); err != nil {
 		return err
 	}
-	if err := e.openGPUs(ctx); err != nil {
+	if err := e.openDevices(ctx); err != nil {
 		return err
 	}
 	return e.openNetwork(ctx)

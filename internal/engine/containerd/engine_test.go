@@ -95,6 +95,7 @@ type machine struct {
 	// address and network are of the configuration.
 	address, network string
 	gpus             containerd.GPUConfig
+	pinCPUs          bool
 }
 
 func newMachine(t testing.TB) *machine {
@@ -121,7 +122,8 @@ func newMachine(t testing.TB) *machine {
 func (m *machine) open(t testing.TB) *containerd.Engine {
 	t.Helper()
 	e, err := containerd.Open(t.Context(), containerd.Config{
-		Address: m.address, DataDir: m.dataDir, AgentPath: agent, Network: containerd.NetworkConfig{Mode: m.network}, GPUs: m.gpus, Log: testLog(t),
+		Address: m.address, DataDir: m.dataDir, AgentPath: agent, Network: containerd.NetworkConfig{Mode: m.network}, GPUs: m.gpus,
+		PinCPUs: m.pinCPUs, Log: testLog(t),
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/containerd/containerd/v2/core/containers"
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -34,14 +33,12 @@ type GPUConfig struct {
 type gpus struct {
 	kind     string
 	registry *cdi.Cache
-
-	mu sync.Mutex
-	// owners are the nodes that have devices, by the qualified names of these.
-	owners map[string]string
+	// shares are by the qualified names of devices.
+	shares
 }
 
 func openGPUs(cfg GPUConfig, records []containers.Container) (*gpus, error) {
-	g := &gpus{kind: cfg.Kind, owners: make(map[string]string)}
+	g := &gpus{kind: cfg.Kind}
 	if cfg.Kind != "" {
 		vendor, class := parser.ParseQualifier(cfg.Kind)
 		if err := cmp.Or(parser.ValidateVendorName(vendor), parser.ValidateClassName(class)); err != nil {
@@ -57,9 +54,7 @@ func openGPUs(cfg GPUConfig, records []containers.Container) (*gpus, error) {
 		}
 	}
 	for _, record := range records {
-		for device := range strings.FieldsSeq(record.Labels[labelGPUs]) {
-			g.owners[device] = record.ID
-		}
+		g.give(record.ID, strings.Fields(record.Labels[labelGPUs]))
 	}
 	return g, nil
 }
@@ -83,8 +78,6 @@ func (g *gpus) take(nodes []string, each int) error {
 	if each == 0 {
 		return nil
 	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
 	all, err := g.devices()
 	if err != nil {
 		return err
@@ -92,39 +85,10 @@ func (g *gpus) take(nodes []string, each int) error {
 	if len(all) < each*len(nodes) {
 		return image.Refuse("%d nodes with %d GPUs each; this host has %d", len(nodes), each, len(all))
 	}
-	free := slices.DeleteFunc(all, func(device string) bool { return g.owners[device] != "" })
-	if len(free) < each*len(nodes) {
-		return fmt.Errorf("%d nodes with %d GPUs each: %d are free", len(nodes), each, len(free))
-	}
-	for i, device := range free[:each*len(nodes)] {
-		g.owners[device] = nodes[i/each]
+	if _, ok := g.share(all, nodes, each); !ok {
+		return fmt.Errorf("%d nodes with %d GPUs each: too few of %d are free", len(nodes), each, len(all))
 	}
 	return nil
-}
-
-// of returns the devices of a node.
-func (g *gpus) of(node string) []string {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	var devices []string
-	for device, owner := range g.owners {
-		if owner == node {
-			devices = append(devices, device)
-		}
-	}
-	slices.Sort(devices)
-	return devices
-}
-
-// release takes back what a node has.
-func (g *gpus) release(node string) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	for device, owner := range g.owners {
-		if owner == node {
-			delete(g.owners, device)
-		}
-	}
 }
 
 // inject adds devices to the specification of a container.
@@ -138,12 +102,15 @@ func (g *gpus) inject(spec *specs.Spec, devices []string) error {
 	return nil
 }
 
-// openGPUs finds the GPUs; those of attempts that are there are taken.
-func (e *Engine) openGPUs(ctx context.Context) error {
+// openDevices finds the GPUs and the CPUs; those of attempts that are there are taken.
+func (e *Engine) openDevices(ctx context.Context) error {
 	records, err := e.records(ctx)
 	if err != nil {
 		return err
 	}
-	e.gpus, err = openGPUs(e.cfg.GPUs, records)
+	if e.gpus, err = openGPUs(e.cfg.GPUs, records); err != nil {
+		return err
+	}
+	e.cpus, err = openCPUs(e.cfg.PinCPUs, records)
 	return err
 }

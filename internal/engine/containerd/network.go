@@ -106,11 +106,14 @@ func (p place) worker(n int) place {
 	return p
 }
 
-// reserve takes what an attempt needs and others cannot have: GPUs, a place in the network for the first node, behind which those of its
+// reserve takes what an attempt needs and others cannot have: GPUs, CPUs, a place in the network for the first node, behind which those of its
 // workers are, and the ports that are published. What the first node's record has to tell of it goes into the labels.
 func (e *Engine) reserve(ctx context.Context, a engine.Attempt, labels map[string]string) (place, error) {
 	if err := e.gpus.take(nodeIDs(a), a.GPUs); err != nil {
 		return place{}, err
+	}
+	if err := e.cpus.take(ctx, nodeIDs(a), a.Cores); err != nil {
+		return place{}, errors.Join(err, e.unreserve(a, labels))
 	}
 	at, err := e.connect(ctx, a, labels)
 	if err != nil {
@@ -123,11 +126,12 @@ func (e *Engine) reserve(ctx context.Context, a engine.Attempt, labels map[strin
 func (e *Engine) unreserve(a engine.Attempt, labels map[string]string) error {
 	for _, node := range nodeIDs(a) {
 		e.gpus.release(node)
+		e.cpus.release(node)
 	}
 	return e.release(a.ID, labels)
 }
 
-// connect is reserve without the GPUs.
+// connect is reserve without the GPUs and the CPUs.
 func (e *Engine) connect(ctx context.Context, a engine.Attempt, labels map[string]string) (place, error) {
 	switch {
 	case e.network == nil && len(a.Workers) > 0:

@@ -59,6 +59,9 @@ func (e *Engine) remove(ctx context.Context, id string) error {
 		return err
 	}
 	crashpoint.Here("engine.removed")
+	if err := e.unboundScratch(id); err != nil {
+		return err
+	}
 	if err := e.release(id, record.Labels); err != nil {
 		return err
 	}
@@ -120,6 +123,7 @@ func (e *Engine) removeRecord(ctx context.Context, id string) error {
 	}
 	e.started.forget(id)
 	e.gpus.release(id)
+	e.cpus.release(id)
 	return nil
 }
 

@@ -122,7 +122,7 @@ func (e *Engine) prepare(ctx context.Context, a engine.Attempt, r root) ([]mount
 	if err != nil {
 		return nil, fmt.Errorf("root filesystem of %s: %w", a.ID, err)
 	}
-	return mounts, nil
+	return mounts, e.boundScratch(a, mounts)
 }
 
 func (e *Engine) unpackAgain(ctx context.Context, ref string) error {

@@ -89,7 +89,7 @@ func (e *Engine) create(ctx context.Context, a engine.Attempt) (root, place, err
 	if err != nil {
 		return root{}, place{}, e.unlessThere(ctx, a.ID, err)
 	}
-	if len(a.Workers) > 0 || len(a.Publish.Ports) > 0 || a.GPUs > 0 { // one that is there would lose what it has under its name
+	if len(a.Workers) > 0 || len(a.Publish.Ports) > 0 || a.GPUs > 0 || e.cfg.PinCPUs { // one that is there would lose what it has under its name
 		if err := e.unlessThere(ctx, a.ID, nil); err != nil {
 			return root{}, place{}, err
 		}
@@ -131,6 +131,9 @@ func (e *Engine) createRecord(ctx context.Context, a engine.Attempt, r root, lab
 	described, devices := e.profile.spec(a, r), e.gpus.of(a.ID)
 	if err := e.gpus.inject(described, devices); err != nil {
 		return fmt.Errorf("start %s: %w", a.ID, err)
+	}
+	if list := e.cpus.list(a.ID); list != "" {
+		described.Linux.Resources.CPU.Cpus, labels[labelCPUs] = list, list
 	}
 	spec, err := typeurl.MarshalAny(described)
 	if err != nil {

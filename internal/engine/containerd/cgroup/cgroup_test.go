@@ -1,6 +1,7 @@
 package cgroup
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,6 +18,7 @@ func newGroup(t *testing.T) (Group, *exec.Cmd) {
 	g := Of("test-" + strings.ToLower(t.Name()) + "-" + strconv.Itoa(os.Getpid()))
 	made := 0
 	for _, root := range g.roots {
+		enableControllers(t, root)
 		dir := filepath.Join(root, Path(g.id))
 		if filepath.Base(root) == "cpuset" { // it takes processes only when it is configured
 			continue
@@ -44,6 +46,22 @@ func newGroup(t *testing.T) (Group, *exec.Cmd) {
 		}
 	}
 	return g, child
+}
+
+// enableControllers has groups of version 2 count what runc has them count. Version 1 always does.
+func enableControllers(t *testing.T, root string) {
+	t.Helper()
+	for _, dir := range []string{root, filepath.Join(root, Parent)} {
+		file := filepath.Join(dir, "cgroup.subtree_control")
+		controllers, err := os.ReadFile(filepath.Join(dir, "cgroup.controllers"))
+		if err == nil && strings.Contains(string(controllers), "memory") {
+			err = os.MkdirAll(filepath.Join(root, Parent), 0o755)
+			err = errors.Join(err, os.WriteFile(file, []byte("+cpu +memory +pids"), 0))
+		}
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			t.Fatal(err)
+		}
+	}
 }
 
 func TestRemove(t *testing.T) {

@@ -1,0 +1,79 @@
+package containerd
+
+import (
+	"slices"
+	"sync"
+)
+
+// shares are things of this host that are of one node at a time. What is here is in the records of the nodes too, of which it is made
+// again by the next server. The zero value is ready.
+type shares struct {
+	mu sync.Mutex
+	// owners are the nodes, by the names of the things.
+	owners map[string]string
+	// freed is closed when something comes back; nil when nobody waits.
+	freed chan struct{}
+}
+
+// give notes what a node has.
+func (s *shares) give(node string, things []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.own(node, things)
+}
+
+func (s *shares) own(node string, things []string) {
+	if s.owners == nil {
+		s.owners = make(map[string]string)
+	}
+	for _, thing := range things {
+		s.owners[thing] = node
+	}
+}
+
+// share gives each of some nodes as many of all things as it needs, the first free ones. All of the nodes get theirs, or none does: then
+// ok is false, and freed is closed when something has come back.
+func (s *shares) share(all, nodes []string, each int) (freed <-chan struct{}, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	free := slices.DeleteFunc(slices.Clone(all), func(thing string) bool { return s.owners[thing] != "" })
+	if len(free) < each*len(nodes) {
+		if s.freed == nil {
+			s.freed = make(chan struct{})
+		}
+		return s.freed, false
+	}
+	for i, node := range nodes {
+		s.own(node, free[i*each:(i+1)*each])
+	}
+	return nil, true
+}
+
+// of returns what a node has.
+func (s *shares) of(node string) []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var things []string
+	for thing, owner := range s.owners {
+		if owner == node {
+			things = append(things, thing)
+		}
+	}
+	slices.Sort(things)
+	return things
+}
+
+// release takes back what a node has.
+func (s *shares) release(node string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for thing, owner := range s.owners {
+		if owner == node {
+			delete(s.owners, thing)
+		}
+	}
+	if s.freed != nil {
+		close(s.freed)
+		s.freed = nil
+	}
+}
