@@ -33,7 +33,7 @@ $(AGENT):
 .PHONY: test
 test: ## every test, real containers and databases included (installs missing Debian packages)
 	@[ "$$(id -u)" = 0 ] || command -v sudo >/dev/null || { echo "tests start containers: run make test as root, or install sudo" >&2; exit 1; }
-	scripts/packages run test
+	scripts/packages run volume test
 	$(MAKE) build
 	$(GO) test $(TESTFLAGS) ./...
 
@@ -54,7 +54,7 @@ demo: ## a real job from start to end on this machine
 
 .PHONY: bench
 bench: build ## measure berth beside its peers
-	scripts/packages run test bench
+	scripts/packages run volume test bench
 	$(GO) run ./bench $(BENCHFLAGS)
 
 .PHONY: fuzz

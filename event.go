@@ -27,6 +27,8 @@ const (
 	ActUserChanged    ActKind = "user-changed"
 	ActKeyAdded       ActKind = "key-added"
 	ActKeyRevoked     ActKind = "key-revoked"
+	ActSSHKeyAdded    ActKind = "ssh-key-added"
+	ActSSHKeyRemoved  ActKind = "ssh-key-removed"
 	ActTeamAdded      ActKind = "team-added"
 	ActTeamChanged    ActKind = "team-changed"
 	ActTeamRemoved    ActKind = "team-removed"

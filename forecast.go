@@ -27,6 +27,8 @@ const (
 	BlockerResources BlockerKind = "resources"
 	// BlockerJob: a running job holds what is missing. Carries Number.
 	BlockerJob BlockerKind = "job"
+	// BlockerVault: another job has the vault, or wants it and goes first. Carries Number.
+	BlockerVault BlockerKind = "vault"
 )
 
 // Blocker is one thing that keeps a job from starting.

@@ -41,6 +41,8 @@ type Job struct {
 	Image string
 	// Need is what each node of the job takes, fixed at submission.
 	Need Capacity
+	// Price is what each node costs for each hour, fixed at submission by the machine type.
+	Price float64
 	// Grace is how long the command may take to end after a shutdown, fixed at submission by the machine type; 0 is what the
 	// server gives to every job.
 	Grace time.Duration

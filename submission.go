@@ -78,9 +78,12 @@ type MachineRequest struct {
 // VaultRequest names the vault that the job finds at /data. Its password, when it has one, is kept elsewhere.
 type VaultRequest struct {
 	// Name is the vault's, name@owner for one that a team shares.
-	Name     string
-	ReadOnly bool `json:",omitempty"`
-	Force    bool `json:",omitempty"`
+	Name string
+	// Kind is that of the vault when the job was accepted. It is empty for jobs of times without block vaults.
+	Kind     VaultKind `json:",omitempty"`
+	ReadOnly bool      `json:",omitempty"`
+	// Force has the filesystem of a block vault checked and repaired that was not closed properly.
+	Force bool `json:",omitempty"`
 	// Objects are the keys of objects, and beginnings of keys, that are brought from an object vault; Bucket is where from, when the
 	// vault does not say it.
 	Objects []string `json:",omitempty"`

@@ -84,6 +84,18 @@ type Key struct {
 // Expired says whether the key is refused at this time.
 func (k Key) Expired(now time.Time) bool { return !k.Expires.IsZero() && !now.Before(k.Expires) }
 
+// SSHKey is a public key with which a user gets into the own jobs by ssh.
+type SSHKey struct {
+	User string
+	// Fingerprint is as OpenSSH shows it, such as SHA256:uNiVztksCsDhcc0u9e8BrqXVdDu4uwB4mEHSI1rPsxI, unique among those of a user.
+	Fingerprint string
+	// Line is the key as it stands in authorized_keys, without a comment.
+	Line string
+	// Comment is for people; may be empty.
+	Comment string
+	Added   time.Time
+}
+
 // Caller is who asks. It is an argument of every use case and never travels in a context.
 type Caller struct {
 	User User

@@ -14,7 +14,14 @@ const (
 	// VaultObject is a bucket of an S3 store, or a part of one. What a job asks for is brought before its start, and what is new or
 	// changed goes back after its end.
 	VaultObject VaultKind = "object"
+	// VaultBlock is a filesystem of a fixed size of its own, in an image on the server. One job at a time writes to it, or many read it.
+	VaultBlock VaultKind = "block"
+	// VaultBlockArray is one that is striped over several images, which may be on several disks.
+	VaultBlockArray VaultKind = "block-array"
 )
+
+// Block says whether a vault of the kind is a filesystem of its own, which is attached to jobs.
+func (k VaultKind) Block() bool { return k == VaultBlock || k == VaultBlockArray }
 
 // EphemeralVault is the name of the vault that every user has. A submission that names none gets the user's default vault, which is
 // this one until the user chooses another.
@@ -26,7 +33,7 @@ type Vault struct {
 	Name  string
 	Owner string
 	Kind  VaultKind
-	// Path is the directory of a file vault on the server; empty for the other kinds.
+	// Path is the directory of a file vault on the server, or what a block vault is made of; empty for the other kinds.
 	Path string
 	// Default says that it is the vault of the owner's submissions that name none.
 	Default bool
@@ -35,7 +42,21 @@ type Vault struct {
 	TeamReadOnly bool
 	// Bucket says where an object vault is; zero for the other kinds.
 	Bucket Bucket
+	// Volume says what a block vault is; zero for the other kinds.
+	Volume Volume
 }
+
+// Volume is what there is to know of the filesystem of a block vault.
+type Volume struct {
+	// Size is what was asked for, in bytes. Images are over how many images it is striped, 1 for a plain one.
+	Size   int64
+	Images int
+	// Encrypted volumes need a password, which is nowhere on the server: every job brings it.
+	Encrypted bool
+}
+
+// MaxVolume bounds the size of a volume, in bytes. A disk may say less.
+const MaxVolume = 1 << 50
 
 // Bucket is where the objects of a vault are.
 type Bucket struct {
@@ -73,6 +94,12 @@ func SplitVaultName(called, user string) (owner, name string) {
 		return owner, name
 	}
 	return user, called
+}
+
+// FullVaultName returns name@owner of a vault that a user calls so, whoever calls it.
+func FullVaultName(called, user string) string {
+	owner, name := SplitVaultName(called, user)
+	return name + "@" + owner
 }
 
 // UsableBy says whether the jobs of a user may have the vault, and whether only to read.

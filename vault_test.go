@@ -15,6 +15,9 @@ func TestVaultNames(t *testing.T) {
 		if [2]string{owner, name} != want {
 			t.Errorf("%s of ada is %s of %s, want %v", called, name, owner, want)
 		}
+		if full := berth.FullVaultName(called, "ada"); full != want[1]+"@"+want[0] {
+			t.Errorf("%s of ada is %s in full", called, full)
+		}
 		if again := (berth.Vault{Owner: owner, Name: name}).VaultName("ada"); again != called {
 			t.Errorf("%s of ada is called %s", called, again)
 		}

@@ -50,10 +50,11 @@ var parts = []part{
 	{"staging", (*bench).staging},
 	{"scheduler", (*bench).scheduler},
 	{"transfer", (*bench).transfer},
+	{"volumes", (*bench).volumes},
 }
 
 func main() {
-	only := flag.String("only", "", "comma-separated parts to run: submissions, start, nodes, pingpong, status, memory, agents, streams, apps, pages, scheduler, transfer, staging; all when empty")
+	only := flag.String("only", "", "comma-separated parts to run: submissions, start, nodes, pingpong, status, memory, agents, streams, apps, pages, scheduler, transfer, staging, volumes; all when empty")
 	picture := flag.String("picture", "", "SVG file to draw the scheduler's simulated week into")
 	short := flag.Bool("short", false, "small numbers, to see that everything works")
 	root := flag.String("root", ".", "root of the module")

@@ -77,6 +77,30 @@ func TestUsers(t *testing.T) {
 	})
 }
 
+func TestSSHKeys(t *testing.T) {
+	t.Parallel()
+	const answer = `{"fingerprint":"SHA256:a/b+c","key":"ssh-ed25519 A","comment":"ada@laptop","added":"2026-11-24T06:00:00Z"}`
+	key := client.SSHKey{Fingerprint: "SHA256:a/b+c", Key: "ssh-ed25519 A", Comment: "ada@laptop", Added: morning}
+	checkExchanges(t, map[string]exchange{
+		"list": {
+			call: func(t *testing.T, c *client.Client) (any, error) { return c.SSHKeys(t.Context()) },
+			want: "GET /v1/sshkeys?username=ada", answer: `{"keys":[` + answer + `]}`, result: []client.SSHKey{key},
+		},
+		"add": {
+			call: func(t *testing.T, c *client.Client) (any, error) {
+				return c.AddSSHKey(t.Context(), "ssh-ed25519 A ada@laptop")
+			},
+			want: "POST /v1/sshkeys?username=ada", body: `{"key":"ssh-ed25519 A ada@laptop"}`, answer: `{"key":` + answer + `}`, result: key,
+		},
+		"remove": {
+			call: func(t *testing.T, c *client.Client) (any, error) {
+				return nil, c.RemoveSSHKey(t.Context(), key.Fingerprint)
+			},
+			want: "DELETE /v1/sshkeys?fingerprint=SHA256%3Aa%2Fb%2Bc&username=ada", answer: `{"status":"removed"}`,
+		},
+	})
+}
+
 func TestTeams(t *testing.T) {
 	t.Parallel()
 	fluids := client.Team{Name: "fluids", Payer: "ada"}

@@ -101,7 +101,8 @@ func (c *Client) AddApp(ctx context.Context, app NewApp) (ChangedApp, error) {
 	return answer, err
 }
 
-// ChangeApp changes an application and returns it as it is then. Jobs that were submitted keep what they have.
+// ChangeApp changes an application and returns it as it is then. Jobs that were submitted keep what they have. Another image is what
+// /jarvice/pull gives it.
 func (c *Client) ChangeApp(ctx context.Context, id string, change AppChange) (ChangedApp, error) {
 	var answer ChangedApp
 	req := call{method: http.MethodPatch, path: appsPath, under: []string{id}, longPoll: pullTime}

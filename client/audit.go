@@ -13,7 +13,7 @@ import (
 type AuditFilter struct {
 	// By is who did it.
 	By string
-	// Subject is a user, a team, a machine type or an image, and Number a job, that it was done to.
+	// Subject is a user, a team, a machine type, an image or an application, and Number a job, that it was done to.
 	Subject string
 	Number  int64
 	// Since leaves out what is older.

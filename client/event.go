@@ -100,7 +100,7 @@ type Waiting struct {
 
 // Blocker is one thing that keeps a job from starting.
 type Blocker struct {
-	// Kind is impossible, queue, resources or job. Later servers may know more.
+	// Kind is impossible, queue, resources, job or vault. Later servers may know more.
 	Kind string `json:"kind"`
 	// Number is the job that blocks, 0 when none does.
 	Number int64 `json:"number"`

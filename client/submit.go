@@ -48,6 +48,10 @@ type VaultRequest struct {
 	// Name is the vault's, NAME@OWNER for one that the team shares.
 	Name     string `json:"name"`
 	ReadOnly bool   `json:"readonly,omitempty"`
+	// Force has the filesystem of a block vault checked and repaired that was not closed properly.
+	Force bool `json:"force,omitempty"`
+	// Password is that of an encrypted block vault.
+	Password string `json:"password,omitempty"`
 	// Objects are the keys of objects, and beginnings of keys, that are brought from an object vault before the job starts; Bucket is
 	// where from, when the vault does not say it.
 	Objects []string `json:"objects,omitempty"`

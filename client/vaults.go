@@ -17,7 +17,7 @@ type Vault struct {
 	// Name is what submissions name; NAME@OWNER for a vault of somebody else.
 	Name  string `json:"name"`
 	Owner string `json:"owner"`
-	// Kind is ephemeral, file or object.
+	// Kind is ephemeral, file, object, block or block-array.
 	Kind string `json:"kind"`
 	// Default says that the caller's submissions get it that name none.
 	Default bool `json:"default"`
@@ -25,6 +25,17 @@ type Vault struct {
 	Team  string `json:"team"`
 	Share string `json:"share"`
 	Bucket
+	Volume
+	// Encrypted block vaults need the password in every submission.
+	Encrypted bool `json:"encrypted,omitempty"`
+}
+
+// Volume is the filesystem of a block vault.
+type Volume struct {
+	// Size is in bytes and never changes.
+	Size int64 `json:"size,omitempty"`
+	// Images is over how many images it is striped; for a new array 0 is 2.
+	Images int `json:"images,omitempty"`
 }
 
 // Bucket is where the objects of a vault are.
@@ -51,12 +62,15 @@ type NewVault struct {
 	// Owner is whose it is, the caller when it is empty. Others are for administrators.
 	Owner string `json:"owner,omitempty"`
 	Name  string `json:"name"`
-	// Kind is object, or for administrators file.
+	// Kind is object, block or block-array, or for administrators file. Whether others may make block vaults is a setting of the server.
 	Kind    string `json:"kind"`
 	Share   string `json:"share,omitempty"`
 	Default bool   `json:"default,omitempty"`
 	Bucket
 	BucketKeys
+	Volume
+	// Password makes a block vault an encrypted one. Nobody has it but who chose it.
+	Password string `json:"password,omitempty"`
 }
 
 // VaultChange is what changes of a vault; nil fields stay as they are.

@@ -42,6 +42,20 @@ func TestVaults(t *testing.T) {
 				`"prefix":"p/","region":"r","path_style":true,"access_key":"a","secret_key":"s"}`,
 			answer: `{"vault":` + bucketAnswer + `}`, result: s3Vault,
 		},
+		"add a block vault": {
+			call: func(t *testing.T, c *client.Client) (any, error) {
+				return c.AddVault(t.Context(), client.NewVault{
+					Name: "home", Kind: "block-array", Volume: client.Volume{Size: 1 << 30, Images: 2}, Password: "correct horse",
+				})
+			},
+			want: "POST /v1/vaults?username=ada",
+			body: `{"name":"home","kind":"block-array","size":1073741824,"images":2,"password":"correct horse"}`,
+			answer: `{"vault":{"name":"home","owner":"ada","kind":"block-array","default":false,"team":"","share":"none",` +
+				`"size":1073741824,"images":2,"encrypted":true}}`,
+			result: client.Vault{
+				Name: "home", Owner: "ada", Kind: "block-array", Share: "none", Volume: client.Volume{Size: 1 << 30, Images: 2}, Encrypted: true,
+			},
+		},
 		"change": {
 			call: func(t *testing.T, c *client.Client) (any, error) {
 				return c.ChangeVault(t.Context(), "s3@bob", client.VaultChange{Share: &share, Default: &no})

@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -18,7 +17,6 @@ import (
 	"github.com/berth-hpc/berth/client"
 	"github.com/berth-hpc/berth/internal/berthdtest"
 	"github.com/berth-hpc/berth/internal/engine/containerd/private"
-	"github.com/berth-hpc/berth/internal/engine/enginetest"
 )
 
 var (
@@ -35,6 +33,7 @@ var crashPoints = []string{
 	"reconcile.stop.before", "reconcile.stop.after",
 	"reconcile.ended.before", "reconcile.ended.after",
 	"reconcile.removed", "control.ordered",
+	"volume.claimed", "volume.mounted", "volume.unmounted",
 }
 
 // allEndWithin is far above what the jobs of the crash run take to end; it only makes a hanging one tell what is known of it.
@@ -50,6 +49,8 @@ type expectation struct {
 	ended bool
 	// app says that it is a job of an application and not of a bare container.
 	app bool
+	// block says that it writes to the block vault, which one job at a time has.
+	block bool
 	// waits says that the job waits a while for a signal; signaled that one was sent and answered with 200.
 	waits, signaled bool
 }
@@ -85,6 +86,7 @@ func runCrashes(t *testing.T, crashes, nodes int, flags ...string) {
 	}
 	importBusybox(t, s)
 	addShell(t, s)
+	addBlockVault(t, s)
 	run := &crashRun{server: s, nodes: nodes, random: rand.New(rand.NewPCG(*seed, 0))}
 	for i := range crashes {
 		run.cycle(t, i)
@@ -95,31 +97,6 @@ func runCrashes(t *testing.T, crashes, nodes int, flags ...string) {
 		t.Fatal(err)
 	}
 	run.verify(t)
-}
-
-func importBusybox(t *testing.T, s *berthdtest.Server) {
-	t.Helper()
-	file, err := os.Open(enginetest.BusyboxRootfs(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer file.Close()
-	if _, err := clientOf(t, s).ImportImage(t.Context(), file, client.ImageImport{Name: "local/busybox:latest", Rootfs: true}); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// addShell makes an application whose one parameter is a script.
-func addShell(t *testing.T, s *berthdtest.Server) {
-	t.Helper()
-	_, err := clientOf(t, s).AddApp(t.Context(), client.NewApp{
-		ID: "shell", Image: "local/busybox:latest",
-		AppDef: json.RawMessage(`{"name": "Shell", "machines": ["*"], "commands": {"Run": {"path": "/bin/sh", "name": "Run",
-			"parameters": {"-c": {"name": "Script", "type": "STR", "required": true}}}}}`),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
 }
 
 func clientOf(t *testing.T, s *berthdtest.Server) *client.Client {
@@ -164,6 +141,7 @@ func (r *crashRun) cycle(t *testing.T, i int) {
 		then := r.random.IntN(7)
 		job.waits = then == thenSignal
 		job.app = r.random.IntN(3) == 0
+		job.block = !job.waits && r.random.IntN(10) == 0
 		wait.Go(func() { r.submit(ctx, t, job, then) })
 	}
 	wait.Wait()
@@ -180,10 +158,14 @@ func (r *crashRun) submission(job *expectation) client.Submission {
 		// Some shells tell of a program that a signal ended.
 		end = fmt.Sprintf("exec 2>/dev/null; i=0; while [ $i -lt 60 ]; do sleep 0.05; i=$((i+1)); done; exit %d", codeWaited)
 	}
-	script := fmt.Sprintf("trap 'exit %d' USR1; echo ran >> /data/%s\ni=0; while [ $i -lt %d ]; do i=$((i+1)); echo line $i; done\n%s",
-		codeSignaled, job.key, job.lines, end)
+	vault, show := "data", ""
+	if job.block {
+		vault, show = blockVault, "cat /data/"+job.key+"; "
+	}
+	script := fmt.Sprintf("trap 'exit %d' USR1; echo ran >> /data/%s\n%si=0; while [ $i -lt %d ]; do i=$((i+1)); echo line $i; done\n%s",
+		codeSignaled, job.key, show, job.lines, end)
 	submission := client.Submission{
-		Machine: &client.MachineRequest{Type: "n0", Nodes: r.nodes}, Vault: &client.VaultRequest{Name: "data"}, Label: job.key, IdempotencyKey: job.key,
+		Machine: &client.MachineRequest{Type: "n0", Nodes: r.nodes}, Vault: &client.VaultRequest{Name: vault}, Label: job.key, IdempotencyKey: job.key,
 	}
 	if job.app {
 		submission.App = "shell"
@@ -278,10 +260,7 @@ func (r *crashRun) verify(t *testing.T) {
 
 func (r *crashRun) check(t *testing.T, job *expectation, ended client.Job) {
 	t.Helper()
-	ran, err := os.ReadFile(r.ranFile(job))
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		t.Fatal(err)
-	}
+	ran := r.ran(t, job)
 	if len(ran) > len("ran\n") {
 		t.Errorf("job %d ran more than once: %q", job.number, ran)
 	}
@@ -292,7 +271,7 @@ func (r *crashRun) check(t *testing.T, job *expectation, ended client.Job) {
 			want = "failed"
 		}
 		natural := ended.End.Reason == "exited"
-		if natural && (ended.State != want || ended.End.ExitCode != code || string(ran) != "ran\n") {
+		if natural && (ended.State != want || ended.End.ExitCode != code || ran != "ran\n") {
 			t.Errorf("job %d: %+v and %q, want exit code %d after one run", job.number, ended, ran, code)
 		}
 		if ended.End.Reason == "lost" || !natural && ended.End.By == "" {
@@ -311,6 +290,19 @@ func (r *crashRun) check(t *testing.T, job *expectation, ended client.Job) {
 	if job.ended && ended.End.By == "" {
 		t.Errorf("job %d was to end and the server said yes, but it ended as %+v", job.number, ended.End)
 	}
+}
+
+// ran is what the job left each time that it ran.
+func (r *crashRun) ran(t *testing.T, job *expectation) string {
+	t.Helper()
+	if job.block {
+		return "ran\n" // its output tells, for nobody else sees the file
+	}
+	ran, err := os.ReadFile(r.ranFile(job))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		t.Fatal(err)
+	}
+	return string(ran)
 }
 
 // exitCode is what the job had to end with by itself.
@@ -333,6 +325,9 @@ func (r *crashRun) checkOutput(t *testing.T, job *expectation) {
 	}
 	_, own, found := strings.Cut(string(got), strings.Repeat("#", 79)+"\n")
 	var want strings.Builder
+	if job.block {
+		fmt.Fprintln(&want, "ran")
+	}
 	for i := range job.lines {
 		fmt.Fprintln(&want, "line", i+1)
 	}
@@ -364,11 +359,15 @@ func (r *crashRun) left(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	attached, err := filepath.Glob(filepath.Join(r.server.Data, "volumes", "*", "attached", "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	out, err := exec.CommandContext(t.Context(), "pgrep", "-af", "containerd-shim-runc-v2 .* -id berth-.* -address "+private.StateDir(r.server.Data)).Output()
 	if err != nil {
 		out = nil // pgrep found none
 	}
-	return strings.Join(scratch, "\n") + string(out)
+	return strings.Join(append(scratch, attached...), "\n") + string(out)
 }
 
 // logsOf returns what the server and its containerd said of a job.

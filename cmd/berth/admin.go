@@ -12,7 +12,7 @@ import (
 func (a *app) adminCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "admin",
-		Short: "Manage users, teams, machine types and queues, and see who did what",
+		Short: "Manage users, teams, machine types and queues, and see who did what and used how much",
 		Args:  cobra.ArbitraryArgs,
 		RunE:  group,
 	}
@@ -47,7 +47,7 @@ func (a *app) adminCommand() *cobra.Command {
 	list := a.queuesCommand()
 	list.Use = "list"
 	queue.AddCommand(list, a.queueSetCommand(), a.queueRemoveCommand())
-	cmd.AddCommand(user, team, machine, queue, a.auditCommand(), a.backupCommand())
+	cmd.AddCommand(user, team, machine, queue, a.auditCommand(), a.billingCommand(), a.projectsCommand(), a.licenseCommand(), a.backupCommand())
 	return cmd
 }
 

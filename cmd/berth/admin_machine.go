@@ -90,7 +90,7 @@ func (f *machineFlags) register(cmd *cobra.Command) {
 // check finds what cannot be meant, and reads the values that are no plain numbers.
 func (f *machineFlags) check() error {
 	if f.memory != "" {
-		megabytes, err := parseMemory(f.memory)
+		megabytes, err := parseMegabytes("--memory", f.memory)
 		if err != nil {
 			return err
 		}
@@ -103,8 +103,8 @@ func (f *machineFlags) check() error {
 	return nil
 }
 
-// parseMemory reads an amount of memory and returns it in MB of 1048576 bytes.
-func parseMemory(text string) (int64, error) {
+// parseMegabytes reads the size of a flag and returns it in MB of 1048576 bytes.
+func parseMegabytes(flag, text string) (int64, error) {
 	number := strings.TrimRight(text, "BIMGTbimgt ")
 	unit := strings.ToUpper(strings.TrimSpace(text[len(number):]))
 	factor := map[string]float64{
@@ -113,7 +113,7 @@ func parseMemory(text string) (int64, error) {
 	amount, err := strconv.ParseFloat(number, 64)
 	megabytes := amount * factor
 	if err != nil || megabytes < 1 || megabytes > math.MaxInt32 || megabytes != math.Trunc(megabytes) {
-		return 0, usagef("--memory %q is no whole number of MB: give GiB, such as 4 or 1.5, or a unit, such as 512MB", text)
+		return 0, usagef("%s %q is no whole number of MB: give GiB, such as 4 or 1.5, or a unit, such as 512MB", flag, text)
 	}
 	return int64(megabytes), nil
 }

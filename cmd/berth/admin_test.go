@@ -308,7 +308,7 @@ func TestParseMemory(t *testing.T) {
 		"4": 4096, "1.5": 1536, "512MB": 512, "512 mib": 512, "2G": 2048, "2gb": 2048, "1TiB": 1 << 20,
 		"": 0, "x": 0, "-1": 0, "0": 0, "4KB": 0, "1.0001": 0, "NaN": 0, "inf": 0, "1e99": 0, "4GBB": 0, "GB": 0,
 	} {
-		got, err := parseMemory(text)
+		got, err := parseMegabytes("--memory", text)
 		if got != want || (err == nil) != (want > 0) {
 			t.Errorf("%q is %d, error %v, want %d", text, got, err, want)
 		}

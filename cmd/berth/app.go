@@ -111,7 +111,8 @@ with -f or --wait exit with the job's own code: 0 only when it was COMPLETED.`,
 		a.eventsCommand(), a.infoCommand(), a.metricsCommand(),
 		a.connectCommand(), a.shellCommand(), a.screenshotCommand(),
 		a.signalCommand(), a.actionCommand(), a.endCommand("shutdown"), a.endCommand("terminate"),
-		a.machinesCommand(), a.queuesCommand(), a.vaultCommand(), a.imageCommand(), a.adminCommand(), a.versionCommand(),
+		a.machinesCommand(), a.queuesCommand(), a.vaultCommand(), a.sshKeyCommand(), a.imageCommand(), a.adminCommand(),
+		a.versionCommand(),
 	)
 	return root
 }

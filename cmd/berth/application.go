@@ -26,7 +26,7 @@ From nothing to a running one:
 		RunE: group,
 	}
 	cmd.AddCommand(a.appRunCommand(), a.appListCommand(), a.appShowCommand(), a.appAddCommand(), a.appUpdateCommand(), a.appRemoveCommand(),
-		a.appInitCommand(), a.appCheckCommand())
+		a.appHistoryCommand(), a.appInitCommand(), a.appCheckCommand())
 	return cmd
 }
 
@@ -188,6 +188,39 @@ func bounds(p appdef.Parameter) string {
 		text += " to " + decimal(*p.Max)
 	}
 	return text
+}
+
+func (a *app) appHistoryCommand() *cobra.Command {
+	var limit int
+	cmd := &cobra.Command{
+		Use:   "history ID",
+		Short: "Show what was done to an application, newest first: by whom, and which image it got",
+		Long: `history shows what was done to an application, newest first: administrators everything, others what they did themselves. With --json
+each record is one line.`,
+		ValidArgsFunction: positions(a.completeApps()),
+	}
+	cmd.Flags().IntVar(&limit, "limit", 100, "how many records, 0 is all")
+	cmd.Args = func(cmd *cobra.Command, args []string) error {
+		if limit < 0 {
+			return usagef("--limit cannot be negative")
+		}
+		return words("the ID of the application")(cmd, args)
+	}
+	cmd.RunE = a.runE(func(ctx context.Context, args []string) error {
+		c, err := a.client()
+		if err != nil {
+			return err
+		}
+		if _, err := c.App(ctx, args[0]); err != nil {
+			return about("application", args[0], err)
+		}
+		records, err := auditRecords(ctx, c, client.AuditFilter{Subject: args[0]}, limit)
+		if err != nil {
+			return err
+		}
+		return a.printAudit(records)
+	})
+	return cmd
 }
 
 func (a *app) appRemoveCommand() *cobra.Command {

@@ -67,7 +67,10 @@ func (a *app) appSubmission(f runFlags, id, command string) (client.Submission, 
 	if err != nil {
 		return client.Submission{}, err
 	}
-	submission := f.job.submission()
+	submission, err := f.job.submission(a)
+	if err != nil {
+		return client.Submission{}, err
+	}
 	submission.App = id
 	if submission.Application == nil {
 		submission.Application = &client.Application{}

@@ -63,6 +63,8 @@ func (f *batchFlags) check(a *app, cmd *cobra.Command, args []string) error {
 		return usagef("-c has nothing to run")
 	case !line && len(args) == 0:
 		return usagef("what to run is missing: a SCRIPT-FILE, - for stdin, -c 'shell line', or -- command args...")
+	case f.job.password && len(args) == 1 && dash < 0 && args[0] == "-":
+		return usagef("the script and the password cannot both be on stdin")
 	case dash > 0, dash < 0 && len(args) > 1:
 		return usagef("put -- in front of a command with arguments, and nothing before it")
 	}
@@ -78,7 +80,10 @@ func (a *app) batchSubmission(f batchFlags, args []string, dash int) (client.Sub
 	if err != nil {
 		return client.Submission{}, err
 	}
-	submission := f.job.submission()
+	submission, err := f.job.submission(a)
+	if err != nil {
+		return client.Submission{}, err
+	}
 	submission.Container = &client.Container{Image: f.image, JobScript: client.EncodeScript(script), PullSecret: secret}
 	return submission, nil
 }

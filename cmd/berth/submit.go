@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/rand"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -43,14 +44,18 @@ func (f *afterwards) check(a *app) error {
 
 func (a *app) submitCommand() *cobra.Command {
 	var then afterwards
+	var password bool
 	cmd := &cobra.Command{
 		Use:   "submit FILE|-",
 		Short: "Submit a job that is described as JSON, in a file or on stdin",
 		Long: `submit sends a submission as the JARVICE API describes it. An object "user" in it is replaced by the configured account.
-It prints "job NUMBER NAME".`,
+It prints "job NUMBER NAME", and below it the public key of a job that asks for one ("gen_sshkey": true).`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 1 {
 				return usagef("give one FILE, or - for stdin")
+			}
+			if password && args[0] == "-" {
+				return usagef("the submission and the password cannot both be on stdin")
 			}
 			return then.check(a)
 		},
@@ -59,13 +64,43 @@ It prints "job NUMBER NAME".`,
 			if err != nil {
 				return err
 			}
+			if password {
+				if text, err = a.addPassword(text); err != nil {
+					return err
+				}
+			}
 			return a.submit(ctx, then, func(c *client.Client, key string) (client.Submitted, error) {
 				return c.SubmitJSON(ctx, text, key)
 			})
 		}),
 	}
+	cmd.Flags().BoolVar(&password, "vault-password-stdin", false, "read the password of its encrypted vault from stdin, or ask for it at a terminal")
 	then.register(cmd)
 	return cmd
+}
+
+// addPassword adds the password of its vault to a submission, which is then in no file.
+func (a *app) addPassword(submission []byte) ([]byte, error) {
+	var fields, vault map[string]json.RawMessage
+	if err := json.Unmarshal(submission, &fields); err != nil {
+		return nil, fmt.Errorf("submission is no JSON object: %w", err)
+	}
+	if err := json.Unmarshal(fields["vault"], &vault); err != nil || vault == nil {
+		return nil, errors.New("--vault-password-stdin: the submission has no vault")
+	}
+	var name string
+	_ = json.Unmarshal(vault["name"], &name) // what is wrong with it the server says
+	password, err := a.readPassword(name, false)
+	if err != nil {
+		return nil, err
+	}
+	if vault["password"], err = json.Marshal(password); err != nil {
+		return nil, fmt.Errorf("submission: %w", err)
+	}
+	if fields["vault"], err = json.Marshal(vault); err != nil {
+		return nil, fmt.Errorf("submission: %w", err)
+	}
+	return json.Marshal(fields)
 }
 
 // submit sends a submission, prints the job, and does what was asked for afterwards.
@@ -100,17 +135,22 @@ func (a *app) submit(ctx context.Context, then afterwards, send func(*client.Cli
 
 // printSubmitted prints the job on stdout, or on stderr when stdout is for the job's output.
 func (a *app) printSubmitted(submitted client.Submitted, aside bool) error {
-	line := fmt.Sprintf("job %d %s", submitted.Number, submitted.Name)
-	if submitted.Number == 0 {
-		line = "not submitted; it would be " + submitted.Name
-	}
-	switch {
-	case a.flags.json:
+	if a.flags.json {
 		return a.printJSON(submitted.Raw)
-	case aside:
-		a.note("%s", line)
-	default:
-		a.say("%s", line)
+	}
+	lines := []string{fmt.Sprintf("job %d %s", submitted.Number, submitted.Name)}
+	if submitted.Number == 0 {
+		lines[0] = "not submitted; it would be " + submitted.Name
+	}
+	if submitted.SSHPublicKey != "" {
+		lines = append(lines, submitted.SSHPublicKey)
+	}
+	tell := a.say
+	if aside {
+		tell = a.note
+	}
+	for _, line := range lines {
+		tell("%s", line)
 	}
 	return nil
 }

@@ -57,6 +57,11 @@ func TestSubmissions(t *testing.T) {
 			`{"container":{"image":"x","jobscript":"a b","pullsecret":"` + encoded + `"},"machine":{"type":"n1","nodes":2},` +
 				`"vault":{"name":"v","readonly":true},"application":{"walltime":"01:00:00"},"job_label":"l","job_project":"p"}`,
 		},
+		"block vault": {
+			[]string{"--vault", "v", "--vault-force", "--vault-password-stdin", "-c", "a b"},
+			"correct horse\r\n",
+			`{"container":{"image":"x","jobscript":"a b"},"machine":{"type":"n0","nodes":1},"vault":{"name":"v","force":true,"password":"correct horse"}}`,
+		},
 		"secret in base64": {
 			[]string{"--pull-secret", secret, "-c", "a b"},
 			"",
@@ -71,6 +76,23 @@ func TestSubmissions(t *testing.T) {
 			check(t, []string{batch + tc.want}, f.asked())
 		})
 	}
+}
+
+// TestSSHKey: the job line stays the first, and the key below it can be added to a file of authorized keys.
+func TestSSHKey(t *testing.T) {
+	t.Parallel()
+	answer := text(200, `{"name":"n12","number":12,"ssh_public_key":"ssh-ed25519 AAAA jarvice-batch"}`)
+	f := newFake(t, map[string]http.HandlerFunc{"POST /jarvice/batch": answer, "POST /jarvice/submit": answer})
+	want := result{Stdout: "job 12 n12\nssh-ed25519 AAAA jarvice-batch\n"}
+	check(t, want, f.berth(t, "batch", "--image", "x", "--gen-sshkey", "-c", "a b"))
+	check(t, want, f.berth(t, "app", "run", "x", "Run", "--gen-sshkey"))
+	check(t, want, f.berth(t, "submit", write(t, "job.json", `{"gen_sshkey":true}`)))
+	const machine = `"machine":{"type":"n0","nodes":1},`
+	check(t, []string{
+		`POST /jarvice/batch?username=ada {"container":{"image":"x","jobscript":"a b"},` + machine + `"gen_sshkey":true}`,
+		`POST /jarvice/submit?username=ada {"app":"x",` + machine + `"application":{"command":"Run"},"gen_sshkey":true}`,
+		`POST /jarvice/submit?username=ada {"gen_sshkey":true}`,
+	}, f.asked())
 }
 
 func TestDryRun(t *testing.T) {
@@ -121,6 +143,28 @@ func TestSubmitFile(t *testing.T) {
 	if got.Code != 1 || !strings.HasPrefix(got.Stderr, "berth: submission is no JSON object") {
 		t.Errorf("no object: %+v", got)
 	}
+}
+
+// TestPasswordOfAFile: it is added to the vault of the submission.
+func TestPasswordOfAFile(t *testing.T) {
+	t.Parallel()
+	f := newFake(t, recorded())
+	submit := func(submission string) result {
+		args := []string{"submit", "--vault-password-stdin", write(t, "job.json", submission)}
+		return command{args: args, stdin: "correct horse", env: f.env()}.run(t.Context(), t)
+	}
+	check(t, result{Stdout: "job 12 n12\n"}, submit(`{"vault":{"name":"v","force":true},"machine":{"type":"n0"}}`))
+	check(t, []string{
+		`POST /jarvice/submit?username=ada {"machine":{"type":"n0"},"vault":{"force":true,"name":"v","password":"correct horse"}}`,
+	}, f.asked())
+	check(t, result{1, "", "berth: --vault-password-stdin: the submission has no vault\n"}, submit(`{"machine":{"type":"n0"}}`))
+	check(t, result{1, "", "berth: submission is no JSON object: unexpected end of JSON input\n"}, submit(""))
+	check(t, result{2, "", "berth: the submission and the password cannot both be on stdin (see: berth submit --help)\n"},
+		f.berth(t, "submit", "--vault-password-stdin", "-"))
+	check(t, result{2, "", "berth: the script and the password cannot both be on stdin (see: berth batch --help)\n"},
+		f.berth(t, "batch", "--image", "x", "--vault", "v", "--vault-password-stdin", "-"))
+	check(t, result{2, "", "berth: --vault-force and --vault-password-stdin need --vault (see: berth batch --help)\n"},
+		f.berth(t, "batch", "--image", "x", "--vault-force", "-c", "id"))
 }
 
 // TestLostAnswer loses the first answer after the server made the job: the same key is sent again, and there is one job.

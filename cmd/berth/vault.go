@@ -3,7 +3,9 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"net/http"
 	"path"
 	"strings"
 
@@ -122,7 +124,11 @@ func (a *app) vaultRemoveFilesCommand() *cobra.Command {
 		Args:  someInVault,
 		RunE: a.runE(func(ctx context.Context, args []string) error {
 			return a.eachInVault(args, "removed", func(c *client.Client, at inVault) error {
-				return c.RemoveVaultFile(ctx, at.vault, at.path, recursive)
+				err := c.RemoveVaultFile(ctx, at.vault, at.path, recursive)
+				if refused, ok := errors.AsType[*client.Error](err); ok && refused.StatusCode == http.StatusConflict && !recursive {
+					return hintf(err, "-r removes a directory with everything in it")
+				}
+				return err
 			})
 		}),
 	}

@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"strconv"
 	"strings"
 
+	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 
 	"github.com/berth-hpc/berth/client"
@@ -27,9 +29,9 @@ func (a *app) vaultListCommand() *cobra.Command {
 			if a.flags.json {
 				return a.printJSON(map[string][]client.Vault{"vaults": vaults})
 			}
-			rows := [][]string{{"NAME", "KIND", "DEFAULT", "TEAM MAY", "WHERE"}}
+			rows := [][]string{{"NAME", "KIND", "SIZE", "DEFAULT", "TEAM MAY", "WHERE"}}
 			for _, v := range vaults {
-				rows = append(rows, []string{v.Name, v.Kind, yes(v.Default), teamMay(v), where(v)})
+				rows = append(rows, []string{v.Name, v.Kind, volumeSize(v), yes(v.Default), teamMay(v), where(v)})
 			}
 			return table(a.stdout, rows)
 		}),
@@ -45,6 +47,26 @@ func teamMay(v client.Vault) string {
 		return ""
 	}
 	return v.Share
+}
+
+// volumeSize says how large a block vault is, and whether its jobs need a password; "" for another vault.
+func volumeSize(v client.Vault) string {
+	switch {
+	case v.Size <= 0:
+		return ""
+	case v.Encrypted:
+		return humanize.IBytes(uint64(v.Size)) + ", encrypted"
+	default:
+		return humanize.IBytes(uint64(v.Size))
+	}
+}
+
+// images says over how many images a block vault is striped.
+func images(v client.Vault) string {
+	if v.Images <= 1 {
+		return ""
+	}
+	return strconv.Itoa(v.Images)
 }
 
 // where says in which bucket a vault is, and under which keys.
@@ -76,6 +98,8 @@ func (a *app) vaultShowCommand() *cobra.Command {
 			return a.printLines([][2]string{
 				{"vault", v.Name},
 				{"kind", v.Kind},
+				{"size", volumeSize(v)},
+				{"images", images(v)},
 				{"owner", v.Owner},
 				{"default", yes(v.Default)},
 				{"team", v.Team},
@@ -95,7 +119,8 @@ func (a *app) vaultShareCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "share VAULT",
 		Short: "Share a vault with your team, or share it no more",
-		Long:  "share lets everybody of your team name the vault VAULT@YOU in submissions. Jobs that wait for it are refused when it is shared no more.",
+		Long: `share lets everybody of your team name the vault VAULT@YOU in submissions. Jobs that wait for it are refused when it is shared no
+more, as it is when you leave the team.`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if readOnly && stop {
 				return usagef("--read-only and --stop exclude each other")

@@ -14,12 +14,15 @@ const (
 	dataAnswer = `{"name":"data","owner":"ada","kind":"file","default":true,"team":"","share":"none"}`
 	s3Answer   = `{"name":"s3@bob","owner":"bob","kind":"object","default":false,"team":"fluids","share":"read","endpoint":"https://s3.example.org",` +
 		`"bucket":"b","prefix":"p/","path_style":true}`
+	homeAnswer = `{"name":"home","owner":"ada","kind":"block-array","default":false,"team":"","share":"none","size":10737418240,"images":2,` +
+		`"encrypted":true}`
 )
 
 func vaultRoutes() map[string]http.HandlerFunc {
 	routes := administered()
 	for route, answer := range map[string]string{
-		"GET /v1/vaults":         `{"vaults":[` + dataAnswer + `,` + s3Answer + `]}`,
+		"GET /v1/vaults":         `{"vaults":[` + dataAnswer + `,` + s3Answer + `,` + homeAnswer + `]}`,
+		"GET /v1/vaults/home":    `{"vault":` + homeAnswer + `}`,
 		"GET /v1/vaults/s3@bob":  `{"vault":` + s3Answer + `}`,
 		"POST /v1/vaults":        `{"vault":` + s3Answer + `}`,
 		"PATCH /v1/vaults/data":  `{"vault":` + dataAnswer + `}`,
@@ -49,13 +52,21 @@ func TestVaultVerbs(t *testing.T) {
 		want  result
 		asked string
 	}{
-		"list": {"list", result{Stdout: `NAME    KIND    DEFAULT  TEAM MAY  WHERE
-data    file    yes      -         -
-s3@bob  object  -        read      https://s3.example.org/b/p
+		"show a block vault": {"show home", result{Stdout: `vault         home
+kind          block-array
+size          10 GiB, encrypted
+images        2
+owner         ada
+`}, "GET /v1/vaults/home"},
+		"list": {"list", result{Stdout: `NAME    KIND         SIZE               DEFAULT  TEAM MAY  WHERE
+data    file         -                  yes      -         -
+s3@bob  object       -                  -        read      https://s3.example.org/b/p
+home    block-array  10 GiB, encrypted  -        -         -
 `}, "GET /v1/vaults"},
-		"list another's": {"list --owner bob --quiet", result{Stdout: `NAME    KIND    DEFAULT  TEAM MAY  WHERE
-data    file    yes      -         -
-s3@bob  object  -        read      https://s3.example.org/b/p
+		"list another's": {"list --owner bob --quiet", result{Stdout: `NAME    KIND         SIZE               DEFAULT  TEAM MAY  WHERE
+data    file         -                  yes      -         -
+s3@bob  object       -                  -        read      https://s3.example.org/b/p
+home    block-array  10 GiB, encrypted  -        -         -
 `}, "GET /v1/vaults?owner=bob"},
 		"show": {"show s3@bob", result{Stdout: `vault         s3@bob
 kind          object
@@ -74,7 +85,7 @@ path style    yes
 				`"path_style":true,"access_key":"a","secret_key":"s=s"}`,
 		},
 		"add a directory": {"add more --file --default", result{Stdout: "vault s3@bob added\n"}, `POST /v1/vaults {"name":"more","kind":"file","default":true}`},
-		"add nothing":     {"add more", result{2, "", "berth: give --endpoint for an object vault, or --file for a directory of the server (see: berth vault add --help)\n"}, ""},
+		"add nothing":     {"add more", result{2, "", "berth: give --endpoint for an object vault, --kind block for a block vault, or --file for a directory of the server (see: berth vault add --help)\n"}, ""},
 		"no keys": {"add s3 --endpoint https://s3.example.org --keys " + empty, result{
 			1, "", "berth: " + empty + " has no credentials (it needs the lines aws_access_key_id = … and aws_secret_access_key = …)\n",
 		}, ""},
@@ -103,6 +114,60 @@ path style    yes
 			var asked string
 			for _, request := range f.asked() {
 				asked = strings.NewReplacer("?username=ada", "", "&username=ada", "").Replace(request)
+			}
+			if asked != tc.asked {
+				t.Errorf("asked %q, want %q", asked, tc.asked)
+			}
+		})
+	}
+}
+
+// TestBlockVaultVerbs: a password comes by stdin, and is asked for at a terminal.
+func TestBlockVaultVerbs(t *testing.T) {
+	t.Parallel()
+	const help = " (see: berth vault add --help)\n"
+	for name, tc := range map[string]struct {
+		args, stdin string
+		want        result
+		asked       string
+	}{
+		"block": {
+			"--kind block --size 10GiB --share write", "",
+			result{Stdout: "vault s3@bob added\n"},
+			`POST /v1/vaults {"name":"home","kind":"block","share":"write","size":10737418240}`,
+		},
+		"array": {
+			"--kind block-array --size 1.5 --images 4 --password-stdin", "correct horse\nmore",
+			result{Stdout: "vault s3@bob added\n"},
+			`POST /v1/vaults {"name":"home","kind":"block-array","size":1610612736,"images":4,"password":"correct horse"}`,
+		},
+		"no password":            {"--kind block --size 1 --password-stdin", "\n", result{1, "", "berth: there is no password (it is the first line of stdin)\n"}, ""},
+		"no size":                {"--kind block", "", result{2, "", "berth: --size is for block vaults, and they need it" + help}, ""},
+		"the size of a bucket":   {"--endpoint https://x --size 1", "", result{2, "", "berth: --size is for block vaults, and they need it" + help}, ""},
+		"an encrypted directory": {"--file --encrypt", "", result{2, "", "berth: --images, --encrypt and --password-stdin are for block vaults" + help}, ""},
+		"two kinds": {"--file --kind block --size 1", "", result{
+			2, "", "berth: give --endpoint for an object vault, --kind block for a block vault, or --file for a directory of the server" + help,
+		}, ""},
+		"a tape": {"--kind tape --size 1", "", result{
+			2, "", "berth: --kind tape is neither block nor block-array: --endpoint makes an object vault, and --file a directory of the server" + help,
+		}, ""},
+		"no terminal": {"--kind block --size 1 --encrypt", "word", result{
+			2, "", "berth: --encrypt asks for the password, and there is no terminal: --password-stdin reads it from stdin" + help,
+		}, ""},
+		"half a megabyte": {"--kind block --size 0.5MB", "", result{
+			2, "", "berth: --size \"0.5MB\" is no whole number of MB: give GiB, such as 4 or 1.5, or a unit, such as 512MB" + help,
+		}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := newFake(t, vaultRoutes())
+			got := command{args: append([]string{"vault", "add", "home"}, strings.Fields(tc.args)...), stdin: tc.stdin, env: f.env()}.run(t.Context(), t)
+			if diff := cmp.Diff(tc.want, got); diff != "" {
+				t.Errorf("(-want +got)\n%s", diff)
+			}
+			var asked string
+			for _, request := range f.asked() {
+				asked = strings.NewReplacer("?username=ada", "").Replace(request)
 			}
 			if asked != tc.asked {
 				t.Errorf("asked %q, want %q", asked, tc.asked)

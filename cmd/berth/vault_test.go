@@ -62,3 +62,14 @@ func TestVaultGetContinues(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 }
+
+// TestVaultRemoveDirectory: who meets one with something in it is told how to remove that too.
+func TestVaultRemoveDirectory(t *testing.T) {
+	t.Parallel()
+	f := newFake(t, map[string]http.HandlerFunc{
+		"DELETE /v1/vaults/data/files/d": text(http.StatusConflict, `{"error":"Something is in the way: d: directory not empty"}`),
+	})
+	const said = "berth: data:/d: Something is in the way: d: directory not empty"
+	check(t, result{1, "", said + " (-r removes a directory with everything in it)\n"}, f.berth(t, "vault", "rm", "data:/d"))
+	check(t, result{1, "", said + "\n"}, f.berth(t, "vault", "rm", "-r", "data:/d"))
+}

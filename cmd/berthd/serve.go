@@ -28,10 +28,12 @@ import (
 	"github.com/berth-hpc/berth/internal/reconcile"
 	"github.com/berth-hpc/berth/internal/retention"
 	"github.com/berth-hpc/berth/internal/scheduler"
+	"github.com/berth-hpc/berth/internal/seal"
 	"github.com/berth-hpc/berth/internal/staging"
 	"github.com/berth-hpc/berth/internal/store"
 	"github.com/berth-hpc/berth/internal/usage"
 	"github.com/berth-hpc/berth/internal/vault"
+	"github.com/berth-hpc/berth/internal/volume"
 )
 
 const (
@@ -50,6 +52,8 @@ type server struct {
 	engine  *containerd.Engine
 	outputs *output.Files
 	vaults  vault.Directories
+	volumes *volume.Volumes
+	sealer  *seal.Sealer
 
 	scheduler *scheduler.Scheduler
 	reconcile *reconcile.Reconciler
@@ -108,6 +112,9 @@ func (s *server) open(ctx context.Context) (err error) {
 	if s.store, err = store.Open(ctx, store.Config{DSN: s.dsn(), OnChange: s.changed, Log: s.log}); err != nil {
 		return err
 	}
+	if err := s.openVolumes(ctx); err != nil {
+		return err
+	}
 	agent, err := unpackAgent(filepath.Join(s.cfg.Data, "bin"))
 	if err != nil {
 		return err
@@ -130,7 +137,7 @@ func (s *server) open(ctx context.Context) (err error) {
 	}
 	nameservers, search := resolver("/etc/resolv.conf", "/run/systemd/resolve/resolv.conf")
 	s.reconcile = reconcile.New(reconcile.Config{
-		Store: s.store, Engine: s.engine, Images: s.engine, Vaults: s.vaults,
+		Store: s.store, Engine: s.engine, Images: s.engine, Vaults: s.vaults, Volumes: s.volumes, Unseal: s.sealer.Open,
 		Stager: staging.New(staging.Config{RetryFor: s.cfg.StagingRetry, Now: time.Now}), Dir: s.outputs.Dir,
 		Grace: s.cfg.Grace, SuspendedFree: s.cfg.SuspendedFree, PublicAddresses: addresses, Nameservers: nameservers, Search: search,
 		Now: time.Now, Tick: s.cfg.Tick, Log: s.log,
@@ -259,7 +266,7 @@ func (s *server) service(apiURL string, sites control.Sites) (*control.Service, 
 	return control.New(control.Config{
 		Store: s.store, Images: s.engine, Checker: image.NewChecker(image.CheckerConfig{}), Outputs: s.outputs,
 		Agents: s.engine, Usage: s.usage, Forecaster: s.scheduler, Vaults: s.newVaults, Changes: s.changes,
-		VaultDirs: s.vaults, ObjectEndpoints: s.cfg.ObjectEndpoints, LookAtKept: s.reconcile.Look,
+		VaultDirs: s.vaults, Volumes: s.volumes, UserVolumes: s.cfg.UserVolumesMB << 20, Seal: s.sealer.Seal, ObjectEndpoints: s.cfg.ObjectEndpoints, LookAtKept: s.reconcile.Look,
 		OpenVault:   func(v berth.Vault) (control.VaultFiles, error) { return s.vaults.Open(v) },
 		Backup:      (&backup.Maker{Database: s.store, Data: s.cfg.Data, Version: version, Now: time.Now}).Write,
 		EngineReady: s.engine.Ping, APIURL: apiURL, Sites: sites,

@@ -95,11 +95,13 @@ func (a *agent) run() agentapi.Report {
 	if err := errors.Join(err, <-begun); err != nil {
 		return a.failed(err)
 	}
-	if err := a.joinNodes(prepared); err != nil {
+	err = a.joinNodes(prepared)
+	if err != nil && len(prepared.spec.Nodes) > 1 {
 		return a.failed(err)
 	}
+	prepared.warn(err) // the command of one node can do without
 	if isWorker(prepared.spec) {
-		a.serve()
+		a.serve(prepared)
 		return agentapi.Report{}
 	}
 	if a.signals.ended() {
@@ -139,6 +141,9 @@ func (a *agent) execute(prepared *setup, control *control) agentapi.Report {
 
 	supervisor := newSupervisor(a.signals, cmd, pid, pipe.sink)
 	supervisor.grace, supervisor.init = prepared.spec.Grace, prepared.spec.Init
+	if prepared.sshd != 0 {
+		supervisor.keep(prepared.sshd, func() (int, error) { return prepared.restartSSH(prepared.commandOf(a.cfg.Environ)) })
+	}
 	control.supervisor = supervisor
 	go control.serve()
 	status := supervisor.wait()

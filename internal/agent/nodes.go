@@ -43,7 +43,7 @@ func (a *agent) joinNodes(prepared *setup) error {
 		a.out.say("Injecting static ssh client.")
 	}
 	a.out.say("Starting SSHD server...")
-	if err := prepared.startSSH(prepared.commandOf(a.cfg.Environ)); err != nil {
+	if prepared.sshd, err = prepared.startSSH(prepared.commandOf(a.cfg.Environ)); err != nil {
 		return fmt.Errorf("ssh server of node %s: %w", prepared.spec.Hostname, err)
 	}
 	if isWorker(prepared.spec) {
@@ -110,11 +110,21 @@ func (a *agent) awaitNode(ctx context.Context, node agentapi.Node, cfg *ssh.Clie
 }
 
 // serve is all that a worker does: it is there for the first node until it is killed, or told to end.
-func (a *agent) serve() {
+func (a *agent) serve(prepared *setup) {
+	var again <-chan time.Time
 	for {
 		select {
 		case <-a.signals.child:
-			reapOrphans()
+			if reapOrphans(prepared.sshd) {
+				again = time.After(serverAgain)
+			}
+		case <-again:
+			pid, err := prepared.restartSSH(prepared.commandOf(a.cfg.Environ))
+			if err != nil {
+				again = time.After(serverAgain)
+				continue
+			}
+			prepared.sshd, again = pid, nil
 		case <-a.signals.stop:
 			return
 		case <-a.signals.kill:
@@ -123,12 +133,13 @@ func (a *agent) serve() {
 	}
 }
 
-// reapOrphans collects what has ended.
-func reapOrphans() {
+// reapOrphans collects what has ended, and says whether a process was among it.
+func reapOrphans(sought int) (found bool) {
 	for {
 		pid, err := unix.Wait4(-1, nil, unix.WNOHANG|unix.WALL, nil)
+		found = found || pid > 0 && pid == sought
 		if pid <= 0 && !errors.Is(err, unix.EINTR) {
-			return
+			return found
 		}
 	}
 }

@@ -158,6 +158,28 @@ INIT[1]: SSH test success!
 	}
 }
 
+// TestKilledServers: the ssh servers belong to the job's user, who can kill them, and come back on every node.
+func TestKilledServers(t *testing.T) {
+	t.Parallel()
+	got := newCluster(t, `for node in job-2 localhost; do ssh $node 'kill -9 $PPID' 2> err; echo $?; done
+for node in job-2 localhost; do until ssh $node hostname 2> err; do sleep 0.1; done; done
+ssh localhost 'kill -9 $PPID' 2> err; exit 3`).run()
+	if diff := cmp.Diff("255\n255\njob-2\njob-1\n", got.output); diff != "" || got.report.ExitCode != 3 {
+		t.Errorf("exit code %d; output (-want +got):\n%s", got.report.ExitCode, diff)
+	}
+}
+
+// TestOneNodeDoesWithoutSSH: a job of one node does not fail because nobody can get in, and says so.
+func TestOneNodeDoesWithoutSSH(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t, "echo ran")
+	b.spec.SSH = &agentapi.SSH{Key: []byte("no key")}
+	got := b.run()
+	if got.code != 0 || got.output != "ran\n" || !strings.Contains(got.init, "WARNING: ssh key of the user: ") {
+		t.Errorf("exit code %d, output %q after\n%s", got.code, got.output, got.init)
+	}
+}
+
 // TestFilesBetweenNodes uses the agent's own scp and sftp.
 func TestFilesBetweenNodes(t *testing.T) {
 	t.Parallel()

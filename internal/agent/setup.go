@@ -23,6 +23,8 @@ type setup struct {
 	// home and shell are the user's, found out on the way, and mpi are variables for MPI programs.
 	home, shell string
 	mpi         map[string]string
+	// sshd is the process of this node's ssh server, 0 for none.
+	sshd int
 }
 
 // run prepares everything. Its error means that the command cannot be run; what a job may well do without becomes a line of

@@ -26,8 +26,11 @@ import (
 // clientDir is where the agent's ssh client goes in images that have none: a directory of everybody's PATH.
 const clientDir = "/usr/local/bin"
 
-// serverWithin is how long the ssh server may take until clients can connect.
-const serverWithin = 30 * time.Second
+// serverWithin is how long the ssh server may take until clients can connect, and serverAgain how long after its end it is started again.
+const (
+	serverWithin = 30 * time.Second
+	serverAgain  = time.Second
+)
 
 // sshKeys are those of a job.
 type sshKeys struct {
@@ -109,13 +112,13 @@ func withPort(hosts []string) []string {
 }
 
 // clientConfig is OpenSSH's configuration with what it needs to reach the nodes. That goes first, because the first value counts, and
-// is for the nodes only.
+// is for the nodes only. Nobody else is on their network, and a server of the image's own, at another port, has a key of its own.
 func clientConfig(hosts []string, before string) string {
 	text := "Host " + strings.Join(hosts, " ") + "\n" +
 		"    Port " + strconv.Itoa(agentapi.SSHPort) + "\n" +
 		"    IdentityFile ~/.ssh/id_ed25519\n" +
 		"    UserKnownHostsFile ~/.ssh/known_hosts\n" +
-		"    StrictHostKeyChecking yes\n"
+		"    StrictHostKeyChecking no\n"
 	if before != "" {
 		text += "\nHost *\n" + before
 	}
@@ -144,32 +147,51 @@ func (s *setup) linkClients() (linked bool, err error) {
 	return linked, nil
 }
 
-// startSSH starts this node's ssh server and returns when clients can connect. It ends with the container.
-func (s *setup) startSSH(cmd command) error {
-	config, err := s.serverConfig(cmd.env)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = config.Close() }()
+// startSSH starts this node's ssh server and returns its process id when clients can connect. It ends with the container.
+func (s *setup) startSSH(cmd command) (int, error) {
 	ready, told, err := os.Pipe()
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer func() { _ = ready.Close() }()
-	cmd.argv = []string{agentapi.Init, agentapi.SSHServer}
-	_, err = cmd.fork([]int{int(config.Fd()), int(told.Fd()), unix.Stderr}, &syscall.SysProcAttr{Setpgid: true})
+	pid, err := s.forkSSH(cmd, told)
 	_ = told.Close()
 	if err != nil {
-		return fmt.Errorf("%s: %w", agentapi.Init, err)
+		return 0, err
 	}
 	if err := ready.SetReadDeadline(time.Now().Add(serverWithin)); err != nil {
-		return err
+		return 0, err
 	}
 	line, err := bufio.NewReader(ready).ReadString('\n')
 	if line = strings.TrimSpace(line); line != agentapi.SSHReady {
-		return errors.Join(errors.New(line), err)
+		return 0, errors.Join(errors.New(line), err)
 	}
-	return nil
+	return pid, nil
+}
+
+// restartSSH starts this node's ssh server once more and waits for nothing.
+func (s *setup) restartSSH(cmd command) (int, error) {
+	null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = null.Close() }()
+	return s.forkSSH(cmd, null)
+}
+
+// forkSSH starts this node's ssh server, which tells what becomes of it.
+func (s *setup) forkSSH(cmd command, told *os.File) (int, error) {
+	config, err := s.serverConfig(cmd.env)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = config.Close() }()
+	cmd.argv = []string{agentapi.Init, agentapi.SSHServer}
+	pid, err := cmd.fork([]int{int(config.Fd()), int(told.Fd()), unix.Stderr}, &syscall.SysProcAttr{Setpgid: true})
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", agentapi.Init, err)
+	}
+	return pid, nil
 }
 
 // serverConfig returns a file that is nowhere, with what the server is told.

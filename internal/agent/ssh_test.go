@@ -70,7 +70,7 @@ func TestWriteSSH(t *testing.T) {
     Port 2222
     IdentityFile ~/.ssh/id_ed25519
     UserKnownHostsFile ~/.ssh/known_hosts
-    StrictHostKeyChecking yes
+    StrictHostKeyChecking no
 
 Host *
 Port 22

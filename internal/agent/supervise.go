@@ -49,8 +49,8 @@ type supervisor struct {
 	// grace is how long it may take after a request to stop, and init says that it is an init, which is asked by poweroff.
 	grace time.Duration
 	init  bool
-	// stopping says that there was such a request, onTerminal that the command runs on one.
-	stopping, onTerminal bool
+	// stopping says that there was such a request, killed that everything was ended, onTerminal that the command runs on one.
+	stopping, killed, onTerminal bool
 	// status is the command's end, once it has ended.
 	status *unix.WaitStatus
 	// helpers are programs beside the command, by process id, and who hears of their ends; nil is nobody.
@@ -99,7 +99,7 @@ func (s *supervisor) wait() unix.WaitStatus {
 		case f := <-s.work:
 			f()
 		case <-graceOver:
-			killAll()
+			s.killAll()
 		case <-s.signals.kill:
 			s.kill()
 		}
@@ -114,7 +114,7 @@ func (s *supervisor) kill() {
 	if s.pid == 0 {
 		s.neverBegins(unix.WaitStatus(unix.SIGKILL))
 	}
-	killAll()
+	s.killAll()
 }
 
 // neverBegins settles the end of a command that has not begun.
@@ -150,7 +150,7 @@ func (s *supervisor) reap() bool {
 			s.ended(status)
 		case pid == 0:
 			if s.status != nil && !s.groupMayEnd() {
-				killAll()
+				s.killAll()
 			}
 			return false
 		default:
@@ -235,7 +235,34 @@ func (s *supervisor) endHelper(pid int) {
 	}
 }
 
+// keep has a helper that runs already started again a while after its end: the job's user can kill it. It is called in wait's goroutine,
+// or before that runs, as start is.
+func (s *supervisor) keep(pid int, start func() (int, error)) {
+	var again func()
+	again = func() {
+		time.AfterFunc(serverAgain, func() {
+			s.do(func() {
+				if s.killed {
+					return
+				}
+				pid, err := start()
+				if err != nil {
+					again()
+					return
+				}
+				s.keep(pid, start)
+			})
+		})
+	}
+	s.helpers[pid] = func(unix.WaitStatus) {
+		if !s.killed {
+			again()
+		}
+	}
+}
+
 // killAll kills every process of the container except the agent. None can escape by forking: the kernel signals all at once.
-func killAll() {
+func (s *supervisor) killAll() {
+	s.killed = true
 	_ = unix.Kill(-1, unix.SIGKILL)
 }

@@ -33,7 +33,7 @@ var ErrInUse = errors.New("there is a database already")
 // directory.
 func Restore(data string, from io.Reader, adapt func(Manifest, string) error) error {
 	if _, err := os.Lstat(filepath.Join(data, databaseName)); err == nil {
-		return fmt.Errorf("%w: %s", ErrInUse, filepath.Join(data, databaseName))
+		return fmt.Errorf("%w: %s: move it away, or give another directory", ErrInUse, filepath.Join(data, databaseName))
 	}
 	dir := filepath.Join(data, unpacked)
 	if err := os.RemoveAll(dir); err != nil {

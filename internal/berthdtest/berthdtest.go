@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -176,6 +177,28 @@ func (s *Server) Down(ctx context.Context) error {
 	down := exec.CommandContext(context.WithoutCancel(ctx), filepath.Join(s.Bin, "berthd"), "down", "--data", s.Data)
 	if out, err := down.CombinedOutput(); err != nil {
 		return fmt.Errorf("berthd down: %w\n%s", err, out)
+	}
+	return unmountBelow(s.Data)
+}
+
+// unmountBelow unmounts what jobs had attached that the server did not see ending.
+func unmountBelow(dir string) error {
+	table, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return err
+	}
+	const mountPoint = 4 // of the fields of a line
+	var below []string
+	for line := range strings.Lines(string(table)) {
+		if fields := strings.Fields(line); strings.HasPrefix(fields[mountPoint], filepath.Join(dir, "volumes")+"/") {
+			below = append(below, fields[mountPoint])
+		}
+	}
+	slices.Reverse(below) // what is mounted last goes first
+	for _, path := range below {
+		if err := syscall.Unmount(path, syscall.MNT_DETACH); err != nil {
+			return fmt.Errorf("unmount %s: %w", path, err)
+		}
 	}
 	return nil
 }

@@ -65,6 +65,11 @@ type Config struct {
 	// ObjectEndpoints are the addresses of S3 stores on private networks that users may have vaults in, http:// or https:// without a
 	// path. Those that administrators add vaults for need not be here.
 	ObjectEndpoints []string
+	// VolumeDirs are where the volumes of block vaults are, absolute after Check; arrays are spread over all of them. Empty is below the
+	// data directory.
+	VolumeDirs []string
+	// UserVolumesMB is what the block vaults that a user makes may have together, in MiB; 0 leaves making them to administrators.
+	UserVolumesMB int64
 	// StagingRetry is how long a store may do nothing that helps before a job that needs it is given up.
 	StagingRetry time.Duration
 	// AssumedWalltime is how much longer a job is expected to run when nobody knows.
@@ -101,7 +106,7 @@ func Default() Config {
 	}
 }
 
-// Check makes Data absolute and returns everything that is wrong, each with the flag to change.
+// Check makes Data and VolumeDirs absolute and returns everything that is wrong, each with the flag to change.
 func (c *Config) Check() error {
 	var wrong []error
 	refuse := func(flag string, value any, allowed string) {
@@ -112,6 +117,7 @@ func (c *Config) Check() error {
 		refuse("data", c.Data, "must name a directory")
 	}
 	c.Data = data
+	c.checkVolumes(refuse)
 	c.checkAddresses(refuse)
 	if c.Database != "" && !strings.HasPrefix(c.Database, "postgres://") && !strings.HasPrefix(c.Database, "postgresql://") {
 		refuse("database", "…", "must be a postgres:// address, or empty for the embedded database")
@@ -145,6 +151,23 @@ func (c *Config) Check() error {
 		refuse("log-level", c.LogLevel, "must be debug, info, warn or error")
 	}
 	return errors.Join(wrong...)
+}
+
+// checkVolumes refuses places where no volumes can be.
+func (c *Config) checkVolumes(refuse func(flag string, value any, allowed string)) {
+	if c.UserVolumesMB < 0 {
+		refuse("user-volumes-mb", c.UserVolumesMB, "must not be negative; 0 leaves block vaults to administrators")
+	}
+	if len(c.VolumeDirs) == 0 {
+		c.VolumeDirs = []string{filepath.Join(c.Data, "volumes")}
+	}
+	for i, dir := range c.VolumeDirs {
+		absolute, err := filepath.Abs(dir)
+		if dir == "" || err != nil || slices.Contains(c.VolumeDirs[:i], absolute) {
+			refuse("volume-dir", dir, "must name a directory, and each another one")
+		}
+		c.VolumeDirs[i] = absolute
+	}
 }
 
 // checkRetention refuses what would mean nothing.

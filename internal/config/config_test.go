@@ -23,7 +23,7 @@ func TestCheckNamesEveryWrongFlag(t *testing.T) {
 		Containerd: "docker", Network: "cni", Cores: -1, MemoryMB: -1, Slots: -1, ScratchMB: -1,
 		Grace: -time.Second, LogLevel: "loud", TrustedProxies: []string{"10.0.0.0/8", "proxy.example.org"}, PublicAddresses: []string{"eth0"},
 		ObjectEndpoints: []string{"http://minio.example.org/bucket"},
-		SFTPListen:      "2222", OutputsCompressAfter: -1, OutputsMaxAge: -1, OutputsMaxMB: -1,
+		SFTPListen:      "2222", OutputsCompressAfter: -1, OutputsMaxAge: -1, OutputsMaxMB: -1, UserVolumesMB: -1, VolumeDirs: []string{"/disk", "/disk/"},
 	}
 	err := c.Check()
 	if err == nil {
@@ -32,7 +32,7 @@ func TestCheckNamesEveryWrongFlag(t *testing.T) {
 	for _, flag := range []string{
 		"data", "listen", "api-url", "public-url", "database", "containerd", "network", "cores", "memory-mb", "slots", "grace", "sample-every", "tick", "log-level",
 		"trusted-proxy", "public-address", "sftp-listen", "outputs-compress-after", "outputs-max-age", "outputs-max-mb", "job-pages", "job-domain",
-		"object-endpoint", "staging-retry", "scratch-mb",
+		"object-endpoint", "staging-retry", "user-volumes-mb", "volume-dir", "scratch-mb",
 	} {
 		if !strings.Contains(err.Error(), "--"+flag) {
 			t.Errorf("the error does not name --%s:\n%v", flag, err)
@@ -49,6 +49,18 @@ func TestObjectEndpoints(t *testing.T) {
 	want := []string{"http://minio.example.org:9000", "https://s3.example.org"}
 	if err := c.Check(); err != nil || !slices.Equal(c.ObjectEndpoints, want) {
 		t.Errorf("%v, %v", c.ObjectEndpoints, err)
+	}
+}
+
+func TestVolumeDirs(t *testing.T) {
+	c := Default()
+	c.Data = "/data"
+	if err := c.Check(); err != nil || !slices.Equal(c.VolumeDirs, []string{"/data/volumes"}) {
+		t.Errorf("%v, %v", c.VolumeDirs, err)
+	}
+	c.VolumeDirs = []string{"/a/", "/b"}
+	if err := c.Check(); err != nil || !slices.Equal(c.VolumeDirs, []string{"/a", "/b"}) {
+		t.Errorf("%v, %v", c.VolumeDirs, err)
 	}
 }
 

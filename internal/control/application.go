@@ -164,7 +164,10 @@ func (s *Service) render(ctx context.Context, caller berth.Caller, app berth.App
 }
 
 // vaultTypes are what AppDefs call the kinds of vaults.
-var vaultTypes = map[berth.VaultKind]string{berth.VaultEphemeral: "NONE", berth.VaultFile: "FILE", berth.VaultObject: "OBJECT"}
+var vaultTypes = map[berth.VaultKind]string{
+	berth.VaultEphemeral: "NONE", berth.VaultFile: "FILE", berth.VaultObject: "OBJECT",
+	berth.VaultBlock: "BLOCK", berth.VaultBlockArray: "BLOCK_ARRAY",
+}
 
 // environment is what the AppDef of a job may refer to, without credentials.
 func (s *Service) environment(d draft) appdef.Environment {

@@ -85,6 +85,7 @@ func TestSubmitApplication(t *testing.T) {
 	}
 	want := req.Submission
 	want.Walltime, want.Identity = time.Hour, &berth.Identity{Username: "eve", Group: "nimbix", UID: 1000, GID: 505}
+	want.Vault.Kind = berth.VaultFile
 	want.Parameters, want.AppPrice = map[string]json.RawMessage{"-n": json.RawMessage(`"3"`)}, 1.5
 	if diff := cmp.Diff(want, job.Submission); diff != "" {
 		t.Errorf("submission (-want +got):\n%s", diff)

@@ -67,6 +67,30 @@ func TestBillingReadsOn(t *testing.T) {
 	}
 }
 
+// TestPriceIsOfTheSubmission: what a machine type costs later is of later jobs.
+func TestPriceIsOfTheSubmission(t *testing.T) {
+	b := newBench(t)
+	machine := machineType("n7")
+	req := request()
+	req.Submission.Machine.Type = machine.Name
+	var prices []float64
+	for _, machine.Price = range []float64{0.5, 2} {
+		if err := b.SetMachine(t.Context(), b.admin, machine); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := b.Batch(t.Context(), b.ada, req); err != nil {
+			t.Fatal(err)
+		}
+	}
+	err := b.Billing(t.Context(), b.admin, BillingFilter{}, func(job berth.Job) error {
+		prices = append(prices, job.Price)
+		return nil
+	})
+	if diff := cmp.Diff([]float64{2, 0.5}, prices); err != nil || diff != "" {
+		t.Errorf("%v (-want +got):\n%s", err, diff)
+	}
+}
+
 func TestProjects(t *testing.T) {
 	b := newBench(t)
 	var payer string

@@ -52,13 +52,16 @@ type UserStore interface {
 	ChangeUser(ctx context.Context, name string, change berth.UserChange, act berth.Act) (berth.User, error)
 }
 
-// KeyStore keeps API keys by their hashes.
+// KeyStore keeps API keys by their hashes, and public keys for ssh.
 type KeyStore interface {
 	UserByKey(ctx context.Context, hash string) (berth.User, berth.Key, error)
 	UserByKeyID(ctx context.Context, id string) (berth.User, berth.Key, error)
 	Keys(ctx context.Context, user string) ([]berth.Key, error)
 	AddKey(ctx context.Context, key berth.Key, hash string, act berth.Act) error
 	RevokeKey(ctx context.Context, user, id string, act berth.Act) error
+	SSHKeys(ctx context.Context, user string) ([]berth.SSHKey, error)
+	AddSSHKey(ctx context.Context, key berth.SSHKey, limit int, act berth.Act) error
+	RemoveSSHKey(ctx context.Context, user, fingerprint string, act berth.Act) error
 }
 
 // TeamStore keeps teams.
@@ -98,9 +101,11 @@ type VaultStore interface {
 	Vaults(ctx context.Context, owner string) ([]berth.Vault, error)
 	TeamVaults(ctx context.Context, team, but string) ([]berth.Vault, error)
 	DefaultVault(ctx context.Context, owner string) (string, error)
-	CreateVault(ctx context.Context, v berth.Vault, c berth.Credentials, limit int, act berth.Act) error
+	CreateVault(ctx context.Context, v berth.Vault, c berth.Credentials, limits store.VaultLimits, act berth.Act) error
 	ChangeVault(ctx context.Context, v berth.Vault, c *berth.Credentials, act berth.Act) error
 	RemoveVault(ctx context.Context, owner, name string, act berth.Act) error
+	VaultAllowed(ctx context.Context, v berth.Vault, limits store.VaultLimits) error
+	VaultUnused(ctx context.Context, owner, name string) error
 }
 
 // KeptStore keeps what is known of data that could not be copied back.
@@ -159,6 +164,13 @@ type Config struct {
 	Vaults func(user string) []berth.Vault
 	// VaultDirs are the directories of file vaults.
 	VaultDirs VaultDirs
+	// Volumes are what block vaults are made of.
+	Volumes Volumes
+	// UserVolumes is what the block vaults of a user may have together, in bytes, that the user makes; with 0 only administrators make
+	// some.
+	UserVolumes int64
+	// Seal seals what the store keeps for a purpose and should not know; *seal.Sealer has it.
+	Seal func(secret, purpose string) string
 	// ObjectEndpoints are addresses of S3 stores that users may have vaults in although they are on a private network.
 	ObjectEndpoints []string
 	// LookAtKept is told that somebody has wished something for the kept data of a job. It must not block.
@@ -199,6 +211,8 @@ type BatchRequest struct {
 	Submission berth.Submission
 	// PullSecret is for the registry: base64 of a Docker auths JSON. It is kept until the job ends and never shown.
 	PullSecret string
+	// VaultPassword is that of an encrypted vault. It is kept, sealed, until the job has started or ended, and never shown.
+	VaultPassword string
 	// GenSSHKey asks for a key of the job's own for ssh, whose public part is Submission.SSHPublicKey of the job.
 	GenSSHKey bool
 	// IdempotencyKey makes a retry safe; empty is none. RequestHash tells two requests with one key apart.
@@ -235,8 +249,9 @@ type Service struct {
 	turns        turns
 	holders      cache[string, holder]
 	machineTypes cache[struct{}, []berth.Machine]
-	// walking holds a value while somebody walks, see walk.
+	// walking holds a value while somebody walks, see walk; volumes while somebody makes a block vault.
 	walking   chan struct{}
+	volumes   chan struct{}
 	local     cache[string, engine.Image]
 	catalogue cache[string, berth.Application]
 	appdefs   appdefs
@@ -257,7 +272,8 @@ func New(cfg Config) *Service {
 		cfg.Random = randomBytes
 	}
 	s := &Service{
-		cfg: cfg, walking: make(chan struct{}, 1), reading: make(chan struct{}, maxReading), pulls: make(chan struct{}, maxPulls),
+		cfg: cfg, walking: make(chan struct{}, 1), volumes: make(chan struct{}, 1),
+		reading: make(chan struct{}, maxReading), pulls: make(chan struct{}, maxPulls),
 		shots: make(chan struct{}, shotsAtOnce),
 	}
 	s.catalogue.weigh = func(app berth.Application) int { return len(app.AppDef) }

@@ -83,9 +83,14 @@ func (s *Service) anonymous(ctx context.Context, caller berth.Caller, blockers [
 		case caller.MaySee(job):
 			continue
 		}
-		b.Number, b.Detail = 0, "another job was submitted earlier and goes first"
-		if b.Kind == berth.BlockerJob {
+		b.Number = 0
+		switch b.Kind {
+		case berth.BlockerJob:
 			b.Detail = "another job holds what is missing"
+		case berth.BlockerVault:
+			b.Detail = "another job has the vault, or wants it and goes first"
+		default:
+			b.Detail = "another job was submitted earlier and goes first"
 		}
 	}
 	return nil

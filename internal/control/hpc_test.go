@@ -49,6 +49,7 @@ func TestSubmitHPC(t *testing.T) {
 	}
 	want := req.Submission
 	want.App, want.Command, want.Queue, want.Machine.Type, want.Vault.Name = "secret", "HpcJob", "work", "n1", berth.EphemeralVault
+	want.Vault.Kind = berth.VaultEphemeral
 	if diff := cmp.Diff(want, job.Submission); diff != "" {
 		t.Errorf("submission (-want +got):\n%s", diff)
 	}

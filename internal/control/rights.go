@@ -79,6 +79,22 @@ func (s *Service) watch(ctx context.Context, caller berth.Caller, topics ...topi
 	}, nil
 }
 
+// UntilLoggedOut returns when a caller that was let in would not be let in as the same any more, since its key has ended, its user is
+// disabled or has other rights, and with ctx. Changes of the user's other keys end nothing.
+func (s *Service) UntilLoggedOut(ctx context.Context, caller berth.Caller) {
+	for ctx.Err() == nil {
+		w, stop, err := s.watch(ctx, caller) // looks at the key
+		if err != nil {
+			return // also when it is not known whether the caller may: as if it may not
+		}
+		select {
+		case <-w.woken:
+		case <-ctx.Done():
+		}
+		stop()
+	}
+}
+
 // stillMay returns nil when the caller's key is still there and its user may see what the caller may.
 func (s *Service) stillMay(ctx context.Context, caller berth.Caller) error {
 	user, key, err := s.cfg.Store.UserByKeyID(ctx, caller.KeyID)

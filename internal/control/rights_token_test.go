@@ -149,6 +149,9 @@ var tokensMayNot = map[string]tokenUse{
 	"AddKey": func(ctx context.Context, b *bench, c berth.Caller, _ JobRef) error {
 		return second(b.AddKey(ctx, c, "ada", KeyRequest{}))
 	},
+	"AddSSHKey": func(ctx context.Context, b *bench, c berth.Caller, _ JobRef) error {
+		return second(b.AddSSHKey(ctx, c, publicKey))
+	},
 	"AddTeam": func(ctx context.Context, b *bench, c berth.Caller, _ JobRef) error {
 		return b.AddTeam(ctx, c, berth.Team{Name: "x", Payer: "ada"})
 	},
@@ -192,6 +195,9 @@ var tokensMayNot = map[string]tokenUse{
 		return b.RemoveMachine(ctx, c, "n0")
 	},
 	"RemoveQueue": func(ctx context.Context, b *bench, c berth.Caller, _ JobRef) error { return b.RemoveQueue(ctx, c, "q") },
+	"RemoveSSHKey": func(ctx context.Context, b *bench, c berth.Caller, _ JobRef) error {
+		return b.RemoveSSHKey(ctx, c, "SHA256:x")
+	},
 	"RemoveTeam": func(ctx context.Context, b *bench, c berth.Caller, _ JobRef) error {
 		return b.RemoveTeam(ctx, c, "red")
 	},
@@ -204,6 +210,7 @@ var tokensMayNot = map[string]tokenUse{
 	"SetQueue": func(ctx context.Context, b *bench, c berth.Caller, _ JobRef) error {
 		return b.SetQueue(ctx, c, berth.Queue{Name: "q", Machine: "n0", Size: 1})
 	},
+	"SSHKeys": func(ctx context.Context, b *bench, c berth.Caller, _ JobRef) error { return second(b.SSHKeys(ctx, c)) },
 	"SetVariable": func(ctx context.Context, b *bench, c berth.Caller, _ JobRef) error {
 		return b.SetVariable(ctx, c, "ada", "A", "1")
 	},
@@ -232,7 +239,9 @@ var tokensMayNot = map[string]tokenUse{
 }
 
 // nobodysUses have no caller, or only wait until one may not go on.
-var nobodysUses = map[string]tokenUse{"AppDef": nil, "Authenticate": nil, "Ready": nil, "UntilRevoked": nil, "Validate": nil}
+var nobodysUses = map[string]tokenUse{
+	"AppDef": nil, "Authenticate": nil, "Ready": nil, "UntilLoggedOut": nil, "UntilRevoked": nil, "Validate": nil,
+}
 
 // TestWhatTokensMayDo: a job needs jobs. Whatever else the server has is refused, and what is new is in one of the tables.
 func TestWhatTokensMayDo(t *testing.T) {

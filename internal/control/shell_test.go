@@ -1,9 +1,13 @@
 package control
 
 import (
+	"context"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/berth-hpc/berth"
 	"github.com/berth-hpc/berth/internal/agentapi"
@@ -86,4 +90,62 @@ func TestAShellEndsWithItsKey(t *testing.T) {
 	}
 	<-ended
 	b.UntilRevoked(t.Context(), b.ada, job.Number)
+}
+
+// TestLoggedOut: a login ends with its key or with its user's rights, and not with another key.
+func TestLoggedOut(t *testing.T) {
+	for name, end := range map[string]func(context.Context, *bench) error{
+		"key": func(ctx context.Context, b *bench) error { return b.RevokeKey(ctx, b.admin, "ada", "ada") },
+		"user": func(ctx context.Context, b *bench) error {
+			_, err := b.ChangeUser(ctx, b.admin, "ada", berth.UserChange{Disabled: new(true)})
+			return err
+		},
+		"team": func(ctx context.Context, b *bench) error {
+			_, err := b.ChangeUser(ctx, b.admin, "ada", berth.UserChange{Team: new("")})
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			other, err := b.AddKey(t.Context(), b.admin, "ada", KeyRequest{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			ended := make(chan struct{})
+			go func() {
+				defer close(ended)
+				b.UntilLoggedOut(t.Context(), b.ada)
+			}()
+			first := b.rightsWatch(t, "ada", nil, ended)
+			if err := b.RevokeKey(t.Context(), b.admin, "ada", other.ID); err != nil {
+				t.Fatal(err)
+			}
+			b.rightsWatch(t, "ada", first, ended)
+			if err := end(t.Context(), b); err != nil {
+				t.Fatal(err)
+			}
+			<-ended
+			b.UntilLoggedOut(t.Context(), b.ada) // also when it goes before the watch begins
+		})
+	}
+}
+
+// rightsWatch waits until a user's rights are watched by another watch than before, and returns it.
+func (b *bench) rightsWatch(t *testing.T, user string, before *watch, ended <-chan struct{}) *watch {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		select {
+		case <-ended:
+			t.Fatal("it ended too early")
+		default:
+		}
+		b.cfg.Changes.mu.Lock()
+		watches := slices.Collect(maps.Keys(b.cfg.Changes.watches[topic{rights: user}]))
+		b.cfg.Changes.mu.Unlock()
+		if len(watches) == 1 && watches[0] != before {
+			return watches[0]
+		}
+	}
+	t.Fatal("nobody watches")
+	return nil
 }

@@ -50,6 +50,9 @@ func (s *Service) submit(
 	if err != nil {
 		return berth.Job{}, err
 	}
+	if err := checkVaultPassword(d, req.VaultPassword); err != nil {
+		return berth.Job{}, err
+	}
 	if d.sub.NoSubmit {
 		return s.job(caller, d), nil
 	}
@@ -59,10 +62,14 @@ func (s *Service) submit(
 		}
 	}
 	job := s.job(caller, d)
-	stored, err := s.create(ctx, store.NewJob{
+	newJob := store.NewJob{
 		Job: job, From: caller.From, Personal: d.machine.Personal, PullSecret: req.PullSecret, Run: d.run, Token: s.tokenOf(d, job),
 		Idempotency: key,
-	})
+	}
+	if req.VaultPassword != "" {
+		newJob.VaultPassword = s.cfg.Seal(req.VaultPassword, berth.FullVaultName(d.sub.Vault.Name, job.Owner))
+	}
+	stored, err := s.create(ctx, newJob)
 	return stored, storing(err)
 }
 
@@ -94,6 +101,7 @@ func (s *Service) job(caller berth.Caller, d draft) berth.Job {
 		Submission:  d.sub,
 		Image:       d.image,
 		Need:        berth.Capacity{Cores: d.machine.Cores, RAM: d.machine.RAM, GPUs: d.machine.GPUs, Slots: 1},
+		Price:       d.machine.Price,
 		Grace:       d.machine.Grace,
 		Submitted:   now,
 	}
@@ -214,6 +222,7 @@ func (s *Service) vault(ctx context.Context, caller berth.Caller, req *berth.Vau
 	}
 	if req.Name == berth.EphemeralVault {
 		v = berth.Vault{Name: req.Name, Owner: caller.User.Name, Kind: berth.VaultEphemeral}
+		req.Kind = v.Kind
 		return v, checkObjects(v, *req)
 	}
 	owner, name := berth.SplitVaultName(req.Name, caller.User.Name)
@@ -225,8 +234,19 @@ func (s *Service) vault(ctx context.Context, caller berth.Caller, req *berth.Vau
 	case err != nil:
 		return berth.Vault{}, &berth.Error{Kind: berth.Internal, Msg: msgBuildJob, Err: err}
 	}
-	req.Name, req.ReadOnly = v.VaultName(caller.User.Name), req.ReadOnly || readOnly
+	req.Name, req.Kind, req.ReadOnly = v.VaultName(caller.User.Name), v.Kind, req.ReadOnly || readOnly
 	return v, checkObjects(v, *req)
+}
+
+// checkVaultPassword refuses a job whose vault needs a password, or takes none. It does not show what was sent.
+func checkVaultPassword(d draft, password string) error {
+	switch encrypted := d.vault.Volume.Encrypted; {
+	case encrypted && password == "":
+		return malformed("vault.password", fmt.Sprintf("the vault %s is encrypted: its password is required", d.sub.Vault.Name))
+	case !encrypted && password != "":
+		return malformed("vault.password", fmt.Sprintf("nothing is allowed: %s is no encrypted vault", d.sub.Vault.Name))
+	}
+	return nil
 }
 
 // checkObjects refuses what a request asks of a vault that the vault does not have.

@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/berth-hpc/berth"
+	"github.com/berth-hpc/berth/internal/store"
 )
 
 const (
@@ -22,7 +23,9 @@ const (
 	minBucket, maxBucket = 3, 63
 )
 
-var errVaultsByAdmin = &berth.Error{Kind: berth.Forbidden, Msg: "Only an administrator may make and remove a vault on this server; object vaults are for everybody"}
+var errVaultsByAdmin = &berth.Error{
+	Kind: berth.Forbidden, Msg: "Only an administrator may make and remove a vault of this kind on this server; object vaults are for everybody",
+}
 
 var errVaultToRead = &berth.Error{Kind: berth.Forbidden, Msg: "The vault is shared for reading only"}
 
@@ -43,8 +46,11 @@ type VaultRequest struct {
 	// Bucket and Credentials are for object vaults.
 	Bucket      berth.Bucket
 	Credentials berth.Credentials
-	Share       VaultShare
-	Default     bool
+	// Volume is for block vaults: Size and Images. Those that get a password are encrypted.
+	Volume   berth.Volume
+	Password string
+	Share    VaultShare
+	Default  bool
 }
 
 // VaultChange is what changes of a vault; nil fields stay as they are.
@@ -105,10 +111,11 @@ func (s *Service) Vault(ctx context.Context, caller berth.Caller, called string)
 	return berth.Vault{}, named(err, msgNoVault)
 }
 
-// AddVault makes a vault: object vaults for oneself, and by administrators all kinds for everybody. Its credentials are not shown to
-// anybody again. Conflict when the owner has a vault of that name; LimitReached when the caller has too many.
+// AddVault makes a vault: object vaults for oneself, block vaults too as far as Config.UserVolumes goes, and by administrators all kinds
+// for everybody. Its credentials are not shown to anybody again, and its password is not kept. Conflict when the owner has a vault of
+// that name; LimitReached when the caller has too many or too large ones; NoSpace when the server has no room for a block vault.
 func (s *Service) AddVault(ctx context.Context, caller berth.Caller, req VaultRequest) (berth.Vault, error) {
-	v := berth.Vault{Owner: req.Owner, Name: req.Name, Kind: req.Kind, Bucket: req.Bucket, Default: req.Default}
+	v := berth.Vault{Owner: req.Owner, Name: req.Name, Kind: req.Kind, Bucket: req.Bucket, Volume: req.Volume, Default: req.Default}
 	if v.Owner == "" {
 		v.Owner = caller.User.Name
 	}
@@ -118,35 +125,61 @@ func (s *Service) AddVault(ctx context.Context, caller berth.Caller, req VaultRe
 	if !plainName(v.Name, "._-") || v.Name[0] == '.' { // it is the name of a directory, too
 		return berth.Vault{}, invalid("name", "%q is not 1 to %d of A-Z, a-z, 0-9, dots, underscores and hyphens, no dot first", v.Name, maxName)
 	}
-	switch v.Kind {
-	case berth.VaultObject:
-		if err := s.checkBucket(caller, &v.Bucket, req.Credentials); err != nil {
-			return berth.Vault{}, err
-		}
-	case berth.VaultFile:
-		if !caller.User.Admin {
-			return berth.Vault{}, errVaultsByAdmin
-		}
-		if req.Bucket != (berth.Bucket{}) || req.Credentials != (berth.Credentials{}) {
-			return berth.Vault{}, invalid("kind", "a file vault has no bucket")
-		}
-		v.Path = s.cfg.VaultDirs.FilePath(v.Owner, v.Name)
-	default:
-		return berth.Vault{}, invalid("kind", "%q is not one of %s, %s", v.Kind, berth.VaultFile, berth.VaultObject)
+	if err := s.checkKind(caller, &v, req); err != nil {
+		return berth.Vault{}, err
 	}
 	if err := s.share(ctx, caller, &v, req.Share); err != nil {
 		return berth.Vault{}, err
 	}
-	limit := maxVaults
-	if caller.User.Admin {
-		limit = 0
+	if v.Kind.Block() {
+		return s.addBlockVault(ctx, caller, v, req.Password)
 	}
+	if err := s.storeVault(ctx, caller, v, req.Credentials); err != nil {
+		return berth.Vault{}, err
+	}
+	return v, nil
+}
+
+// checkKind refuses what a vault of its kind cannot be, and what is not the caller's to make. It completes the vault.
+func (s *Service) checkKind(caller berth.Caller, v *berth.Vault, req VaultRequest) error {
+	if !v.Kind.Block() && (req.Volume != berth.Volume{} || req.Password != "") {
+		return invalid("kind", "only block vaults have a size, images and a password")
+	}
+	if v.Kind != berth.VaultObject && (req.Bucket != (berth.Bucket{}) || req.Credentials != (berth.Credentials{})) {
+		return invalid("kind", "only object vaults have a bucket")
+	}
+	switch v.Kind {
+	case berth.VaultObject:
+		return s.checkBucket(caller, &v.Bucket, req.Credentials)
+	case berth.VaultFile:
+		if !caller.User.Admin {
+			return errVaultsByAdmin
+		}
+		v.Path = s.cfg.VaultDirs.FilePath(v.Owner, v.Name)
+		return nil
+	case berth.VaultBlock, berth.VaultBlockArray:
+		return s.checkVolume(caller, v, req)
+	case berth.VaultEphemeral: // everybody has one
+	}
+	return invalid("kind", "%q is not one of %s, %s, %s, %s", v.Kind, berth.VaultFile, berth.VaultObject, berth.VaultBlock, berth.VaultBlockArray)
+}
+
+// storeVault stores a new vault.
+func (s *Service) storeVault(ctx context.Context, caller berth.Caller, v berth.Vault, c berth.Credentials) error {
 	act := s.act(caller, berth.ActVaultAdded, v.Name+"@"+v.Owner, vaultDetail(v))
-	if err := s.cfg.Store.CreateVault(ctx, v, req.Credentials, limit, act); err != nil {
-		return berth.Vault{}, named(err, msgNoUser)
+	if err := s.cfg.Store.CreateVault(ctx, v, c, s.vaultLimits(caller), act); err != nil {
+		return named(err, msgNoUser)
 	}
 	s.defaults.forget()
-	return v, nil
+	return nil
+}
+
+// vaultLimits is what a caller may make vaults up to.
+func (s *Service) vaultLimits(caller berth.Caller) store.VaultLimits {
+	if caller.User.Admin {
+		return store.VaultLimits{}
+	}
+	return store.VaultLimits{Vaults: maxVaults, Size: s.cfg.UserVolumes}
 }
 
 // ChangeVault changes a vault of the caller, or any for administrators. Jobs that were submitted to one that is not shared any more are
@@ -185,7 +218,7 @@ func (s *Service) ChangeVault(ctx context.Context, caller berth.Caller, called s
 }
 
 // RemoveVault forgets a vault of the caller, or any for administrators; with data it deletes what the vault has on this server.
-// Objects stay in their bucket. Conflict while a job uses it, and for one that has files without data.
+// Objects stay in their bucket. Conflict while a job uses it, and without data for one that has files, or is a block vault.
 func (s *Service) RemoveVault(ctx context.Context, caller berth.Caller, called string, data bool) error {
 	v, err := s.changeableVault(ctx, caller, called)
 	if err != nil {
@@ -193,6 +226,9 @@ func (s *Service) RemoveVault(ctx context.Context, caller berth.Caller, called s
 	}
 	if v.Name == berth.EphemeralVault {
 		return &berth.Error{Kind: berth.Conflict, Msg: "The vault ephemeral cannot be removed"}
+	}
+	if v.Kind.Block() {
+		return s.removeBlockVault(ctx, caller, v, data)
 	}
 	if v.Kind != berth.VaultObject && !caller.User.Admin {
 		return errVaultsByAdmin
@@ -206,12 +242,20 @@ func (s *Service) RemoveVault(ctx context.Context, caller berth.Caller, called s
 			return &berth.Error{Kind: berth.Conflict, Msg: "The vault is not empty", Detail: "remove it with its data, or take that out first"}
 		}
 	}
-	err = s.cfg.Store.RemoveVault(ctx, v.Owner, v.Name, s.act(caller, berth.ActVaultRemoved, v.Name+"@"+v.Owner, vaultDetail(v)))
-	if err != nil {
+	if err := s.forgetVault(ctx, caller, v); err != nil {
+		return err
+	}
+	return s.cfg.VaultDirs.Remove(v, data)
+}
+
+// forgetVault removes a vault from the store.
+func (s *Service) forgetVault(ctx context.Context, caller berth.Caller, v berth.Vault) error {
+	act := s.act(caller, berth.ActVaultRemoved, v.Name+"@"+v.Owner, vaultDetail(v))
+	if err := s.cfg.Store.RemoveVault(ctx, v.Owner, v.Name, act); err != nil {
 		return named(err, msgNoVault)
 	}
 	s.defaults.forget()
-	return s.cfg.VaultDirs.Remove(v, data)
+	return nil
 }
 
 // changeableVault returns a vault that the caller may change.
@@ -292,6 +336,9 @@ func vaultDetail(v berth.Vault) string {
 	detail := "kind=" + string(v.Kind)
 	if v.Kind == berth.VaultObject {
 		detail += fmt.Sprintf(" endpoint=%s bucket=%s prefix=%s", v.Bucket.Endpoint, v.Bucket.Name, v.Bucket.Prefix)
+	}
+	if v.Kind.Block() {
+		detail += fmt.Sprintf(" size=%d images=%d encrypted=%v", v.Volume.Size, v.Volume.Images, v.Volume.Encrypted)
 	}
 	if v.Team != "" {
 		detail += fmt.Sprintf(" team=%s read-only=%v", v.Team, v.TeamReadOnly)

@@ -68,7 +68,7 @@ func TestWhoMakesVaults(t *testing.T) {
 		"by a key for reading": {b.reader, bucketOf("v"), berth.Forbidden, "This key may only read"},
 		"by a token":           {token, bucketOf("v"), berth.Forbidden, "A job's token may not do this"},
 		"a file vault":         {b.ada, bucketOf("v", kind(berth.VaultFile)), berth.Forbidden, "Only an administrator may make and remove a vault"},
-		"no kind":              {b.admin, bucketOf("v", kind("tape")), berth.Invalid, `Invalid parameter(s): kind: "tape" is not one of file, object`},
+		"no kind":              {b.admin, bucketOf("v", kind("tape")), berth.Invalid, `Invalid parameter(s): kind: "tape" is not one of file, object, block, block-array`},
 		"of nobody":            {b.admin, bucketOf("v", of("carol")), berth.NotFound, "User not found"},
 		"the name of a folder": {b.admin, bucketOf(".."), berth.Invalid, `Invalid parameter(s): name: ".."`},
 		"no name":              {b.ada, bucketOf("a@b"), berth.Invalid, `Invalid parameter(s): name: "a@b"`},
@@ -83,7 +83,7 @@ func TestWhoMakesVaults(t *testing.T) {
 		},
 		"a file vault with a bucket": {
 			b.admin, bucketOf("v", func(req *VaultRequest) { req.Kind = berth.VaultFile }), berth.Invalid,
-			"Invalid parameter(s): kind: a file vault has no bucket",
+			"Invalid parameter(s): kind: only object vaults have a bucket",
 		},
 		"shared by who is in no team": {
 			b.bob, bucketOf("v", func(req *VaultRequest) { req.Share = ShareRead }), berth.Invalid,
@@ -287,14 +287,20 @@ func TestKeptData(t *testing.T) {
 
 // TestVaultTypesOfAnApplication are held to; a script for the image of one has none.
 func TestVaultTypesOfAnApplication(t *testing.T) {
-	b := newBench(t)
+	b, _ := newBlockBench(t)
 	b.addApp(t, b.ada, "picky", strings.Replace(simpleAppDef, `"vault-types":["NONE","FILE"]`, `"vault-types":["FILE","OBJECT"]`, 1))
+	b.addApp(t, b.ada, "block", strings.Replace(simpleAppDef, `"vault-types":["NONE","FILE"]`, `"vault-types":["BLOCK"]`, 1))
+	b.addVault(t, b.ada, blockOf("home"))
+	b.addVault(t, b.ada, blockOf("array", array(2)))
 	b.addApp(t, b.ada, "any", strings.Replace(simpleAppDef, `"vault-types":["NONE","FILE"]`, `"vault-types":[]`, 1))
 	b.addVault(t, b.ada, bucketOf("v"))
 	for _, test := range []struct{ app, vault, want string }{
 		{"picky", "data", ""},
 		{"picky", "v", ""},
 		{"any", "ephemeral", ""},
+		{"block", "home", ""},
+		{"picky", "home", "home is of type BLOCK, the application takes FILE, OBJECT"},
+		{"block", "array", "array is of type BLOCK_ARRAY, the application takes BLOCK"},
 		{"picky", "", "ephemeral is of type NONE, the application takes FILE, OBJECT"},
 	} {
 		req := appRequest(test.app)

@@ -173,7 +173,7 @@ func TestBlockersOfOthersAreNotNamed(t *testing.T) {
 		caller berth.Caller
 		want   []int64
 	}{
-		"owner": {b.ada, []int64{0, 0, 2, 2, 0}}, "administrator": {b.admin, []int64{1, 1, 2, 2, 0}},
+		"owner": {b.ada, []int64{0, 0, 0, 2, 2, 2, 0}}, "administrator": {b.admin, []int64{1, 1, 1, 2, 2, 2, 0}},
 	} {
 		got, err := b.Explain(t.Context(), test.caller, ref)
 		if err != nil {
@@ -198,7 +198,7 @@ type blockedBy struct{ numbers *[]int64 }
 func (b blockedBy) Forecast(context.Context, berth.Job) (berth.Forecast, error) {
 	var blockers []berth.Blocker
 	for _, number := range *b.numbers {
-		for _, kind := range []berth.BlockerKind{berth.BlockerQueue, berth.BlockerJob} {
+		for _, kind := range []berth.BlockerKind{berth.BlockerQueue, berth.BlockerJob, berth.BlockerVault} {
 			blockers = append(blockers, berth.Blocker{Kind: kind, Number: number, Detail: "a secret"})
 		}
 	}

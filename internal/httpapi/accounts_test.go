@@ -17,6 +17,8 @@ const shownAda = `{"name":"ada","email":"ada@example.org","admin":false,"disable
 
 const shownKey = `{"id":"k1","user":"ada","label":"laptop","read_only":false,"created":"2023-09-06T10:42:00Z"}`
 
+const shownSSHKey = `{"fingerprint":"SHA256:a/b+c","key":"ssh-ed25519 A","comment":"ada@laptop","added":"2023-09-06T10:42:00Z"}`
+
 // TestAccounts checks the answers of our own API on accounts, byte by byte.
 func TestAccounts(t *testing.T) {
 	const n0 = `{"name":"n0","description":"one core","cores":1,"ram_mb":4608,"gpus":0,"scale_min":1,"scale_max":1,` +
@@ -37,6 +39,15 @@ func TestAccounts(t *testing.T) {
 		"key by read key": {"POST /v1/users/ada/keys?username=ada&apikey=" + readKey, "{}", 403, `{"error":"This key may only read"}`},
 		"revoke":          {"DELETE /v1/users/ada/keys/k1?" + asAda, "", 200, `{"status":"revoked"}`},
 		"revoke no key":   {"DELETE /v1/users/ada/keys/k9?" + asAda, "", 404, `{"error":"Key not found"}`},
+		"ssh keys":        {"GET /v1/sshkeys?" + asAda, "", 200, `{"keys":[` + shownSSHKey + `]}`},
+		"no ssh keys":     {"GET /v1/sshkeys?" + asRoot, "", 200, `{"keys":[]}`},
+		"add ssh key":     {"POST /v1/sshkeys?" + asAda, `{"key":"ssh-ed25519 A"}`, 200, `{"key":` + shownSSHKey + `}`},
+		"many ssh keys":   {"POST /v1/sshkeys?" + asAda, `{"key":"one\nmore"}`, 429, `{"error":"You have too many keys: 50, remove one first"}`},
+		"ssh key there":   {"POST /v1/sshkeys?" + asAda, `{"key":"there"}`, 409, `{"error":"You have this key already"}`},
+		"remove ssh key":  {"DELETE /v1/sshkeys?fingerprint=SHA256:a%2Fb%2Bc&" + asAda, "", 200, `{"status":"removed"}`},
+		"no such ssh key": {"DELETE /v1/sshkeys?fingerprint=x&" + asAda, "", 404, `{"error":"Key not found"}`},
+		"which ssh key":   {"DELETE /v1/sshkeys?" + asAda, "", 400, `{"error":"Required parameter(s) missing: fingerprint"}`},
+		"ssh key by read": {"POST /v1/sshkeys?username=ada&apikey=" + readKey, `{"key":"x"}`, 403, `{"error":"This key may only read"}`},
 		"teams":           {"GET /v1/teams?" + asAda, "", 200, `{"teams":[{"name":"lab","payer":"bob"}]}`},
 		"add a team":      {"POST /v1/teams?" + asRoot, `{"name":"ops","payer":"root"}`, 200, `{"team":{"name":"ops","payer":"root"}}`},
 		"same team":       {"POST /v1/teams?" + asRoot, `{"name":"lab","payer":"root"}`, 409, `{"error":"There is a team lab already"}`},
@@ -148,6 +159,8 @@ func TestOwnBodies(t *testing.T) {
 		{keys, `{"read_only":1,"label":{}}`, "Invalid parameter(s): label: an object was sent, a text is allowed; read_only: 1 was sent, true or false is allowed"},
 		{"PATCH /v1/users/ada", "{}", "Invalid parameter(s): body: changes nothing, at least one member is required"},
 		{"PATCH /v1/users/ada", `{"name":"x"}`, `Invalid parameter(s): "name": is not known here, `},
+		{"POST /v1/sshkeys", `{}`, "Invalid parameter(s): key: nothing was sent, a text is required"},
+		{"POST /v1/sshkeys", `{"key":7}`, "Invalid parameter(s): key: 7 was sent, a text is allowed"},
 		{teams, `{"name":"x"}`, "Invalid parameter(s): payer: nothing was sent, a text is required"},
 		{"PATCH /v1/teams/lab", `{"name":"x","payer":"ada"}`, `Invalid parameter(s): "name": is not known here, allowed are payer`},
 		{machine, `{}`, "Invalid parameter(s): cores: nothing was sent, a whole number is required; ram_mb: nothing was sent, a whole number is required"},
@@ -175,6 +188,7 @@ func TestAccountFailures(t *testing.T) {
 	for operation, request := range map[string]string{
 		"Users": "GET /v1/users", "User": "GET /v1/users/ada", "AddUser": `POST /v1/users {"name":"x"}`,
 		"ChangeUser": `PATCH /v1/users/ada {"admin":true}`, "AddKey": "POST /v1/users/ada/keys {}", "RevokeKey": "DELETE /v1/users/ada/keys/k1",
+		"SSHKeys": "GET /v1/sshkeys", "AddSSHKey": `POST /v1/sshkeys {"key":"x"}`,
 		"Teams": "GET /v1/teams", "AddTeam": `POST /v1/teams {"name":"x","payer":"y"}`, "ChangeTeam": `PATCH /v1/teams/lab {"payer":"y"}`,
 		"RemoveTeam": "DELETE /v1/teams/lab", "Machines": "GET /v1/machines", "SetMachine": `PUT /v1/machines/x {"cores":1,"ram_mb":1}`,
 		"RemoveMachine": "DELETE /v1/machines/n0", "Audit": "GET /v1/audit", "Explain": "GET /v1/jobs/8/events", "Metrics": "GET /v1/jobs/8/metrics",

@@ -17,13 +17,22 @@ import (
 
 const contentCSV = "text/csv"
 
-// billed is what one user has used for one payer.
+// billed is what one user has used for one payer, and what it cost.
 type billed struct {
-	jobs    int
-	seconds int64
+	jobs             int
+	seconds          int64
+	compute, appCost float64
 }
 
-// billing answers what was used, as a table for spreadsheets: a line for each job, or for each user. Prices are the site's.
+func (b billed) plus(job berth.Job, stats jobStats) billed {
+	return billed{b.jobs + 1, b.seconds + nodeSeconds(job, stats), b.compute + stats.ComputeCost, b.appCost + stats.AppCost}
+}
+
+// nodeSeconds is what all nodes of a job ran together.
+func nodeSeconds(job berth.Job, stats jobStats) int64 { return stats.ComputeTime * int64(job.Nodes()) }
+
+// billing answers what was used and what it cost, as a table for spreadsheets: a line for each job, or for each user. Prices are those
+// at the submission.
 func (s *server) billing(c *call) error {
 	caller, p, err := s.parameterCaller(c)
 	if err != nil {
@@ -42,19 +51,19 @@ func (s *server) billing(c *call) error {
 	if itemized {
 		_ = table.Write([]string{ // an error stays until Flush
 			"number", "name", "user", "payer", "project", "application", "command", "machine", "nodes", "status",
-			"submitted", "started", "ended", "node_seconds", "app_price",
+			"submitted", "started", "ended", "node_seconds", "app_price", "price", "compute_cost", "app_cost",
 		})
 	}
 	users := map[[2]string]billed{}
 	err = s.control.Billing(c.r.Context(), caller, filter, func(job berth.Job) error {
-		switch used := newJobStats(job, now).ComputeTime * int64(job.Nodes()); {
+		switch stats := newJobStats(job, now); {
 		case len(statuses) > 0 && !slices.Contains(statuses, statusWord(job)):
 			return nil
 		case itemized:
-			return table.Write(billedJob(job, used))
+			return table.Write(billedJob(job, stats))
 		default:
 			who := [2]string{job.Owner, cmp.Or(job.Payer, job.Owner)}
-			users[who] = billed{users[who].jobs + 1, users[who].seconds + used}
+			users[who] = users[who].plus(job, stats)
 			return nil
 		}
 	})
@@ -72,23 +81,32 @@ func (s *server) billing(c *call) error {
 	return nil
 }
 
-func billedJob(job berth.Job, used int64) []string {
+func billedJob(job berth.Job, stats jobStats) []string {
 	sub := job.Submission
 	return []string{
 		strconv.FormatInt(job.Number, 10), job.Name, job.Owner, cmp.Or(job.Payer, job.Owner), cell(sub.Project), cell(job.Application),
 		cell(job.Command), sub.Machine.Type, strconv.Itoa(job.Nodes()), statusWord(job), stamp(job.Submitted), stamp(job.Started), stamp(job.Ended),
-		strconv.FormatInt(used, 10), strconv.FormatFloat(sub.AppPrice, 'f', -1, 64),
+		strconv.FormatInt(nodeSeconds(job, stats), 10), price(sub.AppPrice), price(job.Price), cost(stats.ComputeCost), cost(stats.AppCost),
 	}
 }
 
 func billedUsers(users map[[2]string]billed) [][]string {
-	rows := [][]string{{"user", "payer", "jobs", "node_seconds"}}
+	rows := [][]string{{"user", "payer", "jobs", "node_seconds", "compute_cost", "app_cost"}}
 	compare := func(a, b [2]string) int { return slices.Compare(a[:], b[:]) }
 	for _, who := range slices.SortedFunc(maps.Keys(users), compare) {
-		rows = append(rows, []string{who[0], who[1], strconv.Itoa(users[who].jobs), strconv.FormatInt(users[who].seconds, 10)})
+		used := users[who]
+		rows = append(rows, []string{
+			who[0], who[1], strconv.Itoa(used.jobs), strconv.FormatInt(used.seconds, 10), cost(used.compute), cost(used.appCost),
+		})
 	}
 	return rows
 }
+
+// price is written as it was set.
+func price(number float64) string { return strconv.FormatFloat(number, 'f', -1, 64) }
+
+// cost is rounded to parts so small that the sum of many jobs is right, too.
+func cost(number float64) string { return strconv.FormatFloat(number, 'f', 6, 64) }
 
 // cell keeps a spreadsheet from taking the text of a user for a formula.
 func cell(text string) string {

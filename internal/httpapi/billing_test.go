@@ -16,16 +16,17 @@ import (
 func TestReports(t *testing.T) {
 	a := newTestAPI(t)
 	a.jobs[2].Payer, a.jobs[2].Submission.Project, a.jobs[2].Submission.AppPrice = "bob", "=cmd()", 1.5
+	a.jobs[2].Price, a.jobs[2].Submission.Machine.Nodes = 7.2, 2
 	tests := map[string]struct {
 		path, contentType, want string
 	}{
 		"license":  {"license", contentText, "free\n"},
 		"projects": {"projects", contentJSON, `{"bob-wing":["ada","bob"]}`},
-		"billing":  {"billing", contentCSV, "user,payer,jobs,node_seconds\nada,ada,2,57\nada,bob,1,17\n"},
+		"billing":  {"billing", contentCSV, "user,payer,jobs,node_seconds,compute_cost,app_cost\nada,ada,2,57,0.000000,0.000000\nada,bob,1,34,0.068000,0.007083\n"},
 		"completed": {
 			"billing?itemized=True&statuses=COMPLETED,CANCELED", contentCSV,
-			"number,name,user,payer,project,application,command,machine,nodes,status,submitted,started,ended,node_seconds,app_price\n" +
-				"9," + a.jobs[2].Name + ",ada,bob,'=cmd(),jarvice-batch,Batch,n0,1,COMPLETED,2023-09-06T10:42:00Z,2023-09-06T10:42:03Z,2023-09-06T10:42:20Z,17,1.5\n",
+			"number,name,user,payer,project,application,command,machine,nodes,status,submitted,started,ended,node_seconds,app_price,price,compute_cost,app_cost\n" +
+				"9," + a.jobs[2].Name + ",ada,bob,'=cmd(),jarvice-batch,Batch,n0,2,COMPLETED,2023-09-06T10:42:00Z,2023-09-06T10:42:03Z,2023-09-06T10:42:20Z,34,1.5,7.2,0.068000,0.007083\n",
 		},
 	}
 	for name, tt := range tests {

@@ -24,6 +24,7 @@ type Control interface {
 	Queues
 	Users
 	Keys
+	SSHKeys
 	Teams
 	Variables
 	VaultRecords
@@ -134,6 +135,13 @@ type Keys interface {
 	Authenticate(ctx context.Context, username, apikey, from string) (berth.Caller, error)
 	AddKey(ctx context.Context, caller berth.Caller, user string, req control.KeyRequest) (control.NewAPIKey, error)
 	RevokeKey(ctx context.Context, caller berth.Caller, user, id string) error
+}
+
+// SSHKeys manages the public keys with which callers get into their jobs.
+type SSHKeys interface {
+	SSHKeys(ctx context.Context, caller berth.Caller) ([]berth.SSHKey, error)
+	AddSSHKey(ctx context.Context, caller berth.Caller, line string) (berth.SSHKey, error)
+	RemoveSSHKey(ctx context.Context, caller berth.Caller, fingerprint string) error
 }
 
 // Teams manages teams.

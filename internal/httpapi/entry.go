@@ -52,7 +52,7 @@ type jobEntry struct {
 	Stats            jobStats       `json:"job_stats"`
 }
 
-// jobStats are seconds, and costs that this server does not reckon.
+// jobStats are seconds, and costs: those of all nodes for compute_time, and those of the application for it.
 type jobStats struct {
 	QueueTime   int64   `json:"queue_time"`
 	ComputeTime int64   `json:"compute_time"`
@@ -159,6 +159,7 @@ func newJobEntry(job berth.Job, now time.Time) jobEntry {
 		Label:            job.Label(),
 		Owner:            job.Owner,
 		Payer:            cmp.Or(job.Payer, job.Owner),
+		Price:            job.Price,
 		AppPrice:         job.Submission.AppPrice,
 		MachineName:      job.Submission.Machine.Type,
 		MachineScale:     job.Submission.Machine.Nodes,
@@ -184,6 +185,8 @@ func newJobStats(job berth.Job, now time.Time) jobStats {
 	stats.QueueTime = seconds(job.Started.Sub(job.Submitted))
 	stats.ComputeTime = seconds(end.Sub(job.Started))
 	stats.WallTime = stats.ComputeTime
+	hours := float64(stats.ComputeTime) / time.Hour.Seconds()
+	stats.ComputeCost, stats.AppCost = hours*float64(job.Nodes())*job.Price, hours*job.Submission.AppPrice
 	return stats
 }
 

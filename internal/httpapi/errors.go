@@ -3,6 +3,7 @@ package httpapi
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net/http"
 	"strings"
 
@@ -95,9 +96,9 @@ func statusOf(kind berth.Kind) int {
 // retryAfter is what an Unavailable answer asks clients to wait, in seconds. Some obey it silently, so it is short.
 const retryAfter = "1"
 
-// answerError answers an error and logs its cause when it is the server's fault.
-func (s *server) answerError(ctx context.Context, c *call, err error) {
-	status, text := statusOf(berth.KindOf(err)), c.route.texts.internal
+// failure returns what an error is to who asked, and logs its cause when it is not the request that is wrong.
+func (s *server) failure(ctx context.Context, c *call, err error) (status int, text string) {
+	status, text = statusOf(berth.KindOf(err)), c.route.texts.internal
 	if public, ok := errors.AsType[*berth.Error](err); ok {
 		text = public.Public()
 		if public.Kind == berth.NotFound && text == msgNotFound {
@@ -110,8 +111,22 @@ func (s *server) answerError(ctx context.Context, c *call, err error) {
 		status, text = statusOf(berth.Unavailable), msgCanceled
 		s.log.DebugContext(ctx, "request was canceled", "route", c.route.pattern)
 	case status >= http.StatusInternalServerError:
-		s.log.ErrorContext(ctx, "request failed", "route", c.route.pattern, "status", status, "error", err)
+		s.log.Log(ctx, levelOf(status), "request failed", "route", c.route.pattern, "status", status, "error", err)
 	}
+	return status, text
+}
+
+// levelOf is how bad a failure is for the server: others than 500 are no bug, and many of them anybody can cause at will.
+func levelOf(status int) slog.Level {
+	if status == http.StatusInternalServerError {
+		return slog.LevelError
+	}
+	return slog.LevelWarn
+}
+
+// answerError answers an error.
+func (s *server) answerError(ctx context.Context, c *call, err error) {
+	status, text := s.failure(ctx, c, err)
 	if status == http.StatusServiceUnavailable {
 		c.w.Header().Set("Retry-After", retryAfter)
 	}

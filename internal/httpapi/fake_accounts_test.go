@@ -133,6 +133,40 @@ func (s *scripted) RevokeKey(_ context.Context, caller berth.Caller, _, id strin
 	}
 }
 
+func testSSHKey(line string) berth.SSHKey {
+	return berth.SSHKey{Fingerprint: "SHA256:a/b+c", Line: line, Comment: "ada@laptop", Added: submittedAt()}
+}
+
+func (s *scripted) SSHKeys(_ context.Context, caller berth.Caller) ([]berth.SSHKey, error) {
+	if caller.User.Name != testUser {
+		return nil, s.fail["SSHKeys"]
+	}
+	return []berth.SSHKey{testSSHKey("ssh-ed25519 A")}, s.fail["SSHKeys"]
+}
+
+func (s *scripted) AddSSHKey(_ context.Context, caller berth.Caller, line string) (berth.SSHKey, error) {
+	switch {
+	case caller.ReadOnly:
+		return berth.SSHKey{}, errReadOnly
+	case line == "one\nmore":
+		return berth.SSHKey{}, &berth.Error{Kind: berth.LimitReached, Msg: "You have too many keys", Detail: "50, remove one first"}
+	case line == "there":
+		return berth.SSHKey{}, berth.Errorf(berth.Conflict, "You have this key already")
+	}
+	return testSSHKey(line), s.fail["AddSSHKey"]
+}
+
+func (s *scripted) RemoveSSHKey(_ context.Context, caller berth.Caller, fingerprint string) error {
+	switch {
+	case caller.ReadOnly:
+		return errReadOnly
+	case fingerprint != "SHA256:a/b+c":
+		return berth.Errorf(berth.NotFound, "Key not found")
+	default:
+		return s.fail["RemoveSSHKey"]
+	}
+}
+
 func (s *scripted) Teams(context.Context, berth.Caller) ([]berth.Team, error) {
 	return []berth.Team{{Name: "lab", Payer: "bob"}}, s.fail["Teams"]
 }

@@ -60,8 +60,14 @@ func (s *scripted) AddVault(_ context.Context, caller berth.Caller, req control.
 		return berth.Vault{}, berth.Errorf(berth.Conflict, "There is a vault of that name")
 	case req.Name == "more":
 		return berth.Vault{}, berth.Errorf(berth.LimitReached, "Too many vaults")
+	case req.Name == "lacking":
+		return berth.Vault{}, berth.Errorf(berth.Unsupported, "The server lacks mkfs.btrfs")
+	case req.Name == "full":
+		return berth.Vault{}, berth.Errorf(berth.NoSpace, "No space left")
 	}
-	return berth.Vault{Name: req.Name, Owner: caller.User.Name, Kind: req.Kind, Bucket: req.Bucket}, s.fail["AddVault"]
+	v := berth.Vault{Name: req.Name, Owner: caller.User.Name, Kind: req.Kind, Bucket: req.Bucket, Volume: req.Volume}
+	v.Volume.Encrypted = req.Password != ""
+	return v, s.fail["AddVault"]
 }
 
 func (s *scripted) ChangeVault(ctx context.Context, caller berth.Caller, called string, change control.VaultChange) (berth.Vault, error) {

@@ -1,7 +1,6 @@
 package httpapi
 
 import (
-	"errors"
 	"io"
 	"net/http"
 	"sync"
@@ -107,11 +106,7 @@ func (s *server) long(c *call, operation func(engine.Progress) ([]engine.Image, 
 	case err != nil && lines.abandon():
 		return err
 	case err != nil:
-		s.log.ErrorContext(c.r.Context(), "request failed", "route", c.route.pattern, "error", err)
-		text := c.route.texts.internal
-		if public, ok := errors.AsType[*berth.Error](err); ok {
-			text = public.Public()
-		}
+		_, text := s.failure(c.r.Context(), c, err)
 		lines.write(errorLine{text})
 	default:
 		lines.write(newImagesAnswer(images))

@@ -13,6 +13,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/berth-hpc/berth"
 )
 
 func TestJobOperations(t *testing.T) {
@@ -211,5 +213,33 @@ func TestCanceledRequestIsNoFailure(t *testing.T) {
 	a.handler.ServeHTTP(w, r)
 	if w.Code != http.StatusServiceUnavailable || strings.Contains(a.log.String(), "level=ERROR") {
 		t.Errorf("status %d: %s; log: %s", w.Code, w.Body, a.log)
+	}
+}
+
+// TestWhatIsLoggedAsAnError: bugs and broken parts are, and not what anybody can cause, also after the answer has begun.
+func TestWhatIsLoggedAsAnError(t *testing.T) {
+	for err, want := range map[error]string{
+		errors.New("broken"): "level=ERROR",
+		berth.Errorf(berth.Internal, "Unable to get user"): "level=ERROR",
+		berth.Errorf(berth.Unavailable, "Not now"):         "level=WARN",
+		berth.Errorf(berth.Unsupported, "Not here"):        "level=WARN",
+		berth.Errorf(berth.NoSpace, "The vault is full"):   "level=WARN",
+		berth.Errorf(berth.Invalid, "Not so"):              "",
+	} {
+		for _, progress := range [][]string{nil, {"3 of 9 MB"}} {
+			a := newTestAPI(t)
+			a.progress, a.fail["ImportImage"] = progress, err
+			r := httptest.NewRequest(http.MethodPost, "/v1/images?name=local/x&"+asRoot, strings.NewReader("archive"))
+			a.handler.ServeHTTP(httptest.NewRecorder(), r) // which the contract does not check: it has not all of them here
+			var level string
+			for line := range strings.Lines(a.log.String()) {
+				if strings.Contains(line, `msg="request failed"`) {
+					level = strings.Fields(line)[1]
+				}
+			}
+			if level != want {
+				t.Errorf("%v after %d sentences is logged as %q, want %q", err, len(progress), level, want)
+			}
+		}
 	}
 }

@@ -111,7 +111,7 @@ func parameterNames() []string {
 		"username", "apikey", "name", "number", "lines", "completed", "all", "label", "exactmatch", "vault",
 		"pull_secret", "rootfs", "offset", "follow", "raw", "wait",
 		"version", "info", "owner", "data", "width", "height", "emphatic", "columns", "rows",
-		"path", "details", "sort", "upload", "recursive", "directory", "outputs",
+		"path", "details", "sort", "upload", "recursive", "directory", "outputs", "fingerprint",
 		"signal", "action", "last_event_id", "by", "subject", "since", "before", "limit",
 		"target", "repo", "reltime",
 		"reportuser", "zone", "billingcode", "statuses", "machtypes", "jobapp", "itemized", "timeperiod", "startdate", "enddate",

@@ -67,10 +67,11 @@ type rawVault struct {
 // submission is a decoded one. What runsApplication says, and hasContainer, tell which kind it is.
 type submission struct {
 	berth.Submission
-	pullSecret   string
-	credentials  credentials
-	hasContainer bool
-	genSSHKey    bool
+	pullSecret    string
+	vaultPassword string
+	credentials   credentials
+	hasContainer  bool
+	genSSHKey     bool
 }
 
 // runsApplication says whether it is for an application, or for the image of one, and not for a bare container.
@@ -104,7 +105,8 @@ func decodeSubmission(body []byte) (submission, error) {
 	return sub, d.err()
 }
 
-// hash tells two submissions apart. Two bodies that mean the same have the same.
+// hash tells two submissions apart. Two bodies that mean the same have the same. The password of a vault is not part of it: the hash is
+// stored, and people choose passwords that can be guessed.
 func (s *submission) hash() (string, error) {
 	normal, err := json.Marshal(struct {
 		Submission berth.Submission
@@ -184,9 +186,7 @@ func (d *decoder) vault(raw json.RawMessage, sub *submission) {
 		Name: d.word("vault.name", vault.Name), ReadOnly: d.flag("vault.readonly", vault.ReadOnly), Force: d.flag("vault.force", vault.Force),
 		Objects: d.keys("vault.objects", vault.Objects), Bucket: d.word("vault.bucket", vault.Bucket),
 	}
-	if d.word("vault.password", vault.Password) != "" {
-		d.sent("vault.password", vault.Password, "nothing is allowed: only encrypted block vaults take one, and this server has none")
-	}
+	sub.vaultPassword = d.vaultPassword("vault.password", vault.Password)
 	if d.word("vault.domain", vault.Domain) != "" {
 		d.sent("vault.domain", vault.Domain, "nothing is allowed: this server has no domains of vaults")
 	}

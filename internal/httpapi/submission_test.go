@@ -160,6 +160,23 @@ func TestPullSecretIsHandedOnAndNotShown(t *testing.T) {
 	}
 }
 
+func TestVaultPasswordIsHandedOnAndNotShown(t *testing.T) {
+	a := newTestAPI(t)
+	got := a.send(http.MethodPost, "/jarvice/batch", "", batchWith(t, "vault.password", "correct horse", "vault.force", true, "application.nosubmit", true))
+	if a.batch.VaultPassword != "correct horse" || !a.batch.Submission.Vault.Force {
+		t.Errorf("control got %+v", a.batch)
+	}
+	for where, text := range map[string]string{"the answer": got.body, "the log": a.log.String()} {
+		if strings.Contains(text, "correct horse") {
+			t.Errorf("%s shows the password: %s", where, text)
+		}
+	}
+	stored, err := json.Marshal(a.batch.Submission)
+	if err != nil || strings.Contains(string(stored), "correct horse") {
+		t.Errorf("the submission has the password: %s, %v", stored, err)
+	}
+}
+
 func TestSubmissionRefusals(t *testing.T) {
 	const malformed = "Missing or Malformed API Syntax: "
 	long := strings.Repeat("x", 257)
@@ -222,7 +239,8 @@ func TestSubmissionRefusals(t *testing.T) {
 			malformed + `application.ipaddr: "10.0.0.1x" was sent, an IP address is allowed`,
 		},
 		"publicIP":        {batchWith(t, "publicip", "so"), 400, malformed + `publicIP: "so" was sent, true or false is allowed`},
-		"vault password":  {batchWith(t, "vault.password", "hunter2"), 400, malformed + "vault.password: a text was sent, nothing is allowed: only encrypted block vaults take one, and this server has none"},
+		"vault password":  {batchWith(t, "vault.password", []string{"hunter2"}), 400, malformed + "vault.password: a list was sent, a text is allowed"},
+		"password's line": {batchWith(t, "vault.password", "hunter2\n"), 400, malformed + "vault.password: a text was sent, a text without control characters is allowed"},
 		"vault objects":   {batchWith(t, "vault.objects", "a"), 400, malformed + `vault.objects: "a" was sent, a list of texts is allowed`},
 		"vault object":    {batchWith(t, "vault.objects", []any{"a", 1, nil}), 400, malformed + "vault.objects[1]: 1 was sent, a text is allowed; vault.objects[2]: null was sent, a text is allowed"},
 		"an object's NUL": {batchWith(t, "vault.objects", []any{"a\x00"}), 400, malformed + "vault.objects[0]: a text with a NUL byte was sent, a text without one is allowed"},

@@ -102,7 +102,7 @@ type useCase func(context.Context, berth.Caller, control.BatchRequest) (berth.Jo
 
 // run submits a job. When it answers 200 the job is on disk.
 func (s *server) run(c *call, submit useCase, caller berth.Caller, sub submission) error {
-	req := control.BatchRequest{Submission: sub.Submission, PullSecret: sub.pullSecret, GenSSHKey: sub.genSSHKey}
+	req := control.BatchRequest{Submission: sub.Submission, PullSecret: sub.pullSecret, VaultPassword: sub.vaultPassword, GenSSHKey: sub.genSSHKey}
 	if err := c.idempotency(&req, &sub); err != nil {
 		return err
 	}

@@ -1,6 +1,9 @@
 package httpapi
 
 import (
+	"encoding/json"
+	"math"
+
 	"github.com/berth-hpc/berth"
 	"github.com/berth-hpc/berth/internal/control"
 )
@@ -19,6 +22,10 @@ type vaultAnswer struct {
 	Prefix    string `json:"prefix,omitempty"`
 	Region    string `json:"region,omitempty"`
 	PathStyle bool   `json:"path_style,omitempty"`
+	// Those of block vaults; Size is in bytes.
+	Size      int64 `json:"size,omitempty"`
+	Images    int   `json:"images,omitempty"`
+	Encrypted bool  `json:"encrypted,omitempty"`
 }
 
 // oneVault is a vault that was made or changed.
@@ -38,6 +45,7 @@ func newVaultAnswer(caller berth.Caller, v berth.Vault) vaultAnswer {
 		Name: v.VaultName(caller.User.Name), Owner: v.Owner, Kind: string(v.Kind), Default: v.Default && v.Owner == caller.User.Name,
 		Team: v.Team, Share: string(share), Endpoint: v.Bucket.Endpoint, Bucket: v.Bucket.Name, Prefix: v.Bucket.Prefix,
 		Region: v.Bucket.Region, PathStyle: v.Bucket.PathStyle,
+		Size: v.Volume.Size, Images: v.Volume.Images, Encrypted: v.Volume.Encrypted,
 	}
 }
 
@@ -78,7 +86,7 @@ func (s *server) addVault(c *call) error {
 		return err
 	}
 	d, m, err := c.readMembers("owner", "name", "kind", "share", "default", "endpoint", "bucket", "prefix", "region", "path_style",
-		"access_key", "secret_key")
+		"access_key", "secret_key", "size", "images", "password")
 	if err != nil {
 		return err
 	}
@@ -89,6 +97,11 @@ func (s *server) addVault(c *call) error {
 			Endpoint: d.line("endpoint", m["endpoint"], maxImage), Name: d.word("bucket", m["bucket"]),
 			Prefix: d.line("prefix", m["prefix"], maxImage), Region: d.word("region", m["region"]), PathStyle: d.flag("path_style", m["path_style"]),
 		},
+		Volume: berth.Volume{
+			Size:   int64(d.whole("size", m["size"], bounds{low: 1, high: berth.MaxVolume})),
+			Images: d.whole("images", m["images"], bounds{low: 1, high: math.MaxInt32}),
+		},
+		Password: d.vaultPassword("password", m["password"]),
 	}
 	if credentials := d.vaultCredentials(m); credentials != nil {
 		req.Credentials = *credentials
@@ -101,6 +114,14 @@ func (s *server) addVault(c *call) error {
 		return err
 	}
 	return c.writeJSON(oneVault{newVaultAnswer(caller, v)})
+}
+
+// maxVaultPassword bounds the password of a vault in bytes.
+const maxVaultPassword = 1024
+
+// vaultPassword decodes the password of an encrypted vault, "" for an absent one.
+func (d *decoder) vaultPassword(path string, raw json.RawMessage) string {
+	return d.line(path, raw, maxVaultPassword)
 }
 
 // vaultCredentials returns nil when none were sent.

@@ -62,7 +62,12 @@ func TestAddVault(t *testing.T) {
 		`{}`:                              {400, "Invalid parameter(s): name: nothing was sent, a text is required; kind: nothing was sent, a text is required"},
 		`{"name":"v","kind":"object","secret_key":["hunter2"]}`:  {400, "Invalid parameter(s): secret_key: a list was sent, a text is allowed"},
 		`{"name":"v","kind":"object","secret_key":"a\nhunter2"}`: {400, "Invalid parameter(s): secret_key: a text was sent, a text without control"},
-		`{"name":"v","kind":"object","password":"hunter2"}`:      {400, `Invalid parameter(s): "password": is not known here`},
+		`{"name":"v","kind":"block","password":["hunter2"]}`:     {400, "Invalid parameter(s): password: a list was sent, a text is allowed"},
+		`{"name":"v","kind":"block","password":"a\nhunter2"}`:    {400, "Invalid parameter(s): password: a text was sent, a text without control"},
+		`{"name":"v","kind":"block","size":0}`:                   {400, "Invalid parameter(s): size: 0 was sent, a whole number from 1 to 1125899906842624"},
+		`{"name":"v","kind":"block","images":"two"}`:             {400, `Invalid parameter(s): images: "two" was sent, a whole number from 1`},
+		`{"name":"full","kind":"block"}`:                         {507, "No space left"},
+		`{"name":"lacking","kind":"block-array"}`:                {501, "The server lacks mkfs.btrfs"},
 	} {
 		got := a.send(http.MethodPost, "/v1/vaults?"+asAda, contentJSON, body)
 		if text := got.errorText(t); got.status != want.status || !strings.HasPrefix(text, want.text) || strings.Contains(text, "hunter2") {
@@ -71,6 +76,26 @@ func TestAddVault(t *testing.T) {
 	}
 	if got := a.send(http.MethodPost, "/v1/vaults?username=ada&apikey="+readKey, contentJSON, body); got.status != 403 {
 		t.Errorf("with a key for reading: %d: %s", got.status, got.body)
+	}
+}
+
+func TestAddBlockVault(t *testing.T) {
+	a := newTestAPI(t)
+	got := a.send(http.MethodPost, "/v1/vaults?"+asAda, contentJSON,
+		`{"name":"home","kind":"block-array","size":10737418240,"images":2,"password":"correct horse"}`)
+	want := control.VaultRequest{
+		Name: "home", Kind: berth.VaultBlockArray, Volume: berth.Volume{Size: 10 << 30, Images: 2}, Password: "correct horse",
+	}
+	if diff := cmp.Diff(want, a.newVault); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+	wantBody := `{"vault":{"name":"home","owner":"ada","kind":"block-array","default":false,"team":"","share":"none",` +
+		`"size":10737418240,"images":2,"encrypted":true}}`
+	if diff := cmp.Diff(wantBody, got.body); diff != "" || got.status != 200 {
+		t.Errorf("%d (-want +got)\n%s", got.status, diff)
+	}
+	if strings.Contains(a.log.String(), "correct horse") {
+		t.Error("the password is in the log")
 	}
 }
 

@@ -109,24 +109,25 @@ func TestJobEntries(t *testing.T) {
 	a.jobs[1].Submission.Walltime, a.jobs[1].Submission.Geometry = 26*time.Hour, "1280x720"
 	a.jobs[1].Submission.Identity = &berth.Identity{Username: "flo", Group: "lab", UID: 1000, GID: 1001}
 	a.jobs[1].Payer, a.jobs[1].Submission.AppPrice = "bob", 1.5
+	a.jobs[1].Price = 2
 	a.jobs[2].State, a.jobs[2].End = berth.StateFailed, berth.End{Reason: berth.EndLost, ExitCode: -1}
 	var entries map[string]map[string]any
 	got := a.get("/jarvice/jobs?all=1&username=ada&apikey=adaskey1")
 	if err := json.Unmarshal([]byte(got.body), &entries); err != nil {
 		t.Fatal(err)
 	}
-	stats := func(queue, compute float64) map[string]any {
+	stats := func(queue, compute, cost, appCost float64) map[string]any {
 		return map[string]any{
-			"queue_time": queue, "compute_time": compute, "wall_time": compute, "job_count": 1., "app_cost": 0., "compute_cost": 0.,
+			"queue_time": queue, "compute_time": compute, "wall_time": compute, "job_count": 1., "app_cost": appCost, "compute_cost": cost,
 		}
 	}
 	for number, want := range map[string]map[string]any{
-		"7": {"job_status": "SUBMITTED", "job_payer": "ada", "job_exitcode": nil, "job_walltime": "absent", "job_nodes": "", "job_stats": stats(60, 0)},
+		"7": {"job_status": "SUBMITTED", "job_payer": "ada", "job_exitcode": nil, "job_walltime": "absent", "job_nodes": "", "job_stats": stats(60, 0, 0, 0)},
 		"8": {
 			"job_status": "PROCESSING STARTING", "job_exitcode": nil, "job_walltime": "absent", "job_nodes": "node1",
-			"job_payer": "bob", "job_app_price": 1.5, "job_stats": stats(3, 57), "job_sched_job_id": "berth-8-abc",
+			"job_payer": "bob", "job_app_price": 1.5, "job_price": 2., "job_stats": stats(3, 57, 57.*2/3600, 57*1.5/3600), "job_sched_job_id": "berth-8-abc",
 		},
-		"9": {"job_status": "COMPLETED WITH ERROR", "job_exitcode": -1., "job_walltime": "00:00:17", "job_stats": stats(3, 17)},
+		"9": {"job_status": "COMPLETED WITH ERROR", "job_exitcode": -1., "job_walltime": "00:00:17", "job_stats": stats(3, 17, 0, 0)},
 	} {
 		entry := entries[number]
 		if _, there := entry["job_walltime"]; !there {

@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 
 	"github.com/berth-hpc/berth"
 	"github.com/berth-hpc/berth/internal/agentapi"
@@ -49,15 +51,19 @@ func writeSpecs(dir string, spec agentapi.Spec) ([]engine.Worker, error) {
 	return workers, nil
 }
 
-// sshOf returns the keys of a job of several nodes, with a public address, or with a key that its owner has asked for; nil for others.
-// They are those that an earlier call has written to the job's specification, when there was one: some of its nodes may know them
-// already.
-func sshOf(job berth.Job, address, dir string, key []byte) (*agentapi.SSH, error) {
-	if job.Nodes() == 1 && address == "" && len(key) == 0 {
+// ssh returns the keys of a job of several nodes, with a public address, with a key that its owner has asked for, or of an owner with
+// public keys, whom it lets in; nil for others. They are those that an earlier call has written to the job's specification, when there
+// was one: some of its nodes may know them already.
+func (r *Reconciler) ssh(ctx context.Context, job berth.Job, address string, key []byte) (*agentapi.SSH, error) {
+	registered, err := r.cfg.Store.SSHKeys(ctx, job.Owner)
+	if err != nil {
+		return nil, err
+	}
+	if job.Nodes() == 1 && address == "" && len(key) == 0 && len(registered) == 0 {
 		return nil, nil //nolint:nilnil // nobody shall get in
 	}
 	var written agentapi.Spec
-	text, err := os.ReadFile(filepath.Join(dir, agentapi.SpecFile))
+	text, err := os.ReadFile(filepath.Join(r.cfg.Dir(job.Number), agentapi.SpecFile))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 	case err != nil:
@@ -76,24 +82,20 @@ func sshOf(job berth.Job, address, dir string, key []byte) (*agentapi.SSH, error
 		}
 		*key = made.Private
 	}
+	for _, public := range registered {
+		keys.Authorized = append(keys.Authorized, strings.TrimSpace(public.Line+" "+public.Comment))
+	}
 	return &keys, nil
 }
 
-// removeSpecs removes the specifications of a job's nodes, which hold its keys and passwords. Safe to repeat.
-func removeSpecs(job berth.Job, dir string) error {
-	for i := range job.Nodes() {
-		spec := filepath.Join(nodeDir(dir, i), agentapi.SpecFile)
-		for _, name := range []string{spec, spec + unfinished} {
-			if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
-				return fmt.Errorf("remove what job %d was told: %w", job.Number, err)
-			}
+// removeFiles removes what the nodes of a job were told and have told, and the directories of all but the first. Safe to repeat.
+func removeFiles(job berth.Job, dir string) error {
+	names := []string{agentapi.SpecFile, agentapi.SpecFile + unfinished, agentapi.PeersFile, agentapi.ReportFile}
+	for _, name := range names {
+		if err := os.Remove(filepath.Join(dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("remove what job %d was told: %w", job.Number, err)
 		}
 	}
-	return nil
-}
-
-// cleanNodes removes the directories of a job's nodes but the first. Safe to repeat.
-func cleanNodes(job berth.Job, dir string) error {
 	for i := 1; i < job.Nodes(); i++ {
 		if err := os.RemoveAll(nodeDir(dir, i)); err != nil {
 			return fmt.Errorf("remove what a node of job %d left: %w", job.Number, err)

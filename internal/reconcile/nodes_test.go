@@ -14,6 +14,7 @@ import (
 	"github.com/berth-hpc/berth/internal/agentapi"
 	"github.com/berth-hpc/berth/internal/engine"
 	"github.com/berth-hpc/berth/internal/engine/fake"
+	"github.com/berth-hpc/berth/internal/store"
 )
 
 func withNodes(n int) func(*berth.Job) {
@@ -53,7 +54,7 @@ func TestSpecsOfNodes(t *testing.T) {
 			t.Errorf("node %d, after a restart (-first +now):\n%s", node, diff)
 		}
 	}
-	if err := cleanNodes(job, dir); err != nil {
+	if err := removeFiles(job, dir); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(want[0].Dir); !errors.Is(err, os.ErrNotExist) {
@@ -61,8 +62,9 @@ func TestSpecsOfNodes(t *testing.T) {
 	}
 }
 
-// TestSecretsGoFirst: keys and passwords are gone before the engine forgets the attempt, after which nobody would look for them.
-func TestSecretsGoFirst(t *testing.T) {
+// TestFilesGoFirst: keys, passwords and what the nodes have told are gone before the engine forgets the attempt, after which nobody would
+// look for them.
+func TestFilesGoFirst(t *testing.T) {
 	b := newBench(t)
 	job := b.place(t, "exit 0", withNodes(3))
 	attempt, err := b.prepare(t.Context(), job)
@@ -70,6 +72,13 @@ func TestSecretsGoFirst(t *testing.T) {
 		t.Fatal(err)
 	}
 	half := filepath.Join(attempt.Workers[0].Dir, agentapi.SpecFile+".new") // what a server that was killed has written of it
+	for _, dir := range []string{attempt.Dir, attempt.Workers[1].Dir} {
+		for _, name := range []string{agentapi.ReportFile, agentapi.PeersFile, agentapi.OutputFile} {
+			if err := os.WriteFile(filepath.Join(dir, name), []byte("{}"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
 	if err := os.WriteFile(half, []byte("key"), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -78,10 +87,9 @@ func TestSecretsGoFirst(t *testing.T) {
 	if err := b.clean(t.Context(), job); !errors.Is(err, broken) {
 		t.Fatal(err)
 	}
-	for _, pattern := range []string{"*.json*", "*/*.json*"} {
-		if left, err := filepath.Glob(filepath.Join(attempt.Dir, pattern)); err != nil || len(left) > 0 {
-			t.Errorf("left behind: %v, %v", left, err)
-		}
+	left, err := filepath.Glob(filepath.Join(attempt.Dir, "*"))
+	if diff := cmp.Diff([]string{filepath.Join(attempt.Dir, agentapi.OutputFile)}, left); err != nil || diff != "" {
+		t.Errorf("left behind, %v (-want +got):\n%s", err, diff)
 	}
 }
 
@@ -94,6 +102,41 @@ func TestOneNodeHasNoKeys(t *testing.T) {
 	}
 	if spec := readSpec(t, attempt.Dir); spec.SSH != nil || spec.PublicAddress != "" {
 		t.Errorf("specification %+v", spec)
+	}
+}
+
+// TestKeysOfTheOwner: whoever registers public keys gets into every job by them, also into one of one node, and nobody else's do.
+func TestKeysOfTheOwner(t *testing.T) {
+	b := newBench(t)
+	act := berth.Act{Kind: berth.ActUserAdded, By: berth.ByServer}
+	if err := b.store.CreateUser(t.Context(), store.NewUser{User: berth.User{Name: "bob"}}, act); err != nil {
+		t.Fatal(err)
+	}
+	for user, comment := range map[string]string{"ada": "laptop", "bob": ""} {
+		key := berth.SSHKey{User: user, Fingerprint: "SHA256:" + user, Line: "ssh-ed25519 " + user, Comment: comment}
+		if err := b.store.AddSSHKey(t.Context(), key, 1, act); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, nodes := range []int{1, 2} {
+		attempt, err := b.prepare(t.Context(), b.place(t, "exit 0", withNodes(nodes)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		spec := readSpec(t, attempt.Dir)
+		if spec.SSH == nil || len(spec.SSH.Key) == 0 || len(spec.SSH.HostKey) == 0 {
+			t.Fatalf("%d nodes: keys %+v", nodes, spec.SSH)
+		}
+		if diff := cmp.Diff([]string{"ssh-ed25519 ada laptop"}, spec.SSH.Authorized); diff != "" {
+			t.Errorf("%d nodes: let in are (-want +got):\n%s", nodes, diff)
+		}
+	}
+	bobs, err := b.prepare(t.Context(), b.place(t, "exit 0", func(job *berth.Job) { job.Owner = "bob" }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"ssh-ed25519 bob"}, readSpec(t, bobs.Dir).SSH.Authorized); diff != "" {
+		t.Errorf("let in are (-want +got):\n%s", diff)
 	}
 }
 

@@ -24,7 +24,10 @@ type Store interface {
 	// Run returns what an application's job runs, and false when there is no such thing.
 	Run(ctx context.Context, number int64) (berth.Run, bool, error)
 	Vault(ctx context.Context, owner, name string) (berth.Vault, error)
+	// VaultPassword returns the sealed password of the job's vault.
+	VaultPassword(ctx context.Context, number int64) (string, error)
 	VaultCredentials(ctx context.Context, owner, name string) (berth.Credentials, error)
+	SSHKeys(ctx context.Context, user string) ([]berth.SSHKey, error)
 	KeptStore
 }
 
@@ -56,6 +59,10 @@ type Config struct {
 	Engine engine.Engine
 	Images engine.Images
 	Vaults Vaults
+	// Volumes are those of block vaults.
+	Volumes Volumes
+	// Unseal returns what was sealed for a purpose; *seal.Sealer has it.
+	Unseal func(sealed, purpose string) (string, error)
 	Stager Stager
 	// Dir returns the directory of a job, see engine.Attempt.Dir.
 	Dir func(number int64) string

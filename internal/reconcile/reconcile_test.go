@@ -21,6 +21,7 @@ import (
 	"github.com/berth-hpc/berth/internal/output"
 	"github.com/berth-hpc/berth/internal/store"
 	"github.com/berth-hpc/berth/internal/vault"
+	"github.com/berth-hpc/berth/internal/volume"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -37,6 +38,7 @@ type bench struct {
 	engine  *fake.Engine
 	files   *output.Files
 	vaults  vault.Directories
+	volumes *fakeVolumes
 	changes chan berth.Job
 	tick    time.Duration
 	names   int
@@ -48,6 +50,7 @@ func newBench(t *testing.T) *bench {
 	b := &bench{
 		files:   output.New(filepath.Join(t.TempDir(), "jobs"), log),
 		vaults:  vault.Directories{Files: t.TempDir(), Scratch: filepath.Join(t.TempDir(), "scratch")},
+		volumes: &fakeVolumes{dir: t.TempDir(), attached: make(map[string]volume.Request)},
 		changes: make(chan berth.Job, 1000),
 		engine: fake.New(fake.Config{
 			Host: "host", Capacity: berth.Capacity{Cores: 4, RAM: 4 << 30, Slots: 4},
@@ -78,7 +81,7 @@ func newBench(t *testing.T) *bench {
 // renew is a restarted server: a new reconciler on what is there.
 func (b *bench) renew() {
 	b.Reconciler = New(Config{
-		Store: b.store, Engine: b.engine, Images: b.engine, Vaults: b.vaults, Dir: b.files.Dir, Grace: 100 * time.Millisecond,
+		Store: b.store, Engine: b.engine, Images: b.engine, Vaults: b.vaults, Volumes: b.volumes, Unseal: b.unseal, Dir: b.files.Dir, Grace: 100 * time.Millisecond,
 		Now: time.Now, Tick: b.tick, Log: slog.New(slog.DiscardHandler),
 	})
 }
@@ -176,6 +179,9 @@ func (b *bench) left(t *testing.T, job berth.Job) string {
 	t.Helper()
 	if _, err := b.engine.Status(t.Context(), job.Attempt); !errors.Is(err, engine.ErrNotFound) {
 		return fmt.Sprint("the attempt: ", err)
+	}
+	if _, attached := b.volumes.has(job.Attempt); attached {
+		return "its volume"
 	}
 	for _, path := range []string{
 		filepath.Join(b.vaults.Scratch, job.Attempt), filepath.Join(b.files.Dir(job.Number), agentapi.SpecFile),

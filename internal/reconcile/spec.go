@@ -21,7 +21,7 @@ func (r *Reconciler) spec(ctx context.Context, job berth.Job, address string) (s
 	if err != nil {
 		return agentapi.Spec{}, nil, err
 	}
-	keys, err := sshOf(job, address, r.cfg.Dir(job.Number), run.SSHKey)
+	keys, err := r.ssh(ctx, job, address, run.SSHKey)
 	if err != nil {
 		return agentapi.Spec{}, nil, err
 	}

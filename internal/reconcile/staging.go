@@ -39,24 +39,25 @@ func (r *Reconciler) vault(ctx context.Context, job berth.Job) (berth.Vault, err
 var errInterrupted = errors.New("the job is to end")
 
 // data returns the directory that a job finds at /data, with everything in it that the job asked for. The error wraps
-// engine.ErrRefused when the job can never have it, and is errInterrupted when it is to end meanwhile.
+// engine.ErrRefused when the job can never have it, is errInterrupted when it is to end meanwhile, and wraps a *volume.Busy as long as
+// another attempt has the vault.
 func (r *Reconciler) data(ctx context.Context, job berth.Job) (string, error) {
 	v, err := r.vault(ctx, job)
 	if err != nil {
 		return "", err
 	}
+	if v.Kind.Block() {
+		return r.attach(ctx, job, v)
+	}
 	data, err := r.cfg.Vaults.Prepare(v, job.Attempt)
 	if err != nil || v.Kind != berth.VaultObject {
 		return data, err
 	}
-	bringing, stop := r.interruptible(ctx, job.Number)
-	defer stop()
-	switch latest, err := r.cfg.Store.Job(ctx, job.Number); {
-	case err != nil:
+	bringing, stop, err := r.beginInterruptible(ctx, job)
+	if err != nil {
 		return "", err
-	case latest.Wish != berth.WishNone:
-		return "", errInterrupted
 	}
+	defer stop()
 	t, err := r.transfer(ctx, job, v, r.teller(ctx, job, berth.WaitStagingIn))
 	if err != nil {
 		return "", err
@@ -70,6 +71,20 @@ func (r *Reconciler) data(ctx context.Context, job berth.Job) (string, error) {
 	}
 	crashpoint.Here("reconcile.brought")
 	return data, err
+}
+
+// beginInterruptible is interruptible for a job that nobody wants to end up to now; for others the error is errInterrupted.
+func (r *Reconciler) beginInterruptible(ctx context.Context, job berth.Job) (interruptible context.Context, stop func(), err error) {
+	interruptible, stop = r.interruptible(ctx, job.Number)
+	latest, err := r.cfg.Store.Job(ctx, job.Number)
+	if err == nil && latest.Wish != berth.WishNone {
+		err = errInterrupted
+	}
+	if err != nil {
+		stop()
+		return nil, nil, err
+	}
+	return interruptible, stop, nil
 }
 
 // teller stores how far a transfer is. What cannot be stored is not worth a failed one.

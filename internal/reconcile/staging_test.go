@@ -39,7 +39,7 @@ func newStagingBench(t *testing.T) (*bench, *scriptedStager) {
 	b := newBench(t)
 	err := b.store.CreateVault(t.Context(), berth.Vault{
 		Owner: "ada", Name: "bucket", Kind: berth.VaultObject, Bucket: berth.Bucket{Endpoint: "https://s3.example.org", Prefix: "p/"},
-	}, berth.Credentials{AccessKey: "access", SecretKey: "secret"}, 0, berth.Act{Kind: berth.ActVaultAdded, By: berth.ByServer})
+	}, berth.Credentials{AccessKey: "access", SecretKey: "secret"}, store.VaultLimits{}, berth.Act{Kind: berth.ActVaultAdded, By: berth.ByServer})
 	if err != nil {
 		t.Fatal(err)
 	}

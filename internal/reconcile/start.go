@@ -14,6 +14,7 @@ import (
 	"github.com/berth-hpc/berth/internal/crashpoint"
 	"github.com/berth-hpc/berth/internal/engine"
 	"github.com/berth-hpc/berth/internal/image"
+	"github.com/berth-hpc/berth/internal/volume"
 )
 
 // dataPath is where jobs find their vault.
@@ -25,6 +26,9 @@ const progressEvery = 2 * time.Second
 // start starts a placed job. The engine is asked first and tells when the attempt is there already, or when the image is not.
 func (r *Reconciler) start(ctx context.Context, job berth.Job) (more bool, err error) {
 	attempt, err := r.prepare(ctx, job)
+	if busy, ok := errors.AsType[*volume.Busy](err); ok {
+		return false, r.waitForVault(ctx, job, busy)
+	}
 	switch {
 	case errors.Is(err, errInterrupted):
 		return true, nil

@@ -174,37 +174,33 @@ func (r *Reconciler) end(ctx context.Context, job berth.Job, exit berth.Exit) er
 func (r *Reconciler) clean(ctx context.Context, job berth.Job) error {
 	r.forgetTimer(job.Number)
 	dir := r.cfg.Dir(job.Number)
-	// First what is secret: when the engine has forgotten the attempt, nothing makes the next server look for what a killed one left.
-	if err := removeSpecs(job, dir); err != nil {
+	// First the files, some of which are secret: when the engine has forgotten the attempt, nothing makes the next server look for what a
+	// killed one left, but for a directory of the attempt's own.
+	if err := removeFiles(job, dir); err != nil {
 		return err
 	}
 	if err := r.cfg.Engine.Remove(ctx, job.Attempt); err != nil {
 		return err
 	}
 	crashpoint.Here("reconcile.removed")
-	r.promises.forget(job.Attempt)
-	names := []string{agentapi.PeersFile, agentapi.ReportFile}
-	keeps, err := r.keeps(ctx, job)
-	if err != nil {
+	if err := r.detach(ctx, job); err != nil {
 		return err
 	}
-	if !keeps {
-		names = append([]string{manifestFile}, names...)
-		if err := r.cfg.Vaults.Release(job.Attempt); err != nil {
-			return err
-		}
+	r.promises.forget(job.Attempt)
+	keeps, err := r.keeps(ctx, job)
+	if err != nil || keeps {
+		return err
 	}
-	for _, name := range names {
-		if err := os.Remove(filepath.Join(dir, name)); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return fmt.Errorf("remove what job %d left: %w", job.Number, err)
-		}
+	if err := os.Remove(filepath.Join(dir, manifestFile)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("remove what job %d left: %w", job.Number, err)
 	}
-	if mayKeep(job) && !keeps {
-		if err := r.cfg.Store.DeleteKept(ctx, job.Number); err != nil {
-			return err
-		}
+	if err := r.cfg.Vaults.Release(job.Attempt); err != nil {
+		return err
 	}
-	return cleanNodes(job, dir)
+	if mayKeep(job) {
+		return r.cfg.Store.DeleteKept(ctx, job.Number)
+	}
+	return nil
 }
 
 func (r *Reconciler) apply(ctx context.Context, job berth.Job, ev berth.Event) (berth.Job, error) {

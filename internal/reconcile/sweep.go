@@ -18,6 +18,11 @@ func (r *Reconciler) sweep(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	attached, err := r.cfg.Volumes.Attempts()
+	if err != nil {
+		return err
+	}
+	leftovers = append(leftovers, attached...)
 	for _, status := range statuses {
 		leftovers = append(leftovers, status.ID)
 	}

@@ -91,15 +91,17 @@ func (p *plan) capacity(job Queued) int {
 	return nodes
 }
 
-// admit gives a job the earliest place that is left, and takes it out of the plan.
+// admit gives a job that may have its vault the earliest place that is left, and takes it out of the plan.
 func (p *plan) admit(job Queued) (place, verdict) {
 	if p.capacity(job) < job.Nodes {
 		return place{}, impossible
 	}
 	if now, ok := p.now(job); ok {
 		p.take(job, now)
+		p.leases.take(job.Number, job.Lease)
 		return now, starting
 	}
+	p.leases.wait(job.Number, job.Lease)
 	if p.waiting >= depth {
 		return place{}, behind
 	}

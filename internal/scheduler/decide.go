@@ -15,6 +15,8 @@ const (
 	trials = 1000
 	// burst bounds the jobs that one decision starts: what ends while they are stored is seen soon.
 	burst = 256
+	// tells bounds the jobs that are told by one decision why they wait: what starts is not to wait for long.
+	tells = 64
 )
 
 // Queued is what a decision needs to know of a queued job.
@@ -25,12 +27,16 @@ type Queued struct {
 	Nodes int
 	// Walltime is its limit; 0 is none.
 	Walltime time.Duration
-	// Detail is what it says of why it waits.
+	// Lease is what it needs of a block vault.
+	Lease Lease
+	// Wait and Detail are what it says of why it waits.
+	Wait   berth.Wait
 	Detail string
 }
 
 // Active is what a decision needs to know of a job that holds resources.
 type Active struct {
+	Number int64
 	// Need is what each node takes, Hosts are where the nodes are.
 	Need  berth.Capacity
 	Hosts []string
@@ -38,19 +44,22 @@ type Active struct {
 	// both zero nobody knows when it ends.
 	Deadline time.Time
 	Walltime time.Duration
+	// Lease is what it has of a block vault.
+	Lease Lease
 }
 
 // QueuedOf returns what a decision needs to know of a queued job.
 func QueuedOf(job berth.Job) Queued {
 	return Queued{
-		Number: job.Number, Need: job.Need, Nodes: job.Nodes(), Walltime: max(0, job.Submission.Walltime), Detail: job.WaitDetail,
+		Number: job.Number, Need: job.Need, Nodes: job.Nodes(), Walltime: max(0, job.Submission.Walltime), Lease: leaseOf(job),
+		Wait: job.Wait, Detail: job.WaitDetail,
 	}
 }
 
 // ActiveOf returns what a decision needs to know of a job that holds resources. Time in which a job is suspended counts as walltime
 // unless suspendedFree says that it does not.
 func ActiveOf(job berth.Job, suspendedFree bool) Active {
-	a := Active{Need: job.Need, Hosts: job.Hosts}
+	a := Active{Number: job.Number, Need: job.Need, Hosts: job.Hosts, Lease: leaseOf(job)}
 	if job.Started.IsZero() {
 		a.Walltime = max(0, job.Submission.Walltime)
 	}
@@ -73,8 +82,9 @@ type Snapshot struct {
 // Decision is what becomes of one queued job. A job without a decision waits on as it is.
 type Decision struct {
 	Number int64
-	// Hosts gives the job its resources: a host for each of its nodes. Without, Detail says why it cannot have them here.
+	// Hosts gives the job its resources: a host for each of its nodes. Without, Wait and Detail say what it waits for.
 	Hosts  []string
+	Wait   berth.Wait
 	Detail string
 }
 
@@ -82,14 +92,16 @@ type Decision struct {
 type Outcome struct {
 	// Decisions are what to do, in the order in which to do it.
 	Decisions []Decision
-	// More says that the queue was not looked through, because enough starts for now.
+	// More says that the queue was not looked through, because enough starts or is told for now.
 	More bool
+	// told is how many decisions only tell why a job waits.
+	told int
 	// closed is what else cannot start before something ends.
 	closed closed
 }
 
 // Waits says that one more job, behind all others, would certainly have to wait: to decide again would change nothing.
-func (o Outcome) Waits(job Queued) bool { return o.closed.holds(job) }
+func (o Outcome) Waits(job Queued) bool { return job.Lease == Lease{} && o.closed.holds(job) }
 
 // Decide is conservative backfill. In the order of the queue every job gets the earliest place that those in front of it leave: the
 // hosts of its nodes, all at the same time, when all that run use up their limits. Those whose place is now start; so a job starts
@@ -100,6 +112,9 @@ func (o Outcome) Waits(job Queued) bool { return o.closed.holds(job) }
 // and a place is looked for beside those that run. Who must have the place of one gets it Assumed from now, however late it is:
 // shorter jobs go first in that time, and no others.
 //
+// A job whose block vault another one has waits for that alone: it has no place, and those behind it go first. See leases for who gets
+// the vault next.
+//
 // The order of hosts is fixed and nodes go to the first that have room. So the same places are found again as long as nobody ends
 // before the limit: what starts moves no reservation.
 func Decide(s Snapshot) Outcome {
@@ -107,24 +122,45 @@ func Decide(s Snapshot) Outcome {
 	p.expect(s.Queued)
 	var o Outcome
 	starts := 0
-	for _, job := range s.Queued {
-		if p.full() || starts == burst {
-			o.More = !p.full()
+	for i := range s.Queued {
+		if p.full() && s.Queued[i].Lease.Vault == "" {
+			continue
+		}
+		if starts == burst && !p.full() {
+			o.More = true
 			break
+		}
+		job := s.Queued[i]
+		if blocker, leased := p.leased(job); leased {
+			o.tell(job, berth.WaitVault, blocker.Detail)
+			continue
 		}
 		switch place, v := p.admit(job); v {
 		case impossible:
-			if detail := tooLarge(job, s.Hosts, p.capacity(job)); detail != job.Detail {
-				o.Decisions = append(o.Decisions, Decision{Number: job.Number, Detail: detail})
-			}
+			o.tell(job, berth.WaitResources, tooLarge(job, s.Hosts, p.capacity(job)))
 		case starting:
 			starts++
 			o.Decisions = append(o.Decisions, Decision{Number: job.Number, Hosts: p.names(place)})
-		case reserved, behind: // it waits on
+		case reserved, behind:
+			if job.Wait == berth.WaitVault {
+				o.tell(job, berth.WaitResources, "")
+			}
 		}
 	}
 	o.closed = p.closed
 	return o
+}
+
+// tell has a job say what it waits for, unless it says so.
+func (o *Outcome) tell(job Queued, wait berth.Wait, detail string) {
+	switch {
+	case job.Wait == wait && job.Detail == detail:
+	case o.told == tells:
+		o.More = true
+	default:
+		o.told++
+		o.Decisions = append(o.Decisions, Decision{Number: job.Number, Wait: wait, Detail: detail})
+	}
 }
 
 const gib = 1 << 30

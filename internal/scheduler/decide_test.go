@@ -72,7 +72,7 @@ func on(number int64, hosts ...string) Decision { return Decision{Number: number
 func TestDecide(t *testing.T) {
 	const impossible = "the job needs 8 cores, 8.0 GiB and 1 slots; this server has 4 cores, 4.0 GiB and 4 slots"
 	known := job(1, 8)
-	known.WaitDetail = impossible
+	known.Wait, known.WaitDetail = berth.WaitResources, impossible
 	gpu := job(1, 1)
 	gpu.Need.GPUs = 2
 	gpuHost := append(hosts(2), berth.Host{Name: "0", Capacity: berth.Capacity{Cores: 4, RAM: 4 << 30, GPUs: 3, Slots: 4}})
@@ -132,12 +132,12 @@ func TestDecide(t *testing.T) {
 			hosts: hosts(1), active: []berth.Job{started(job(1, 4), 0, "z")}, queued: []berth.Job{job(2, 4)}, want: []Decision{on(2, "a")},
 		},
 		"one that can never fit holds back nobody": {
-			hosts: hosts(1), queued: []berth.Job{job(1, 8), job(2, 1)}, want: []Decision{{Number: 1, Detail: impossible}, on(2, "a")},
+			hosts: hosts(1), queued: []berth.Job{job(1, 8), job(2, 1)}, want: []Decision{{Number: 1, Wait: berth.WaitResources, Detail: impossible}, on(2, "a")},
 		},
 		"its nodes do not fit on the hosts": {
 			hosts: hosts(3), queued: []berth.Job{nodes(gpu, 2), nodes(job(2, 3), 4)}, want: []Decision{
-				{Number: 1, Detail: "the job needs 2 nodes with 1 cores, 1.0 GiB, 2 GPUs each; the hosts have room for 0"},
-				{Number: 2, Detail: "the job needs 4 nodes with 3 cores, 3.0 GiB each; the hosts have room for 3"},
+				{Number: 1, Wait: berth.WaitResources, Detail: "the job needs 2 nodes with 1 cores, 1.0 GiB, 2 GPUs each; the hosts have room for 0"},
+				{Number: 2, Wait: berth.WaitResources, Detail: "the job needs 4 nodes with 3 cores, 3.0 GiB each; the hosts have room for 3"},
 			},
 		},
 		"it is told once": {hosts: hosts(1), queued: []berth.Job{known}},

@@ -74,6 +74,10 @@ func (o Outlook) Forecast() berth.Forecast {
 	cut := max(0, o.Position-1-len(o.Ahead))
 	p := o.plan()
 	first := o.first(p)
+	if blocker, leased := p.leased(job); leased {
+		forecast.Blockers = []berth.Blocker{blocker}
+		return forecast
+	}
 	behindOthers, v := p.admit(job)
 	unknown := cut > 0 || v == behind
 	switch {
@@ -106,7 +110,12 @@ func (o Outlook) plan() *plan {
 func (o Outlook) first(p *plan) []berth.Job {
 	var waiting, starts []berth.Job
 	for _, job := range o.Ahead {
-		switch _, v := p.admit(QueuedOf(job)); v {
+		queued := QueuedOf(job)
+		if _, leased := p.leased(queued); leased {
+			p.horizon = 0 // nobody knows when it takes its place
+			continue
+		}
+		switch _, v := p.admit(queued); v {
 		case impossible: // it blocks nobody
 		case starting:
 			starts = append(starts, job)

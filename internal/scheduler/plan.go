@@ -30,6 +30,7 @@ type plan struct {
 	horizon time.Duration
 	// waiting counts the jobs with a reservation, tried those that were tried behind them.
 	waiting, tried int
+	leases         leases
 	closed         closed
 	shifts         []shift // those of the last search, for their memory
 }
@@ -58,7 +59,9 @@ type hostSize struct {
 
 // newPlan lets jobs run to their limits.
 func newPlan(hosts []berth.Host, active []Active, now time.Time, assumed time.Duration) *plan {
-	p := &plan{assumed: max(overdue, assumed), horizon: forever, closed: closed{refused: make(map[shape]time.Duration)}}
+	p := &plan{
+		assumed: max(overdue, assumed), horizon: forever, leases: newLeases(active), closed: closed{refused: make(map[shape]time.Duration)},
+	}
 	order := slices.Clone(hosts)
 	slices.SortFunc(order, func(a, b berth.Host) int {
 		return cmp.Or(cmp.Compare(a.Capacity.GPUs, b.Capacity.GPUs), cmp.Compare(a.Capacity.Cores, b.Capacity.Cores),

@@ -89,8 +89,12 @@ func after(s scheduler.Snapshot, o scheduler.Outcome) scheduler.Snapshot {
 	for _, decision := range o.Decisions {
 		i := slices.IndexFunc(s.Queued, func(q scheduler.Queued) bool { return q.Number == decision.Number })
 		if job := s.Queued[i]; len(decision.Hosts) > 0 {
-			s.Active = append(s.Active, scheduler.Active{Need: job.Need, Hosts: decision.Hosts, Walltime: job.Walltime})
+			s.Active = append(s.Active, scheduler.Active{
+				Number: job.Number, Need: job.Need, Hosts: decision.Hosts, Walltime: job.Walltime, Lease: job.Lease,
+			})
 			s.Queued = slices.Delete(s.Queued, i, i+1)
+		} else {
+			s.Queued[i].Wait, s.Queued[i].Detail = decision.Wait, decision.Detail
 		}
 	}
 	return s
@@ -273,7 +277,8 @@ func TestAStreamWithoutLimits(t *testing.T) {
 func forecast(s scheduler.Snapshot, number int64) berth.Forecast {
 	o := scheduler.Outlook{Hosts: s.Hosts, Now: s.Now, Assumed: s.Assumed}
 	for _, a := range s.Active {
-		job := berth.Job{State: berth.StateRunning, Need: a.Need, Hosts: a.Hosts}
+		job := berth.Job{Number: a.Number, State: berth.StateRunning, Need: a.Need, Hosts: a.Hosts}
+		job.Submission.Vault = vaultOf(a.Lease)
 		switch {
 		case !a.Deadline.IsZero(): // only the deadline matters
 			job.Started, job.Submission.Walltime = a.Deadline.Add(-time.Hour), time.Hour
@@ -285,7 +290,7 @@ func forecast(s scheduler.Snapshot, number int64) berth.Forecast {
 	for _, q := range s.Queued {
 		o.Position++
 		job := berth.Job{Number: q.Number, State: berth.StateQueued, Need: q.Need}
-		job.Submission.Machine.Nodes, job.Submission.Walltime = q.Nodes, q.Walltime
+		job.Submission.Machine.Nodes, job.Submission.Walltime, job.Submission.Vault = q.Nodes, q.Walltime, vaultOf(q.Lease)
 		if o.Job = job; q.Number == number {
 			break
 		}

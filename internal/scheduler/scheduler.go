@@ -122,7 +122,7 @@ func (s *Scheduler) runOnce(ctx context.Context) error {
 
 // carryOut stores one decision. A job that was canceled meanwhile is left alone.
 func (s *Scheduler) carryOut(ctx context.Context, decision Decision) error {
-	event := berth.Event{Kind: berth.EventWaiting, At: s.cfg.Now(), Wait: berth.WaitResources, Detail: decision.Detail}
+	event := berth.Event{Kind: berth.EventWaiting, At: s.cfg.Now(), Wait: decision.Wait, Detail: decision.Detail}
 	if len(decision.Hosts) > 0 {
 		event = berth.Event{
 			Kind: berth.EventPlaced, At: s.cfg.Now(), Hosts: decision.Hosts, Attempt: berth.NewAttempt(decision.Number, s.cfg.Random()),

@@ -316,7 +316,10 @@ func (l lister) ListAt(infos []fs.FileInfo, offset int64) (int, error) {
 // listed is an entry of a vault as clients see it.
 type listed struct{ vault.Entry }
 
-func directory(name string) listed { return listed{vault.Entry{Name: name, Dir: true}} }
+// directory is a vault as an entry of the top. It has no time; this is the first that clients know.
+func directory(name string) listed {
+	return listed{vault.Entry{Name: name, Dir: true, Modified: time.Unix(0, 0)}}
+}
 
 func (l listed) Name() string       { return l.Entry.Name }
 func (l listed) Size() int64        { return l.Entry.Size }

@@ -37,7 +37,7 @@ func (l *login) password(conn ssh.ConnMetadata, password []byte) (*ssh.Permissio
 	return &ssh.Permissions{}, nil
 }
 
-// open opens the vault of a path, after another look at the key: it may have ended, and the connection has not.
+// open opens the vault of a path, after another look at the key: it may have ended, and the connection has not yet.
 func (l *login) open(at place, change bool) (*vault.Tree, error) {
 	caller, err := l.again()
 	if err != nil {

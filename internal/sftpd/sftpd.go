@@ -44,6 +44,8 @@ type Access interface {
 	FileVaults(ctx context.Context, caller berth.Caller) ([]berth.Vault, error)
 	// VaultOf returns a vault that the caller may read or, with change, write to.
 	VaultOf(ctx context.Context, caller berth.Caller, name string, change bool) (berth.Vault, error)
+	// UntilLoggedOut returns when the caller's key has ended or its user has other rights, and with ctx.
+	UntilLoggedOut(ctx context.Context, caller berth.Caller)
 }
 
 // Config is what a Server is made of. All is required, unless it says otherwise.
@@ -181,6 +183,12 @@ func (s *Server) connection(ctx context.Context, conn net.Conn) {
 	var sessions sync.WaitGroup
 	defer sessions.Wait()
 	defer func() { _ = client.Close() }()
+	allowed, cancel := context.WithCancel(ctx)
+	defer cancel()
+	sessions.Go(func() {
+		s.cfg.Access.UntilLoggedOut(allowed, login.caller)
+		_ = client.Close() // and with it every open file
+	})
 	sessions.Go(func() { ssh.DiscardRequests(requests) })
 	places := make(chan struct{}, maxChannels)
 	for channel := range channels {
@@ -253,9 +261,9 @@ func (l *login) serveFiles(channel ssh.Channel, requests <-chan *ssh.Request) {
 	defer func() { _ = channel.Close() }() // ends the requests
 	rest.Go(func() { ssh.DiscardRequests(requests) })
 	server := sftp.NewRequestServer(channel, sftp.Handlers{FileGet: l, FilePut: l, FileCmd: l, FileList: l})
-	err := server.Serve()
-	if err := errors.Join(err, server.Close()); err != nil && !errors.Is(err, io.EOF) {
+	if err := server.Serve(); err != nil && !errors.Is(err, io.EOF) {
 		l.server.cfg.Log.DebugContext(l.ctx, "sftp session broke off", "user", l.user, "error", err)
 	}
+	// Before the channel is closed: without it scp says that it failed.
 	_, _ = channel.SendRequest("exit-status", false, ssh.Marshal(struct{ Status uint32 }{}))
 }

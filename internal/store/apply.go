@@ -86,13 +86,17 @@ func update(b *batch, j berth.Job) (written bool, err error) {
 	return n == 1, nil
 }
 
-// applied stores what follows from a change: the record, and with its end that of the job's secrets and output.
+// applied stores what follows from a change: the record, what its start makes superfluous, and with its end that of the job's secrets
+// and output.
 func applied(b *batch, after berth.Job, e entry, id int64) error {
 	record, err := e.insert(b, id)
 	if err != nil {
 		return err
 	}
 	if err := keep(b, after, e.record.Event); err != nil {
+		return err
+	}
+	if err := deletePassword(b, after, e.record.Event); err != nil {
 		return err
 	}
 	if after.State.Final() {

@@ -124,7 +124,7 @@ func (f AuditFilter) ofTeam(q *query) (string, error) {
 	}
 	return "CASE WHEN number > 0 THEN (SELECT j.team = " + team + " FROM jobs j WHERE j.number = events.number)" +
 		" WHEN " + kinds(berth.ActTeamAdded, berth.ActTeamChanged, berth.ActTeamRemoved) + " THEN " + theTeam +
-		" WHEN " + kinds(berth.ActUserAdded, berth.ActUserChanged, berth.ActKeyAdded, berth.ActKeyRevoked) +
+		" WHEN " + kinds(berth.ActUserAdded, berth.ActUserChanged, berth.ActKeyAdded, berth.ActKeyRevoked, berth.ActSSHKeyAdded, berth.ActSSHKeyRemoved) +
 		" THEN EXISTS (SELECT 1 FROM users u WHERE u.team <> '' AND u.team = " + team +
 		// The name of a user needs no escapes.
 		` AND replace(data, '"Subject":"' || u.name || '"', '') <> data)` +

@@ -13,8 +13,8 @@ import (
 
 const (
 	insertJob = `INSERT INTO jobs (number, name, version, owner, team, payer, state, wait, wait_detail, application, command, label,
-	submission, image, machine, vault, grace, need_cores, need_ram, need_gpus, need_slots, submitted_at)
-	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)
+	submission, image, machine, vault, grace, need_cores, need_ram, need_gpus, need_slots, price, submitted_at)
+	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23)
 	ON CONFLICT (name) DO NOTHING`
 	selectOpen = `SELECT number FROM jobs WHERE owner = $1
 	AND (state = 'queued' OR state = 'starting' OR state = 'running' OR state = 'stopping' OR state = 'staging-out')
@@ -35,6 +35,9 @@ type NewJob struct {
 	Personal bool
 	// PullSecret is kept beside the job until it ends; empty is none.
 	PullSecret string
+	// VaultPassword is that of an encrypted vault, sealed by who keeps it here. It stays beside the job until that has started or ended;
+	// empty is none.
+	VaultPassword string
 	// Run is what the job of an application runs, kept beside the job until it ends; nil for a batch job. Then Job.Submission.App is
 	// set.
 	Run *berth.Run
@@ -76,6 +79,7 @@ type insertion struct {
 	submission  string
 	personal    bool
 	secret      string
+	password    string
 	runText     string
 	token       NewToken
 	idempotency Idempotency
@@ -101,7 +105,7 @@ func newInsertion(newJob NewJob) (*insertion, error) {
 	}
 	i := &insertion{
 		job: job, entry: entry, submission: string(submission), personal: newJob.Personal,
-		secret: newJob.PullSecret, token: newJob.Token, idempotency: newJob.Idempotency,
+		secret: newJob.PullSecret, password: newJob.VaultPassword, token: newJob.Token, idempotency: newJob.Idempotency,
 	}
 	clean(&i.submission) // parameters of applications are kept as they came
 	if newJob.Run != nil {
@@ -149,7 +153,7 @@ func (i *insertion) insert(b *batch, job berth.Job) error {
 	n, err := b.exec(insertJob, job.Number, job.Name, job.Version, job.Owner, job.Team, job.Payer, string(job.State), string(job.Wait),
 		job.WaitDetail, job.Application, job.Command, job.Label(), i.submission, job.Image, job.Submission.Machine.Type,
 		jobVault(berth.SplitVaultName(job.Submission.Vault.Name, job.Owner)), job.Grace.Microseconds(),
-		job.Need.Cores, job.Need.RAM, job.Need.GPUs, job.Need.Slots, micro(job.Submitted))
+		job.Need.Cores, job.Need.RAM, job.Need.GPUs, job.Need.Slots, job.Price, micro(job.Submitted))
 	switch {
 	case err != nil:
 		return fmt.Errorf("insert: %w", err)
@@ -182,6 +186,11 @@ func (i *insertion) insertRest(b *batch, job berth.Job) error {
 	if i.idempotency.Key != "" {
 		if _, err := b.exec(insertKey, job.Owner, i.idempotency.Key, i.idempotency.Hash, job.Number, micro(job.Submitted)); err != nil {
 			return fmt.Errorf("insert idempotency key: %w", err)
+		}
+	}
+	if i.password != "" {
+		if _, err := b.exec(insertVaultPassword, job.Number, i.password); err != nil {
+			return fmt.Errorf("insert the password of a vault: %w", err)
 		}
 	}
 	return i.insertRun(b, job)

@@ -46,6 +46,7 @@ func TestCreateJob(t *testing.T) {
 		s := open(t, store.Config{DSN: dsn})
 		first := newJob("alice", "AAAAA")
 		first.From, first.Job.Team, first.Job.Payer, first.Job.Grace = "192.0.2.1", "red", "bob", 5*time.Second
+		first.Job.Price = 0.1
 		want := first.Job
 		want.Number, want.Version, want.State = 1, 1, berth.StateQueued
 		want.Submitted = submitted.Truncate(time.Microsecond)

@@ -157,7 +157,7 @@ func TestSchemaRefuses(t *testing.T) {
 	for _, set := range []string{
 		"state = 'held'", "state = 'running'", "state = 'completed'", "ended_at = 1", "placed_at = 1", "attempt = 'a'", "started_at = 1",
 		"wait = 'x'", "wish = 'x'", "end_reason = 'lost'", "need_cores = -1", "need_gpus = -1", "version = 0", "owner = ''", "submitted_at = NULL",
-		"payer = ''", "team = NULL", "machine = NULL", "grace = -1", "suspended_for = -1", "suspended_at = 1",
+		"payer = ''", "team = NULL", "machine = NULL", "grace = -1", "suspended_for = -1", "price = -1", "suspended_at = 1",
 		"state = 'canceled', ended_at = 1, end_reason = 'canceled', wait = 'image'",
 		"state = 'starting', placed_at = 1",
 		"state = 'running', placed_at = 1, attempt = 'a'",
@@ -243,7 +243,7 @@ func TestSubmissionFormat(t *testing.T) {
 		AppPrice:  1.5,
 		Container: berth.Container{Image: "alpine", JobScript: "#!/bin/sh\necho <\u00e9>", Interactive: true},
 		Machine:   berth.MachineRequest{Type: "n0", Nodes: 2},
-		Vault:     berth.VaultRequest{Name: "home", ReadOnly: true, Force: true, Objects: []string{"a/b", "c/"}, Bucket: "results"},
+		Vault:     berth.VaultRequest{Name: "home", Kind: berth.VaultBlock, ReadOnly: true, Force: true, Objects: []string{"a/b", "c/"}, Bucket: "results"},
 		Walltime:  90 * time.Second, PublicIP: true, IPAddr: "192.0.2.1",
 		Geometry: "800x600", Label: "label", Project: "project", Priority: "high", Queue: "queue", Licenses: "a:1",
 		Identity: &berth.Identity{Username: "u", Group: "g", UID: 1, GID: 2},

@@ -53,5 +53,6 @@ func readStatements() []string {
 	return []string{
 		selectJobByNumber, selectJobByName, selectUserByKey, selectUserByKeyID, selectMachines, selectVault, selectKey, selectSecret,
 		selectEvents, countAhead, selectRun, selectApplication, selectVariables, selectOutput, selectDefaultVault,
+		selectSSHKeys,
 	}
 }

@@ -72,9 +72,9 @@ func (s *Store) CreateUser(ctx context.Context, n NewUser, act berth.Act) error 
 	})
 }
 
-// ChangeUser changes a user and returns it. NotFound when there is no such user; Invalid when there is no such team, or an
-// administrator of none; Conflict when the user pays for the team that the change takes it out of, or is the last administrator who
-// can log in.
+// ChangeUser changes a user and returns it. The vaults of who leaves a team are shared no more. NotFound when there is no such user;
+// Invalid when there is no such team, or an administrator of none; Conflict when the user pays for the team that the change takes it out
+// of, or is the last administrator who can log in.
 func (s *Store) ChangeUser(ctx context.Context, name string, change berth.UserChange, act berth.Act) (berth.User, error) {
 	clean(&name)
 	var changed berth.User
@@ -100,7 +100,7 @@ func (s *Store) ChangeUser(ctx context.Context, name string, change berth.UserCh
 				return err
 			}
 		}
-		if err := writeUser(b, after); err != nil {
+		if err := writeChange(b, before, after); err != nil {
 			return err
 		}
 		changed, err = readUser(b, name) // with the payer that it has now
@@ -110,6 +110,16 @@ func (s *Store) ChangeUser(ctx context.Context, name string, change berth.UserCh
 		return berth.User{}, err
 	}
 	return changed, nil
+}
+
+// writeChange stores a user, and what comes of it for the user's vaults.
+func writeChange(b *batch, before, after berth.User) error {
+	if after.Team != before.Team {
+		if _, err := b.exec(clearTeamsOfOwner, after.Name); err != nil {
+			return fmt.Errorf("shared vaults: %w", err)
+		}
+	}
+	return writeUser(b, after)
 }
 
 // checkTeam refuses a user of a team that is not there, and the administrator of no team.

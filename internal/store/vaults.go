@@ -11,14 +11,16 @@ import (
 )
 
 const (
-	vaultColumns        = `name, owner, kind, path, is_default, team, team_read_only, bucket`
-	insertVault         = `INSERT INTO vaults (` + vaultColumns + `, access_key, secret_key) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`
+	vaultColumns = `name, owner, kind, path, is_default, team, team_read_only, bucket, size, images, encrypted`
+	insertVault  = `INSERT INTO vaults (` + vaultColumns + `, access_key, secret_key)
+	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`
 	updateVault         = `UPDATE vaults SET is_default = $3, team = $4, team_read_only = $5, bucket = $6 WHERE owner = $1 AND name = $2`
 	updateCredentials   = `UPDATE vaults SET access_key = $3, secret_key = $4 WHERE owner = $1 AND name = $2`
 	clearDefaultVault   = `UPDATE vaults SET is_default = FALSE WHERE owner = $1 AND is_default`
 	clearTeamOfVaults   = `UPDATE vaults SET team = '', team_read_only = FALSE WHERE team <> '' AND team = $1`
+	clearTeamsOfOwner   = `UPDATE vaults SET team = '', team_read_only = FALSE WHERE team <> '' AND owner = $1`
 	deleteVault         = `DELETE FROM vaults WHERE owner = $1 AND name = $2`
-	countVaults         = `SELECT count(*) FROM vaults WHERE owner = $1`
+	countVaults         = `SELECT count(*), CAST(coalesce(sum(size), 0) AS BIGINT) FROM vaults WHERE owner = $1`
 	selectVault         = `SELECT ` + vaultColumns + ` FROM vaults WHERE owner = $1 AND name = $2`
 	selectVaults        = `SELECT ` + vaultColumns + ` FROM vaults WHERE owner = $1 ORDER BY name`
 	selectTeamVaults    = `SELECT ` + vaultColumns + ` FROM vaults WHERE team <> '' AND team = $1 AND owner <> $2 ORDER BY name, owner`
@@ -31,9 +33,59 @@ const (
 // msgVaultUsed is for a vault that a job needs.
 const msgVaultUsed = "A job uses the vault"
 
+// VaultLimits is what an owner may have in all; 0 is no limit.
+type VaultLimits struct {
+	// Vaults is how many, Size what the block vaults among them have together, in bytes.
+	Vaults int
+	Size   int64
+}
+
+const gib = 1 << 30
+
+// check refuses one more vault that is too much.
+func (l VaultLimits) check(queryRow func(string, ...any) *sql.Row, v berth.Vault) error {
+	var have int
+	var size int64
+	if err := queryRow(countVaults, v.Owner).Scan(&have, &size); err != nil {
+		return fmt.Errorf("count vaults: %w", err)
+	}
+	switch {
+	case l.Vaults > 0 && have >= l.Vaults:
+		return refuse(&berth.Error{Kind: berth.LimitReached, Msg: "Too many vaults", Detail: fmt.Sprintf("%d are allowed", l.Vaults)})
+	case l.Size > 0 && v.Volume.Size > 0 && v.Volume.Size > l.Size-size:
+		return refuse(&berth.Error{
+			Kind: berth.LimitReached, Msg: "Too much for block vaults",
+			Detail: fmt.Sprintf("%.1f GiB in all are allowed, others have %.1f GiB", float64(l.Size)/gib, float64(size)/gib),
+		})
+	}
+	return nil
+}
+
+// newVault refuses a vault that is too much, or whose name is taken.
+func newVault(queryRow func(string, ...any) *sql.Row, v berth.Vault, limits VaultLimits) error {
+	if err := limits.check(queryRow, v); err != nil {
+		return err
+	}
+	switch _, err := scanVault(queryRow(selectVault, v.Owner, v.Name)); {
+	case err == nil:
+		return refuse(&berth.Error{Kind: berth.Conflict, Msg: "There is a vault of that name", Detail: v.Name})
+	case !errors.Is(err, sql.ErrNoRows):
+		return err
+	}
+	return nil
+}
+
+// VaultAllowed returns what CreateVault would return for the limits and for a name that is taken, and stores nothing.
+func (s *Store) VaultAllowed(ctx context.Context, v berth.Vault, limits VaultLimits) error {
+	cleanVault(&v)
+	queryRow := func(text string, args ...any) *sql.Row { return s.reads.queryRow(ctx, text, args...) }
+	return wrap(ctx, "look whether there may be a vault", newVault(queryRow, v, limits))
+}
+
 func scanVault(row scanner) (v berth.Vault, err error) {
 	var bucket string
-	err = row.Scan(&v.Name, &v.Owner, &v.Kind, &v.Path, &v.Default, &v.Team, &v.TeamReadOnly, &bucket)
+	err = row.Scan(&v.Name, &v.Owner, &v.Kind, &v.Path, &v.Default, &v.Team, &v.TeamReadOnly, &bucket,
+		&v.Volume.Size, &v.Volume.Images, &v.Volume.Encrypted)
 	if err == nil && bucket != "" {
 		err = json.Unmarshal([]byte(bucket), &v.Bucket)
 	}
@@ -58,7 +110,8 @@ func putVault(b *batch, v berth.Vault, c berth.Credentials) error {
 	if err != nil {
 		return err
 	}
-	_, err = b.exec(insertVault, v.Name, v.Owner, string(v.Kind), v.Path, v.Default, v.Team, v.TeamReadOnly, bucket, c.AccessKey, c.SecretKey)
+	_, err = b.exec(insertVault, v.Name, v.Owner, string(v.Kind), v.Path, v.Default, v.Team, v.TeamReadOnly, bucket,
+		v.Volume.Size, v.Volume.Images, v.Volume.Encrypted, c.AccessKey, c.SecretKey)
 	if err != nil {
 		return fmt.Errorf("insert vault: %w", err)
 	}
@@ -66,9 +119,9 @@ func putVault(b *batch, v berth.Vault, c berth.Credentials) error {
 }
 
 // CreateVault stores a vault, with the credentials of an object vault, and makes it the default of its owner when it says so.
-// NotFound when there is no such owner; Conflict when the owner has one of that name; LimitReached when the owner has limit of them,
-// 0 is no limit; Invalid when there is no such team.
-func (s *Store) CreateVault(ctx context.Context, v berth.Vault, c berth.Credentials, limit int, act berth.Act) error {
+// NotFound when there is no such owner; Conflict when the owner has one of that name; LimitReached when the owner would have more than
+// the limits allow; Invalid when there is no such team.
+func (s *Store) CreateVault(ctx context.Context, v berth.Vault, c berth.Credentials, limits VaultLimits, act berth.Act) error {
 	cleanVault(&v)
 	return s.act(ctx, "create a vault", act, func(b *batch) error {
 		if _, err := readUser(b, v.Owner); err != nil {
@@ -77,17 +130,7 @@ func (s *Store) CreateVault(ctx context.Context, v berth.Vault, c berth.Credenti
 		if err := checkTeamName(b, v.Team); err != nil {
 			return err
 		}
-		var have int
-		if err := b.queryRow(countVaults, v.Owner).Scan(&have); err != nil {
-			return fmt.Errorf("count vaults: %w", err)
-		}
-		if limit > 0 && have >= limit {
-			return refuse(&berth.Error{Kind: berth.LimitReached, Msg: "Too many vaults", Detail: fmt.Sprintf("%d are allowed", limit)})
-		}
-		switch _, err := readVault(b, v.Owner, v.Name); {
-		case err == nil:
-			return refuse(&berth.Error{Kind: berth.Conflict, Msg: "There is a vault of that name", Detail: v.Name})
-		case berth.KindOf(err) != berth.NotFound:
+		if err := newVault(b.queryRow, v, limits); err != nil {
 			return err
 		}
 		if err := onlyDefault(b, v); err != nil {
@@ -148,16 +191,23 @@ func (s *Store) RemoveVault(ctx context.Context, owner, name string, act berth.A
 		if err != nil {
 			return err
 		}
-		var number int64
-		err = b.queryRow(selectVaultsOpenJob, jobVault(v.Owner, v.Name)).Scan(&number)
-		switch {
-		case err == nil:
-			return refuse(&berth.Error{Kind: berth.Conflict, Msg: msgVaultUsed, Detail: fmt.Sprintf("job %d has not ended", number)})
-		case !errors.Is(err, sql.ErrNoRows):
-			return fmt.Errorf("jobs of a vault: %w", err)
+		if err := unused(b.queryRow(selectVaultsOpenJob, jobVault(v.Owner, v.Name))); err != nil {
+			return err
 		}
 		return remove(b, deleteVault, owner, name)
 	})
+}
+
+// unused refuses for a vault that has a job which has not ended, whose number is the row.
+func unused(row scanner) error {
+	var number int64
+	switch err := row.Scan(&number); {
+	case err == nil:
+		return refuse(&berth.Error{Kind: berth.Conflict, Msg: msgVaultUsed, Detail: fmt.Sprintf("job %d has not ended", number)})
+	case !errors.Is(err, sql.ErrNoRows):
+		return fmt.Errorf("jobs of a vault: %w", err)
+	}
+	return nil
 }
 
 // jobVault is how the row of a job names its vault; it takes what berth.SplitVaultName returns.

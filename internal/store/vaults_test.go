@@ -21,7 +21,7 @@ var secret = berth.Credentials{AccessKey: "access", SecretKey: "secret"}
 
 func createVault(t *testing.T, s *store.Store, v berth.Vault) {
 	t.Helper()
-	if err := s.CreateVault(t.Context(), v, secret, 0, acted(berth.ActVaultAdded, v.Name)); err != nil {
+	if err := s.CreateVault(t.Context(), v, secret, store.VaultLimits{}, acted(berth.ActVaultAdded, v.Name)); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -60,6 +60,47 @@ func TestVaultsOfAllKinds(t *testing.T) {
 			t.Errorf("the vault of a team that is gone: %+v, %v", got, err)
 		}
 	})
+}
+
+// TestVaultsOfWhoLeavesATeam are not shared with it any more, nor with the next one; those of others are, and those of who stays.
+func TestVaultsOfWhoLeavesATeam(t *testing.T) {
+	t.Parallel()
+	eachDatabase(t, func(t *testing.T, dsn string) {
+		s := openWithUsers(t, dsn)
+		createTeam(t, s, "red", "bob")
+		createTeam(t, s, "blue", "carol")
+		inRed := map[string]berth.Vault{}
+		for _, owner := range []string{"alice", "bob"} {
+			vault := objectVault(owner, "bucket")
+			vault.Team, vault.TeamReadOnly = "red", true
+			createVault(t, s, vault)
+			inRed[owner] = vault
+		}
+		for _, next := range []string{"", "blue"} {
+			join(t, s, "alice", "red")
+			if err := s.ChangeVault(t.Context(), inRed["alice"], nil, acted(berth.ActVaultChanged, "bucket")); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := s.ChangeUser(t.Context(), "alice", berth.UserChange{Email: new("a@x")}, acted(berth.ActUserChanged, "alice")); err != nil {
+				t.Fatal(err)
+			}
+			wantShared(t, s, "red", inRed["alice"], inRed["bob"])
+			join(t, s, "alice", next)
+			wantShared(t, s, "red", inRed["bob"])
+			wantShared(t, s, "blue")
+			if got, err := s.Vault(t.Context(), "alice", "bucket"); err != nil || got.Team != "" || got.TeamReadOnly {
+				t.Errorf("%+v, %v", got, err)
+			}
+		}
+	})
+}
+
+func wantShared(t *testing.T, s *store.Store, team string, want ...berth.Vault) {
+	t.Helper()
+	got, err := s.TeamVaults(t.Context(), team, "")
+	if diff := cmp.Diff(want, got); diff != "" || err != nil {
+		t.Errorf("vaults of %s: %v (-want +got):\n%s", team, err, diff)
+	}
 }
 
 func TestChangedVaults(t *testing.T) {
@@ -106,10 +147,10 @@ func TestVaultsRefused(t *testing.T) {
 			err  error
 			want berth.Kind
 		}{
-			"the same name":          {s.CreateVault(t.Context(), objectVault("alice", "bucket"), secret, 0, act), berth.Conflict},
-			"of nobody":              {s.CreateVault(t.Context(), objectVault("carol", "bucket"), secret, 0, act), berth.NotFound},
-			"for no team":            {s.CreateVault(t.Context(), inTeam, secret, 0, act), berth.Invalid},
-			"too many":               {s.CreateVault(t.Context(), objectVault("alice", "new"), secret, 2, act), berth.LimitReached},
+			"the same name":          {s.CreateVault(t.Context(), objectVault("alice", "bucket"), secret, store.VaultLimits{}, act), berth.Conflict},
+			"of nobody":              {s.CreateVault(t.Context(), objectVault("carol", "bucket"), secret, store.VaultLimits{}, act), berth.NotFound},
+			"for no team":            {s.CreateVault(t.Context(), inTeam, secret, store.VaultLimits{}, act), berth.Invalid},
+			"too many":               {s.CreateVault(t.Context(), objectVault("alice", "new"), secret, store.VaultLimits{Vaults: 2}, act), berth.LimitReached},
 			"a change of none":       {s.ChangeVault(t.Context(), objectVault("alice", "new"), nil, act), berth.NotFound},
 			"the removal of none":    {s.RemoveVault(t.Context(), "alice", "new", act), berth.NotFound},
 			"a change for no team":   {s.ChangeVault(t.Context(), berth.Vault{Owner: "alice", Name: "bucket", Team: "absent"}, nil, act), berth.Invalid},

@@ -255,27 +255,6 @@ func TestABrokenUploadWithoutANameLeavesNothing(t *testing.T) {
 	}
 }
 
-func TestOldUploadsAreForgotten(t *testing.T) {
-	tree, path, _ := openTree(t)
-	if err := tree.Forget(time.Now()); err != nil {
-		t.Errorf("without any: %v", err)
-	}
-	for _, id := range []string{"oldupload", "newupload"} {
-		_, _ = tree.Put("file", Upload{ID: id}, io.MultiReader(strings.NewReader("x"), iotest.ErrReader(io.ErrUnexpectedEOF)))
-	}
-	old := time.Now().Add(-time.Hour)
-	if err := os.Chtimes(filepath.Join(path, uploads, "oldupload"), old, old); err != nil {
-		t.Fatal(err)
-	}
-	if err := tree.Forget(time.Now().Add(-time.Minute)); err != nil {
-		t.Fatal(err)
-	}
-	_, errOld := tree.Uploaded("oldupload")
-	if n, err := tree.Uploaded("newupload"); berth.KindOf(errOld) != berth.NotFound || n != 1 || err != nil {
-		t.Errorf("old: %v; new: %d, %v", errOld, n, err)
-	}
-}
-
 // TestAPipeIsNotWaitedFor: jobs can put one wherever a directory is expected, and nobody ever writes to it.
 func TestAPipeIsNotWaitedFor(t *testing.T) {
 	tree, path, _ := openTree(t)
@@ -294,7 +273,6 @@ func TestAPipeIsNotWaitedFor(t *testing.T) {
 	for what, do := range map[string]func() error{
 		"List":           func() error { _, err := tree.List("pipe", true); return err },
 		"List by a link": func() error { _, err := tree.List("link", true); return err },
-		"Forget":         func() error { return tree.Forget(time.Now()) },
 	} {
 		done := make(chan error, 1)
 		go func() { done <- do() }()

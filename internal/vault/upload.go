@@ -172,19 +172,33 @@ func (t *Tree) syncDir(name string) error {
 // partName is the name of a part in the root that opened it.
 func partName(part *os.File) string { return path.Join(uploads, path.Base(part.Name())) }
 
-// Forget removes what came of uploads that nobody has continued since before.
+// Forget removes what came of uploads that nobody has continued since before. A job can put something else in the place of their
+// directory: that is left alone, and where a link leads too.
 func (t *Tree) Forget(before time.Time) error {
-	parts, err := openDir(t.root, uploads)
-	if errors.Is(err, fs.ErrNotExist) {
+	found, err := t.root.Lstat(uploads)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) || err == nil && !found.IsDir():
 		return nil
-	}
-	if err == nil {
-		err = errors.Join(parts.forget(before), parts.Close())
+	case err == nil:
+		err = t.forgetIn(found, before)
 	}
 	if err != nil {
 		return fmt.Errorf("old uploads: %w", err)
 	}
 	return nil
+}
+
+// forgetIn is Forget when the directory is the one that was found, and not one that a link leads to, made a moment ago.
+func (t *Tree) forgetIn(found fs.FileInfo, before time.Time) error {
+	parts, err := openDir(t.root, uploads)
+	if err != nil {
+		return err
+	}
+	opened, err := parts.open.Stat()
+	if err == nil && os.SameFile(found, opened) {
+		err = parts.forget(before)
+	}
+	return errors.Join(err, parts.Close())
 }
 
 // forget removes the entries that were written last before.

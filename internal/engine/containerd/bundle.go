@@ -25,15 +25,22 @@ func (e *Engine) removeShim(ctx context.Context, id string) error {
 	bundle := e.bundle(id)
 	ctx, cancel := context.WithTimeout(ctx, endTimeout)
 	defer cancel()
+	cleaned := true // perhaps it sees just now that one has ended
 	for _, shim := range e.shims() {
 		if shim.ID != id {
 			continue
+		}
+		var err error
+		if cleaned, err = private.Connected(private.ShimSocket(e.cfg.Address, Namespace, id)); err != nil {
+			return err
 		}
 		if err := shim.End(ctx); err != nil {
 			return err
 		}
 	}
-	awaitCleanup(ctx, bundle)
+	if cleaned {
+		awaitCleanup(ctx, bundle)
+	}
 	if err := removeBundle(bundle); err != nil {
 		return fmt.Errorf("remove the bundle of %s: %w", id, err)
 	}
@@ -47,7 +54,7 @@ const (
 	lookAgain   = 10 * time.Millisecond
 )
 
-// awaitCleanup waits until containerd has deleted a bundle whose shim has ended, or will not. It deletes by the id: it would kill another
+// awaitCleanup waits until containerd has deleted a bundle whose shim it has seen end, or will not. It deletes by the id: it would kill another
 // try that has begun meanwhile, and take its bundle away.
 func awaitCleanup(ctx context.Context, bundle string) {
 	ctx, cancel := context.WithTimeout(ctx, cleanupTime)

@@ -41,6 +41,9 @@ const Namespace = "berth"
 // image is the longest.
 const callTimeout = 2 * time.Minute
 
+// nodeTimeout is what each further node adds to the bound of a start. On an idle machine it takes a tenth of a second.
+const nodeTimeout = 5 * time.Second
+
 // Modes of a network.
 const (
 	// NetworkBridge gives each attempt an address behind a bridge of the data directory: it reaches the outside, and no other
@@ -283,6 +286,9 @@ const maxAttempts = 1000
 func (e *Engine) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(ctx, callTimeout)
 }
+
+// startTimeout bounds a start of so many nodes, which are made a few at a time, and of which either all run in the end or none.
+func startTimeout(nodes int) time.Duration { return callTimeout + time.Duration(nodes-1)*nodeTimeout }
 
 // detached is for work that must be finished although ctx has ended.
 func detached(ctx context.Context) (context.Context, context.CancelFunc) {

@@ -51,33 +51,11 @@ func assertGone(t *testing.T, m *machine, e engine.Engine, a engine.Attempt) {
 	}
 }
 
-// startAfterAll starts an attempt, again and again if need be: a containerd that was killed while it made a snapshot may have left the
-// directory that the next one is to have. It removes it when it has removed a snapshot, here that of an attempt that has ended.
-func startAfterAll(t *testing.T, e engine.Engine, a, ended engine.Attempt) {
-	t.Helper()
-	for deadline := time.Now().Add(time.Minute); ; {
-		err := e.Start(t.Context(), a)
-		if err == nil {
-			return
-		}
-		if time.Now().After(deadline) || errors.Is(err, engine.ErrExists) || errors.Is(err, engine.ErrRefused) {
-			t.Fatalf("Start again: %v", err)
-		}
-		if err := errors.Join(e.Remove(t.Context(), ended.ID), e.Remove(t.Context(), a.ID)); err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-}
-
 // testContainerdKilledMidStart: wherever it dies, the attempt has run at most once, and what has not run can be started again.
 func testContainerdKilledMidStart(t *testing.T, m *machine) {
 	e := m.open(t)
 	watch(t, e)
 	awaitPing(t, e)
-	earlier := enginetest.NewAttempt(t, enginetest.Script{Text: "exit 0"})
-	enginetest.Start(t, e, earlier)
-	enginetest.AwaitExit(t, e, earlier.ID)
 	a := enginetest.NewAttempt(t, enginetest.Script{Text: "echo once\nexit 3", Nodes: 3})
 	bridges := privateBridges(t)
 	started := make(chan error, 1)
@@ -97,7 +75,9 @@ func testContainerdKilledMidStart(t *testing.T, m *machine) {
 		if err := e.Remove(t.Context(), a.ID); err != nil {
 			t.Fatal(err)
 		}
-		startAfterAll(t, e, a, earlier)
+		if err := e.Start(t.Context(), a); err != nil {
+			t.Errorf("Start again: %v", err)
+		}
 	case statusErr != nil:
 		t.Fatal(statusErr)
 	}
@@ -155,6 +135,33 @@ func testWorkerShimKilled(t *testing.T, m *machine) {
 		t.Errorf("exit is %+v; want it because of %s", exit, a.Workers[1].Hostname)
 	}
 	awaitDead(t, a.ID+"-2") // a Stop without grace ends workers too
+	assertGone(t, m, e, a)
+}
+
+// testWorkerUnprepared: a worker whose agent cannot prepare it says why, while the others run and after they have been ended.
+func testWorkerUnprepared(t *testing.T, m *machine) {
+	e := m.open(t)
+	a := enginetest.NewAttempt(t, enginetest.Script{Text: waits, Grace: time.Hour, Nodes: 3})
+	if err := os.WriteFile(filepath.Join(a.Workers[1].Dir, agentapi.SpecFile), []byte("{}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	enginetest.Start(t, e, a)
+	const want = "invalid job specification"
+	for status := (engine.Status{}); status.Failed == ""; {
+		var err error
+		if status, err = e.Status(t.Context(), a.ID); err != nil || status.Phase != engine.PhaseRunning {
+			t.Fatalf("status is %+v, %v; want it running", status, err)
+		}
+		if status.Failed != "" && (status.Failed != a.Workers[1].Hostname || !strings.Contains(status.Detail, want)) {
+			t.Errorf("status is %+v; want %s failed: %s", status, a.Workers[1].Hostname, want)
+		}
+	}
+	if err := e.Stop(t.Context(), a.ID, 0); err != nil {
+		t.Fatal(err)
+	}
+	if exit := enginetest.AwaitExit(t, e, a.ID).Exit; exit.Node != a.Workers[1].Hostname || !strings.Contains(exit.Detail, want) {
+		t.Errorf("exit is %+v; want it because of %s: %s", exit, a.Workers[1].Hostname, want)
+	}
 	assertGone(t, m, e, a)
 }
 

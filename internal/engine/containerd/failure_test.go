@@ -40,6 +40,7 @@ func TestFailures(t *testing.T) {
 	t.Run("agent does not answer", func(t *testing.T) { testAgentStuck(t, m) })
 	t.Run("containerd killed while nodes start", func(t *testing.T) { testContainerdKilledMidStart(t, m) })
 	t.Run("shim of a worker killed", func(t *testing.T) { testWorkerShimKilled(t, m) })
+	t.Run("worker not prepared", func(t *testing.T) { testWorkerUnprepared(t, m) })
 	t.Run("shim of the first node killed", func(t *testing.T) { testFirstShimKilled(t, m) })
 	t.Run("all shims of an attempt killed", func(t *testing.T) { testAllShimsKilled(t, m) })
 	t.Run("attempts listed while one is removed", func(t *testing.T) { testListWhileRemoved(t, m) })
@@ -119,6 +120,9 @@ func testContainerdKilled(t *testing.T, m *machine) {
 	status, err := e.Status(t.Context(), a.ID)
 	if err != nil || status.Phase != engine.PhaseRunning {
 		t.Fatalf("status is %+v, %v; want running", status, err)
+	}
+	if known, err := private.Connected(shimSocket(m, a.ID)); !known {
+		t.Errorf("containerd does not know the shim any more (%v)", err)
 	}
 	for id := range exits { // it ended while nobody looked
 		if id == quick.ID {

@@ -12,7 +12,7 @@ import (
 	"tags.cncf.io/container-device-interface/pkg/cdi"
 	"tags.cncf.io/container-device-interface/pkg/parser"
 
-	"github.com/berth-hpc/berth/internal/engine"
+	"github.com/berth-hpc/berth/internal/image"
 )
 
 // labelGPUs are the devices of a node, by their qualified names and with blanks between them.
@@ -83,7 +83,7 @@ func (g *gpus) take(nodes []string, each int) error {
 		return err
 	}
 	if len(all) < each*len(nodes) {
-		return fmt.Errorf("%w: %d nodes with %d GPUs each; this host has %d", engine.ErrRefused, len(nodes), each, len(all))
+		return image.Refuse("%d nodes with %d GPUs each; this host has %d", len(nodes), each, len(all))
 	}
 	if _, ok := g.share(all, nodes, each); !ok {
 		return fmt.Errorf("%d nodes with %d GPUs each: too few of %d are free", len(nodes), each, len(all))

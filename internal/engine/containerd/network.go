@@ -9,6 +9,7 @@ import (
 
 	"github.com/berth-hpc/berth/internal/engine"
 	"github.com/berth-hpc/berth/internal/engine/containerd/bridge"
+	"github.com/berth-hpc/berth/internal/image"
 )
 
 // openNetwork makes the bridge of the data directory; addresses of attempts that are there are not given out again.
@@ -134,9 +135,9 @@ func (e *Engine) unreserve(a engine.Attempt, labels map[string]string) error {
 func (e *Engine) connect(ctx context.Context, a engine.Attempt, labels map[string]string) (place, error) {
 	switch {
 	case e.network == nil && len(a.Workers) > 0:
-		return place{}, fmt.Errorf("%w: jobs have no network here, and so one node only", engine.ErrRefused)
+		return place{}, image.Refuse("jobs have no network here, and so one node only")
 	case e.network == nil && len(a.Publish.Ports) > 0:
-		return place{}, fmt.Errorf("%w: jobs have no network here, and so no ports", engine.ErrRefused)
+		return place{}, image.Refuse("jobs have no network here, and so no ports")
 	case e.network == nil:
 		return place{}, nil
 	}

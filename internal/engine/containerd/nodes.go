@@ -13,7 +13,7 @@ import (
 	"github.com/berth-hpc/berth/internal/engine/containerd/cgroup"
 )
 
-// Labels of the container of a worker: its attempt and its host name.
+// Labels of the container of a worker, besides labelDir: its attempt and its host name.
 const (
 	labelAttempt  = "berth/attempt"
 	labelHostname = "berth/hostname"
@@ -91,7 +91,7 @@ func (e *Engine) makeNodes(ctx context.Context, a engine.Attempt, r root, first 
 
 // startWorker makes a worker of an attempt and starts it.
 func (e *Engine) startWorker(ctx context.Context, attempt string, worker engine.Attempt, r root, at place) error {
-	labels := map[string]string{labelAttempt: attempt, labelHostname: worker.Hostname}
+	labels := map[string]string{labelAttempt: attempt, labelHostname: worker.Hostname, labelDir: worker.Dir}
 	if err := e.createRecord(ctx, worker, r, labels); err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/berth-hpc/berth/internal/engine"
 	"github.com/berth-hpc/berth/internal/engine/containerd/bridge"
+	"github.com/berth-hpc/berth/internal/image"
 )
 
 // Labels of the container of a first node whose ports are published: the address of the host, and the ports, as
@@ -22,7 +23,7 @@ const maxPorts = 200
 // labelPublication adds to the labels of a first node what is published of it.
 func labelPublication(labels map[string]string, p bridge.Publication) error {
 	if len(p.Ports) > maxPorts {
-		return fmt.Errorf("%w: %d ports are published; at most %d can be", engine.ErrRefused, len(p.Ports), maxPorts)
+		return image.Refuse("%d ports are published; at most %d can be", len(p.Ports), maxPorts)
 	}
 	ports := make([]string, len(p.Ports))
 	for i, port := range p.Ports {

@@ -2,7 +2,6 @@ package containerd
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"runtime"
@@ -91,7 +90,7 @@ func (e *Engine) root(ctx context.Context, ref string) (root, error) {
 	img := containerdclient.NewImageWithPlatform(e.client, record, image.Matcher())
 	config, err := img.Spec(ctx)
 	if errdefs.IsNotFound(err) {
-		return root{}, errors.Join(engine.ErrRefused, fmt.Errorf("image %s is not for this machine, or not complete: %w", ref, err))
+		return root{}, image.RefuseBecause(err, "image %s is not for this machine, or not complete", image.Familiar(ref))
 	}
 	if err != nil {
 		return root{}, fmt.Errorf("image %s: %w", ref, err)

@@ -24,6 +24,7 @@ func TestConfinement(t *testing.T) {
 		"unshare refused":         {"unshare -U true 2>/dev/null; echo $?", "1"},
 		"not root":                {"id -u", "505"},
 		"own processes only":      {"ls -d /proc/[0-9]* | head -n 1; cat /proc/1/comm", "berth-init"},
+		"low ports":               {"cat /proc/sys/net/ipv4/ip_unprivileged_port_start", "0"},
 		"own name":                {"hostname", "name"},
 		"agent's directory shut":  {"cat " + agentapi.Dir + "/" + agentapi.SpecFile + " 2>&1 | grep -c denied", "1"},
 		"agent cannot be changed": {"echo x 2>/dev/null >" + agentapi.Init + "; test -x " + agentapi.Init + " && echo there", "there"},

@@ -157,6 +157,7 @@ func (p profile) spec(a engine.Attempt, r root) *specs.Spec {
 			CgroupsPath: cgroup.Path(a.ID),
 			Resources:   p.resources(a),
 			Seccomp:     filter,
+			Sysctl:      map[string]string{"net.ipv4.ip_unprivileged_port_start": "0"}, // an image's own server listens where clients look
 			Namespaces: []specs.LinuxNamespace{
 				{Type: specs.PIDNamespace},
 				{Type: specs.IPCNamespace},

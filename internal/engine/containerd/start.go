@@ -36,7 +36,7 @@ func (e *Engine) Start(ctx context.Context, a engine.Attempt) error {
 	if err := a.Check(); err != nil {
 		return err
 	}
-	ctx, cancel := e.bounded(ctx)
+	ctx, cancel := context.WithTimeout(ctx, startTimeout(1+len(a.Workers)))
 	defer cancel()
 	unlock, err := e.ids.lock(ctx, a.ID)
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"github.com/containerd/containerd/v2/core/containers"
 	"github.com/containerd/errdefs"
 
+	"github.com/berth-hpc/berth/internal/agentapi"
 	"github.com/berth-hpc/berth/internal/engine"
 	"github.com/berth-hpc/berth/internal/engine/containerd/cgroup"
 )
@@ -48,10 +49,11 @@ func (e *Engine) judgeWorkers(ctx context.Context, record containers.Container, 
 		if !status.Exit.Known || status.Exit.OutOfMemory || cgroup.Of(worker).OOMKills() == 0 {
 			continue
 		}
-		name, err := e.hostname(ctx, worker)
+		labels, err := e.workerLabels(ctx, worker)
 		if err != nil {
 			return err
 		}
+		name := labels[labelHostname]
 		if name == "" {
 			continue
 		}
@@ -61,16 +63,16 @@ func (e *Engine) judgeWorkers(ctx context.Context, record containers.Container, 
 	return nil
 }
 
-// hostname is that of a worker, empty for one that is removed just now: it tells nothing any more.
-func (e *Engine) hostname(ctx context.Context, worker string) (string, error) {
+// workerLabels are those of a worker, none for one that is removed just now: it tells nothing any more.
+func (e *Engine) workerLabels(ctx context.Context, worker string) (map[string]string, error) {
 	record, err := e.containers.Get(ctx, worker)
 	if errdefs.IsNotFound(err) {
-		return "", nil
+		return nil, nil
 	}
 	if err != nil {
-		return "", fmt.Errorf("worker %s: %w", worker, err)
+		return nil, fmt.Errorf("worker %s: %w", worker, err)
 	}
-	return record.Labels[labelHostname], nil
+	return record.Labels, nil
 }
 
 // failure returns the first worker of an attempt that ended by itself before the first node, whose status is without that.
@@ -99,15 +101,24 @@ func (e *Engine) failure(ctx context.Context, record containers.Container, first
 		if at := exitedAt(process); status.Phase == engine.PhaseExited && (at.IsZero() || !end.IsZero() && !at.Before(end)) {
 			continue
 		}
-		name, err := e.hostname(ctx, worker)
+		labels, err := e.workerLabels(ctx, worker)
 		if err != nil {
 			return failure{}, err
 		}
-		if name != "" {
-			return failure{node: name, detail: detail(group, process)}, nil
+		if name := labels[labelHostname]; name != "" {
+			return failure{node: name, detail: cmp.Or(setupError(labels[labelDir]), detail(group, process))}, nil
 		}
 	}
 	return failure{}, nil
+}
+
+// setupError is what a worker's agent has reported in its directory when it could not prepare the node, empty for nothing.
+func setupError(dir string) string {
+	report, err := agentapi.ReadReport(dir)
+	if err != nil {
+		return "" // the exit says that it ended, whatever it reported
+	}
+	return report.Error
 }
 
 // detail says how a worker ended.

@@ -30,6 +30,7 @@ import (
 	"github.com/berth-hpc/berth"
 	"github.com/berth-hpc/berth/internal/agentapi"
 	"github.com/berth-hpc/berth/internal/engine"
+	"github.com/berth-hpc/berth/internal/image"
 )
 
 // ErrBroken is what a Start fails with that a job script asks for.
@@ -185,7 +186,7 @@ func (e *Engine) checkPublish(publish engine.Publish) error {
 		for _, other := range e.attempts {
 			taken := func(p engine.Port) bool { return p.Protocol == port.Protocol && p.Outside() == port.Outside() }
 			if other.what.Publish.Address == publish.Address && slices.ContainsFunc(other.what.Publish.Ports, taken) {
-				return fmt.Errorf("%w: port %s:%d is in use", engine.ErrRefused, publish.Address, port.Outside())
+				return image.Refuse("%s port %s:%d is in use by another job", port.Protocol, publish.Address, port.Outside())
 			}
 		}
 	}

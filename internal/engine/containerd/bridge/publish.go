@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/berth-hpc/berth/internal/engine"
+	"github.com/berth-hpc/berth/internal/image"
 )
 
 // Publication is what of a node is reached at an address of this host. Its address is set.
@@ -34,13 +35,13 @@ func (b *Bridge) Publish(ctx context.Context, id string, p Publication) (Publica
 	if p.Address == "" {
 		routes, err := b.handle.RouteGet(anywhere)
 		if err != nil || len(routes) == 0 {
-			return p, fmt.Errorf("%w: this host has no way to the outside; name the address to publish ports at", engine.ErrRefused)
+			return p, image.Refuse("this host has no way to the outside; name the address to publish ports at")
 		}
 		p.Address = routes[0].Src.String()
 	}
 	address, err := netip.ParseAddr(p.Address)
 	if err != nil || !address.Is4() || address.IsLoopback() || address.IsUnspecified() {
-		return p, fmt.Errorf("%w: ports cannot be published at %s, which is no IPv4 address that others reach", engine.ErrRefused, p.Address)
+		return p, image.Refuse("ports cannot be published at %s, which is no IPv4 address that others reach", p.Address)
 	}
 	for _, port := range p.Ports {
 		if err := b.free(ctx, id, p.Address, port); err != nil {
@@ -65,7 +66,7 @@ func (b *Bridge) free(ctx context.Context, id, address string, port engine.Port)
 	for other, p := range b.published {
 		taken := func(q engine.Port) bool { return q.Protocol == port.Protocol && q.Outside() == port.Outside() }
 		if other != id && p.Address == address && slices.ContainsFunc(p.Ports, taken) {
-			return fmt.Errorf("%w: %s port %s is in use by another job", engine.ErrRefused, port.Protocol, at)
+			return image.Refuse("%s port %s is in use by another job", port.Protocol, at)
 		}
 	}
 	var listener interface{ Close() error }
@@ -77,9 +78,9 @@ func (b *Bridge) free(ctx context.Context, id, address string, port engine.Port)
 	}
 	switch {
 	case errors.Is(err, unix.EADDRINUSE):
-		return fmt.Errorf("%w: %s port %s is in use by a program of this host", engine.ErrRefused, port.Protocol, at)
+		return image.Refuse("%s port %s is in use by a program of this host", port.Protocol, at)
 	case errors.Is(err, unix.EADDRNOTAVAIL):
-		return fmt.Errorf("%w: %s is no address of this host", engine.ErrRefused, address)
+		return image.Refuse("%s is no address of this host", address)
 	case err != nil:
 		return fmt.Errorf("network: %s port %s: %w", port.Protocol, at, err)
 	}

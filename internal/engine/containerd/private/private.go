@@ -135,6 +135,7 @@ func (d *Daemon) start(ctx context.Context) (pid int, err error) {
 		return 0, fmt.Errorf("log of the private containerd: %w", err)
 	}
 	defer func() { _ = log.Close() }() // the child has its own
+	d.removeOrphans(ctx)
 	// Not ended with ctx: it outlives this process on purpose.
 	cmd := exec.CommandContext(context.WithoutCancel(ctx), "containerd", "--config", path)
 	cmd.Dir = d.root

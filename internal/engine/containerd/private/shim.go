@@ -49,6 +49,21 @@ func value(args []string, flag string) string {
 	return ""
 }
 
+// Connected says whether somebody is connected to a shim by its socket. containerd is as long as it knows the shim.
+func Connected(socket string) (bool, error) {
+	const connected, fields, state, path = "03", 8, 5, 7 // as unix(7) describes the lines
+	text, err := os.ReadFile("/proc/net/unix")
+	if err != nil {
+		return false, fmt.Errorf("connections to %s: %w", socket, err)
+	}
+	for line := range strings.Lines(string(text)) {
+		if words := strings.Fields(line); len(words) == fields && words[state] == connected && words[path] == socket {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
 // End kills the shim and returns when it is gone, or ctx ends. Safe for one that has ended.
 func (s Shim) End(ctx context.Context) error {
 	if err := unix.Kill(s.PID, unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {

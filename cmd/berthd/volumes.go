@@ -1,0 +1,40 @@
+package main
+
+import (
+	"context"
+	"path/filepath"
+
+	"github.com/berth-hpc/berth/internal/seal"
+	"github.com/berth-hpc/berth/internal/volume"
+)
+
+// sealKey is the file, in the data directory, of the key for secrets in the database. No backup has it.
+const sealKey = "seal.key"
+
+// openVolumes readies what block vaults are made of, and removes what a killed server has left of some. Nobody may serve yet.
+func (s *server) openVolumes(ctx context.Context) (err error) {
+	if s.sealer, err = seal.Open(filepath.Join(s.cfg.Data, sealKey)); err != nil {
+		return err
+	}
+	s.volumes = &volume.Volumes{Dir: s.cfg.VolumeDirs[0], Dirs: s.cfg.VolumeDirs, Log: s.log}
+	vaults, err := s.store.BlockVaults(ctx)
+	if err != nil {
+		return err
+	}
+	known := make([]string, len(vaults))
+	for i, v := range vaults {
+		known[i] = v.Path
+	}
+	if err := s.volumes.Sweep(ctx, known); err != nil {
+		s.log.Warn("what is left of block vaults was not removed; the next start tries again", "error", err)
+	}
+	for _, kind := range []struct {
+		name             string
+		array, encrypted bool
+	}{{"block vaults", false, false}, {"block vaults of several images", true, false}, {"encrypted block vaults", false, true}} {
+		if err := volume.Check(kind.array, kind.encrypted); err != nil {
+			s.log.Info("a program is missing for some vaults", "vaults", kind.name, "missing", err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,88 @@
+package volume
+
+import (
+	"path/filepath"
+	"testing"
+)
+
+// TestKilledWhileAttaching: the next server finishes what was begun, or ends it.
+func TestKilledWhileAttaching(t *testing.T) {
+	for _, name := range []string{"array", "encrypted block"} {
+		t.Run(name, func(t *testing.T) {
+			v, spec := newVolumes(t), kinds[name]
+			path := v.mustCreate(t, spec)
+			points := []string{"volume.claimed", "volume.looped", "volume.mounted"}
+			if spec.Password != "" {
+				points = append(points, "volume.decrypted")
+			}
+			for _, point := range points {
+				request := Request{Path: path, Attempt: point, Password: spec.Password}
+				child{Dir: v.Dir, Do: "attach", Request: request}.killed(t, point)
+				data := v.mustAttach(t, request)
+				write(t, filepath.Join(data, point), []byte(point))
+				v.mustDetach(t, point)
+				wantNoClaim(t, v)
+
+				request.Attempt = "2"
+				child{Dir: v.Dir, Do: "attach", Request: request}.killed(t, point)
+				request.Attempt = "3"
+				wantBusy(t, v, request, true, "2")
+				v.mustDetach(t, "2")
+				wantNoClaim(t, v)
+				wantFile(t, filepath.Join(v.mustAttach(t, request), point), []byte(point))
+				v.mustDetach(t, "3")
+			}
+		})
+	}
+}
+
+// TestKilledWhileDetaching: the claim stays until nothing is mounted any more.
+func TestKilledWhileDetaching(t *testing.T) {
+	for _, name := range []string{"array", "encrypted block"} {
+		t.Run(name, func(t *testing.T) {
+			v, spec := newVolumes(t), kinds[name]
+			path := v.mustCreate(t, spec)
+			for _, point := range []string{"volume.encrypted", "volume.unmounted"} {
+				request := Request{Path: path, Attempt: "1", Password: spec.Password}
+				write(t, filepath.Join(v.mustAttach(t, request), point), []byte(point))
+				child{Dir: v.Dir, Do: "detach", Request: request}.killed(t, point)
+				wantBusy(t, v, Request{Path: path, Attempt: "2", Password: spec.Password}, true, "1")
+				wantFile(t, filepath.Join(v.mustAttach(t, request), point), []byte(point)) // the attempt that was being detached may come again
+				child{Dir: v.Dir, Do: "detach", Request: request}.killed(t, point)
+				v.mustDetach(t, "1")
+				wantNoClaim(t, v)
+			}
+		})
+	}
+}
+
+// TestKilledWhileMaking: nothing is left of a volume that was not made completely.
+func TestKilledWhileMaking(t *testing.T) {
+	v := newVolumes(t)
+	for _, point := range []string{"volume.begun", "volume.formatted", "volume.looped", "volume.encrypted", "volume.unmounted"} {
+		child{Dir: v.Dir, Do: "create", Spec: kinds["encrypted block"]}.killed(t, point)
+		if err := v.Sweep(t.Context(), nil); err != nil {
+			t.Fatal(err)
+		}
+		wantNothing(t, v.Dir)
+	}
+}
+
+// TestKilledWhileRemoving: a volume whose removal was begun is gone, asked for again or not.
+func TestKilledWhileRemoving(t *testing.T) {
+	v := newVolumes(t)
+	for _, again := range []bool{true, false} {
+		path := v.mustCreate(t, kinds["block"])
+		v.mustAttach(t, Request{Path: path, Attempt: "1"})
+		v.mustDetach(t, "1")
+		child{Dir: v.Dir, Do: "remove", Request: Request{Path: path}}.killed(t, "volume.removing")
+		finish := func() error { return v.Sweep(t.Context(), nil) }
+		if again {
+			finish = func() error { return v.Remove(t.Context(), path) }
+		}
+		if err := finish(); err != nil {
+			t.Fatal(err)
+		}
+		wantNothing(t, v.Dir)
+	}
+}

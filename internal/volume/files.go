@@ -1,0 +1,178 @@
+package volume
+
+import (
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// prefix and 32 hexadecimal digits are the name of a volume. Nothing else in a directory is ever looked at.
+	prefix = "volume-"
+	// layoutFile holds a layout.
+	layoutFile = "volume.json"
+	// attached is the directory of claims. A volume without it has never been given to a job.
+	attached = "attached"
+	// pause is how soon something is tried again that tells nobody when it has come to an end.
+	pause = 10 * time.Millisecond
+)
+
+// layout is what a volume knows of itself.
+type layout struct {
+	// Images are names in the volume's directory, or absolute paths.
+	Images    []string
+	Encrypted bool
+	// Complete is false while it is made and when it is removed.
+	Complete bool
+}
+
+// volume is one that is locked: nobody else makes, attaches, detaches or removes it at the same time.
+type volume struct {
+	dir    string
+	lockOn *os.File
+	layout layout
+}
+
+// named says whether a name is that of a volume.
+func named(name string) bool {
+	digits, found := strings.CutPrefix(name, prefix)
+	random, err := hex.DecodeString(digits)
+	return found && err == nil && len(random) == 16
+}
+
+// lock waits for a volume and locks it until unlock. Programs that work on it hold the lock, too, so that what a killed server has left
+// running comes to its end first. fs.ErrNotExist when there is no such volume.
+func lock(ctx context.Context, dir string) (*volume, error) {
+	dir = filepath.Clean(dir)
+	file, err := os.Open(dir)
+	if err != nil {
+		return nil, fmt.Errorf("lock volume: %w", err)
+	}
+	vol := &volume{dir: dir, lockOn: file}
+	err = await(ctx, file)
+	if err == nil {
+		err = vol.load()
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("lock volume %s: %w", dir, err), file.Close())
+	}
+	return vol, nil
+}
+
+func (vol *volume) unlock() error { return vol.lockOn.Close() }
+
+// tryLock says whether a file is locked by this open file now.
+func tryLock(file *os.File) (bool, error) {
+	err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// await locks a file that others may have locked.
+func await(ctx context.Context, file *os.File) error {
+	for {
+		free, err := tryLock(file)
+		if err != nil || free {
+			return err
+		}
+		if err := wait(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// wait lets a moment pass.
+func wait(ctx context.Context) error {
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-timer.C:
+		return nil
+	}
+}
+
+// load reads the layout. A volume whose making was broken off at its very beginning has none, and no images.
+func (vol *volume) load() error {
+	text, err := os.ReadFile(filepath.Join(vol.dir, layoutFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		_, err = os.Stat(vol.dir) // removed while its lock was waited for?
+		return err
+	}
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(text, &vol.layout)
+}
+
+// save has the layout on the disk, the old one or the new one.
+func (vol *volume) save() error {
+	text, err := json.Marshal(vol.layout)
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(vol.dir, layoutFile)
+	file, err := os.OpenFile(path+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = file.Write(text)
+	if err := errors.Join(err, file.Sync(), file.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(path+".new", path); err != nil {
+		return err
+	}
+	return syncDir(vol.dir)
+}
+
+// syncDir has the names in a directory on the disk.
+func syncDir(path string) error {
+	dir, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}
+
+// images returns their paths.
+func (vol *volume) images() []string {
+	paths := slices.Clone(vol.layout.Images)
+	for i, path := range paths {
+		if !filepath.IsAbs(path) {
+			paths[i] = filepath.Join(vol.dir, path)
+		}
+	}
+	return paths
+}
+
+// array says whether the file system lies on several images, and is btrfs.
+func (vol *volume) array() bool { return len(vol.layout.Images) > 1 }
+
+// directories lists the directories of volumes.
+func (v *Volumes) directories() ([]string, error) {
+	entries, err := os.ReadDir(v.Dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("list volumes: %w", err)
+	}
+	var dirs []string
+	for _, entry := range entries {
+		if named(entry.Name()) && entry.IsDir() {
+			dirs = append(dirs, filepath.Join(v.Dir, entry.Name()))
+		}
+	}
+	return dirs, nil
+}

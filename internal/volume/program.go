@@ -1,0 +1,92 @@
+package volume
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+
+	"github.com/berth-hpc/berth"
+)
+
+// packages are the Debian packages of the programs that volumes need.
+var packages = map[string]string{
+	"e2fsck": "e2fsprogs", "mkfs.ext4": "e2fsprogs",
+	"mkfs.btrfs":  "btrfs-progs",
+	"gocryptfs":   "gocryptfs",
+	"fusermount3": "fuse3",
+}
+
+// Check says which programs are missing for volumes, for arrays or for encrypted ones: a *berth.Error of kind Unsupported that names the package.
+func Check(array, encrypted bool) error {
+	programs := []string{"mkfs.ext4", "e2fsck"}
+	if array {
+		programs = []string{"mkfs.btrfs"}
+	}
+	if encrypted {
+		programs = append(programs, "gocryptfs", "fusermount3")
+	}
+	for _, program := range programs {
+		if _, err := find(program); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// find returns where a program is. The PATH of users who become root often lacks the directories of administrators' programs.
+func find(program string) (string, error) {
+	path, err := exec.LookPath(program)
+	for _, dir := range []string{"/usr/sbin/", "/sbin/"} {
+		if err != nil {
+			path, err = exec.LookPath(dir + program)
+		}
+	}
+	if err != nil {
+		return "", &berth.Error{
+			Kind: berth.Unsupported, Err: err,
+			Msg: fmt.Sprintf("The server lacks %s, which is in the Debian package %s", program, packages[program]),
+		}
+	}
+	return path, nil
+}
+
+// command prepares a program. It gets nothing of the server's environment, in which there may be secrets.
+func command(ctx context.Context, program string, args ...string) (*exec.Cmd, error) {
+	path, err := find(program)
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.CommandContext(ctx, path, args...)
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "LC_ALL=C"}
+	return cmd, nil
+}
+
+// run executes a program that changes the volume, with a text for its standard input. It holds the volume's lock: when the server is
+// killed, the next one waits for it.
+func (vol *volume) run(ctx context.Context, input, program string, args ...string) error {
+	cmd, err := command(ctx, program, args...)
+	if err != nil {
+		return err
+	}
+	cmd.Stdin = strings.NewReader(input)
+	cmd.ExtraFiles = []*os.File{vol.lockOn}
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("%s: %w: %s", program, err, bytes.TrimSpace(out))
+	}
+	return nil
+}
+
+// repair makes the file system of one image valid, whatever state it is in.
+func (vol *volume) repair(ctx context.Context) error {
+	const corrected = 1
+	err := vol.run(ctx, "", "e2fsck", "-f", "-y", vol.images()[0])
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok && exit.ExitCode() == corrected {
+		return nil
+	}
+	return err
+}
