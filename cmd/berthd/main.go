@@ -107,12 +107,12 @@ start. It needs root, containerd and runc.`,
 func dataFlags(root *cobra.Command, cfg *config.Config) {
 	own := root.Flags()
 	own.StringVar(&cfg.SFTPListen, "sftp-listen", cfg.SFTPListen, "address to serve the files of vaults on by SFTP, such as :2222; empty is not at all")
-	own.Int64Var(&cfg.ScratchMB, "scratch-mb", cfg.ScratchMB,
-		"what a job may have in its containers and its ephemeral vault together in MiB, where --data has project quotas; 0 is no bound")
 	own.StringArrayVar(&cfg.VolumeDirs, "volume-dir", cfg.VolumeDirs,
 		"directory for the volumes of block vaults; may be repeated, which spreads arrays over several disks (default DATA/volumes)")
 	own.Int64Var(&cfg.UserVolumesMB, "user-volumes-mb", cfg.UserVolumesMB,
 		"what the block vaults that a user makes may have together, in MiB; 0 leaves making them to administrators")
+	own.Int64Var(&cfg.ScratchMB, "scratch-mb", cfg.ScratchMB,
+		"what a job may have in its containers and its ephemeral vault together in MiB, where --data has project quotas; 0 is no bound")
 	own.DurationVar(&cfg.OutputsCompressAfter, "outputs-compress-after", cfg.OutputsCompressAfter, "how long after the end of a job its output is compressed")
 	own.DurationVar(&cfg.OutputsMaxAge, "outputs-max-age", cfg.OutputsMaxAge, "how long after the end of a job its output is deleted; 0 is never")
 	own.Int64Var(&cfg.OutputsMaxMB, "outputs-max-mb", cfg.OutputsMaxMB, "what compressed outputs may have on disk in MiB, beyond which the oldest go; 0 is no bound")
