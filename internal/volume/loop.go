@@ -105,7 +105,7 @@ func hasLoop(device *os.File, image string) (bool, error) {
 		return false, err
 	}
 	file, ok := info.Sys().(*syscall.Stat_t)
-	return ok && file.Ino == status.Inode, nil
+	return ok && file.Ino == status.Inode && file.Dev == status.Device, nil // files on other disks have the same numbers
 }
 
 // configure makes a free loop device that of an image. unix.EBUSY when it is not free any more.

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -98,11 +99,18 @@ func (vol *volume) mount(ctx context.Context, c claim) error {
 		}
 	}
 	crashpoint.Here("volume.looped")
-	if err := unix.Mount(devices[0], c.mount(), kind, flags, strings.Join(options, ",")); err != nil {
+	err := unix.Mount(devices[0], c.mount(), kind, flags, strings.Join(options, ","))
+	if errno, ok := errors.AsType[unix.Errno](err); ok && slices.Contains(unreadable, errno) {
+		return fmt.Errorf("%w: mount %s on %s: %w", ErrDamaged, kind, c.mount(), err)
+	}
+	if err != nil {
 		return fmt.Errorf("mount %s on %s: %w", kind, c.mount(), err)
 	}
 	return nil
 }
+
+// unreadable is what the kernel says of a file system in which it finds something wrong.
+var unreadable = []unix.Errno{unix.EINVAL, unix.EIO, unix.EUCLEAN, unix.EBADMSG}
 
 // release unmounts what is mounted for a claim and gives it up. unix.EBUSY when a process still uses it.
 func (vol *volume) release(ctx context.Context, c claim) error {

@@ -81,12 +81,19 @@ func (vol *volume) run(ctx context.Context, input, program string, args ...strin
 	return nil
 }
 
-// repair makes the file system of one image valid, whatever state it is in.
+// repair makes the file system of one image valid. ErrDamaged when that is not possible.
 func (vol *volume) repair(ctx context.Context) error {
-	const corrected = 1
+	const corrected, restart, uncorrected, failed = 1, 2, 4, 8 // of which the exit status is the sum
 	err := vol.run(ctx, "", "e2fsck", "-f", "-y", vol.images()[0])
-	if exit, ok := errors.AsType[*exec.ExitError](err); ok && exit.ExitCode() == corrected {
+	exit, ok := errors.AsType[*exec.ExitError](err)
+	switch {
+	case !ok || !exit.Exited():
+		return err
+	case exit.ExitCode()&^(corrected|restart) == 0:
 		return nil
+	case exit.ExitCode()&(uncorrected|failed) != 0:
+		return fmt.Errorf("%w: %w", ErrDamaged, err)
+	default:
+		return err
 	}
-	return err
 }

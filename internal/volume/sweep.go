@@ -3,8 +3,11 @@ package volume
 import (
 	"context"
 	"errors"
+	"os"
 	"path/filepath"
 	"slices"
+
+	"golang.org/x/sys/unix"
 )
 
 // Attempts lists the attempts that have a claim.
@@ -49,9 +52,26 @@ func (v *Volumes) sweep(ctx context.Context, dir string) (err error) {
 		return absent(err)
 	}
 	defer func() { err = errors.Join(err, vol.unlock()) }()
-	if vol.layout.Complete && exists(filepath.Join(dir, attached)) {
+	stays := vol.layout.Complete && exists(filepath.Join(dir, attached))
+	if len(vol.layout.Images) == 0 {
+		// Its making was broken off at the very beginning, or it has images of an array that was made when this directory was not the first.
+		err = errors.Join(absent(os.Remove(filepath.Join(dir, layoutFile+unfinished))), os.Remove(dir))
+		if stays = errors.Is(err, unix.ENOTEMPTY); !stays {
+			return err
+		}
+	}
+	if stays {
 		v.Log.WarnContext(ctx, "a volume that no vault has stays where it is", "volume", dir)
 		return nil
 	}
 	return v.discard(ctx, vol)
+}
+
+// DetachAll is Detach for everybody. It is for a machine on which nothing is to go on: no job and no server may use the volumes.
+func (v *Volumes) DetachAll(ctx context.Context) error {
+	attempts, err := v.Attempts()
+	for _, attempt := range attempts {
+		err = errors.Join(err, v.Detach(ctx, attempt))
+	}
+	return err
 }

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -251,4 +252,24 @@ func TestSweep(t *testing.T) {
 			t.Errorf("%s is there: %v", path, !want)
 		}
 	}
+}
+
+// TestSweepOfAnotherDisk: the images that arrays have on the other disks stay there, also when one of those becomes the first.
+func TestSweepOfAnotherDisk(t *testing.T) {
+	v := newVolumes(t)
+	v.Dirs = []string{v.Dir, t.TempDir()}
+	path := v.mustCreate(t, kinds["array"])
+	broken := filepath.Join(v.Dirs[1], prefix+strings.Repeat("0", 32)) // begun, and broken off before anything was in it
+	if err := os.Mkdir(broken, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(broken, layoutFile+unfinished), nil)
+	swapped := &Volumes{Dir: v.Dirs[1], Dirs: []string{v.Dirs[1], v.Dir}, Log: v.Log}
+	if err := swapped.Sweep(t.Context(), []string{path}); err != nil {
+		t.Fatal(err)
+	}
+	if exists(broken) {
+		t.Errorf("%s is still there", broken)
+	}
+	v.mustAttach(t, Request{Path: path, Attempt: "1"})
 }
