@@ -131,7 +131,7 @@ func (v *Volumes) prepare(ctx context.Context, vol *volume, r Request) error {
 	}
 	if !clean {
 		if err := vol.repair(ctx); err != nil {
-			return err
+			return fmt.Errorf("repair volume: %w", err)
 		}
 	}
 	if r.ReadOnly {

@@ -36,6 +36,8 @@ type layout struct {
 	Encrypted bool
 	// Complete is false while it is made and when it is removed.
 	Complete bool
+	// Repairing is true while the file system is being repaired. One that was half repaired may look as if it was clean.
+	Repairing bool `json:",omitempty"`
 }
 
 // volume is one that is locked: nobody else makes, attaches, detaches or removes it at the same time.

@@ -167,6 +167,9 @@ func (vol *volume) clean() (bool, error) {
 	if vol.array() {
 		return true, nil
 	}
+	if vol.layout.Repairing {
+		return false, nil
+	}
 	// The superblock of ext4, as it is on every disk since 1993.
 	const (
 		at             = 1024

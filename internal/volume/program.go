@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/berth-hpc/berth"
+	"github.com/berth-hpc/berth/internal/crashpoint"
 )
 
 // packages are the Debian packages of the programs that volumes need.
@@ -74,15 +75,37 @@ func (vol *volume) run(ctx context.Context, input, program string, args ...strin
 	}
 	cmd.Stdin = strings.NewReader(input)
 	cmd.ExtraFiles = []*os.File{vol.lockOn}
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		return fmt.Errorf("%s: %w: %s", program, err, bytes.TrimSpace(out))
+	var said beginning
+	cmd.Stdout, cmd.Stderr = &said, &said
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("%s: %w: %s", program, err, bytes.TrimSpace(said.text))
 	}
 	return nil
 }
 
-// repair makes the file system of one image valid. ErrDamaged when that is not possible.
+// beginning keeps the beginning of what is written to it: a repair may have a line to say of every file.
+type beginning struct{ text []byte }
+
+func (b *beginning) Write(text []byte) (int, error) {
+	b.text = append(b.text, text[:min(len(text), boundedSize-len(b.text))]...)
+	return len(text), nil
+}
+
+// repair makes the file system of one image valid. ErrDamaged when that is not possible. Until it has come to its end the volume is unclean.
 func (vol *volume) repair(ctx context.Context) error {
+	vol.layout.Repairing = true
+	if err := vol.save(); err != nil {
+		return err
+	}
+	crashpoint.Here("volume.repairing")
+	if err := vol.check(ctx); err != nil {
+		return err
+	}
+	vol.layout.Repairing = false
+	return vol.save()
+}
+
+func (vol *volume) check(ctx context.Context) error {
 	const corrected, restart, uncorrected, failed = 1, 2, 4, 8 // of which the exit status is the sum
 	err := vol.run(ctx, "", "e2fsck", "-f", "-y", vol.images()[0])
 	exit, ok := errors.AsType[*exec.ExitError](err)
