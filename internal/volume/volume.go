@@ -209,7 +209,8 @@ func (v *Volumes) Remove(ctx context.Context, path string) (err error) {
 	if err := vol.free(ctx, claim{}); err != nil {
 		return err
 	}
-	vol.layout.Complete = false // from here on it is deleted, at the next start at the latest when nobody keeps its path
+	// From here on it is deleted, at the next start at the latest when nobody keeps its path.
+	vol.layout.Complete = false
 	if err := vol.save(); err != nil && !errors.Is(err, unix.ENOSPC) { // a full disk is a reason to remove it: it is deleted unannounced
 		return fmt.Errorf("remove volume: %w", err)
 	}
