@@ -123,3 +123,38 @@ func TestRemoveFromAFullDisk(t *testing.T) {
 		t.Errorf("%s is still there", path)
 	}
 }
+
+// TestLoopOfAnotherDisk: files on two disks may have the same number, and are not taken for each other.
+func TestLoopOfAnotherDisk(t *testing.T) {
+	v := newVolumes(t)
+	var images []string
+	for _, name := range []string{"1", "2"} {
+		disk := filepath.Join(v.Dir, name)
+		if err := errors.Join(os.MkdirAll(disk, 0o700), unix.Mount("disk", disk, "tmpfs", 0, "size=80m")); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := unix.Unmount(disk, 0); err != nil {
+				t.Error(err)
+			}
+		})
+		image := filepath.Join(disk, "image-0")
+		if err := reserve(image, small); err != nil {
+			t.Fatal(err)
+		}
+		images = append(images, image)
+	}
+	device, err := openLoop(t.Context(), images[0], false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, image := range images {
+		if same, err := hasLoop(device, image); err != nil || same != (i == 0) {
+			t.Errorf("the device of %s has %s: %v, %v", images[0], image, same, err)
+		}
+	}
+	if err := device.Close(); err != nil {
+		t.Error(err)
+	}
+	eventually(t, "the device went", func() bool { left, err := loopOf(images[0]); return left == "" && err == nil })
+}

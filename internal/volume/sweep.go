@@ -38,6 +38,11 @@ func (v *Volumes) Sweep(ctx context.Context, known []string) error {
 	if err != nil {
 		return err
 	}
+	for _, path := range known {
+		if !v.own(path) {
+			v.Log.WarnContext(ctx, "a block vault was made with another --volume-dir: jobs do not get it", "volume", path)
+		}
+	}
 	for _, dir := range dirs {
 		if !slices.ContainsFunc(known, func(path string) bool { return filepath.Clean(path) == filepath.Clean(dir) }) {
 			err = errors.Join(err, v.sweep(ctx, dir))
