@@ -73,10 +73,20 @@ func (v *Volumes) sweep(ctx context.Context, dir string) (err error) {
 }
 
 // DetachAll is Detach for everybody. It is for a machine on which nothing is to go on: no job and no server may use the volumes.
-func (v *Volumes) DetachAll(ctx context.Context) error {
-	attempts, err := v.Attempts()
-	for _, attempt := range attempts {
-		err = errors.Join(err, v.Detach(ctx, attempt))
+// Those who were killed a moment ago may have much to write before they let go, so that it is patient.
+func (v *Volumes) DetachAll(ctx context.Context) (err error) {
+	const tries = 6
+	for range tries {
+		var attempts []string
+		if attempts, err = v.Attempts(); err != nil {
+			return err
+		}
+		for _, attempt := range attempts {
+			err = errors.Join(err, v.Detach(ctx, attempt))
+		}
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
 	}
 	return err
 }
