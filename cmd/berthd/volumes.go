@@ -51,7 +51,7 @@ func (s *server) openVolumes(ctx context.Context) (err error) {
 		array, encrypted bool
 	}{{"block vaults", false, false}, {"block vaults of several images", true, false}, {"encrypted block vaults", false, true}} {
 		if err := volume.Check(kind.array, kind.encrypted); err != nil {
-			s.log.Info("a program is missing for some vaults", "vaults", kind.name, "missing", err)
+			s.log.Info("something is missing for some vaults", "vaults", kind.name, "missing", err)
 		}
 	}
 	return nil

@@ -74,6 +74,9 @@ func (c claim) serve(ctx context.Context, daemon *os.File, password string) (err
 	if _, err := find("fusermount3"); err != nil { // gocryptfs mounts by it
 		return err
 	}
+	if err := device(fuseDevice); err != nil {
+		return err
+	}
 	said, err := boundedFile()
 	if err != nil {
 		return err

@@ -76,7 +76,10 @@ func openLoop(ctx context.Context, image string, readOnly bool) (*os.File, error
 		return nil, err
 	}
 	defer func() { _ = file.Close() }() // the device keeps it
-	control, err := os.OpenFile("/dev/loop-control", os.O_RDWR, 0)
+	if err := device(loopDevice); err != nil {
+		return nil, err
+	}
+	control, err := os.OpenFile(loopDevice, os.O_RDWR, 0)
 	if err != nil {
 		return nil, err
 	}

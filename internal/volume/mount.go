@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/berth-hpc/berth"
 	"github.com/berth-hpc/berth/internal/crashpoint"
 )
 
@@ -102,6 +103,9 @@ func (vol *volume) mount(ctx context.Context, c claim) error {
 	err := unix.Mount(devices[0], c.mount(), kind, flags, strings.Join(options, ","))
 	if errno, ok := errors.AsType[unix.Errno](err); ok && slices.Contains(unreadable, errno) {
 		return fmt.Errorf("%w: mount %s on %s: %w", ErrDamaged, kind, c.mount(), err)
+	}
+	if errors.Is(err, unix.ENODEV) {
+		return &berth.Error{Kind: berth.Unsupported, Msg: "The kernel of the server lacks the filesystem " + kind, Err: err}
 	}
 	if err != nil {
 		return fmt.Errorf("mount %s on %s: %w", kind, c.mount(), err)

@@ -21,7 +21,23 @@ var packages = map[string]string{
 	"fusermount3": "fuse3",
 }
 
-// Check says which programs are missing for volumes, for arrays or for encrypted ones: a *berth.Error of kind Unsupported that names the package.
+// Devices of the kernel that volumes need, encrypted ones both of them.
+const (
+	loopDevice = "/dev/loop-control"
+	fuseDevice = "/dev/fuse"
+)
+
+// device returns a *berth.Error of kind Unsupported when there is no such device.
+func device(path string) error {
+	_, err := os.Stat(path)
+	if err != nil {
+		return &berth.Error{Kind: berth.Unsupported, Msg: "The server lacks the device " + path, Err: err}
+	}
+	return nil
+}
+
+// Check says what is missing for volumes, for arrays or for encrypted ones: a *berth.Error of kind Unsupported that names the package of a
+// program, or a device of the kernel.
 func Check(array, encrypted bool) error {
 	programs := []string{"mkfs.ext4", "e2fsck"}
 	if array {
@@ -35,7 +51,12 @@ func Check(array, encrypted bool) error {
 			return err
 		}
 	}
-	return nil
+	if encrypted {
+		if err := device(fuseDevice); err != nil {
+			return err
+		}
+	}
+	return device(loopDevice)
 }
 
 // find returns where a program is. The PATH of users who become root often lacks the directories of administrators' programs.

@@ -2,6 +2,7 @@ package volume
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"os"
 	"os/exec"
@@ -204,6 +205,23 @@ func TestMissingProgram(t *testing.T) {
 	if err := Check(true, false); err != nil {
 		t.Errorf("programs of administrators are not found without the PATH: %v", err)
 	}
+}
+
+// TestMissingDevice: a server without the devices, as in a container, says which it lacks.
+func TestMissingDevice(t *testing.T) {
+	v := newVolumes(t)
+	for missing, spec := range map[string]Spec{loopDevice: kinds["block"], fuseDevice: kinds["encrypted array"]} {
+		text, err := json.Marshal(child{Dir: v.Dir, Do: "create", Spec: spec})
+		if err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.CommandContext(t.Context(), "unshare", "--mount", "--propagation", "private", "sh", "-c", `mount -t tmpfs none /dev && exec "$0"`, os.Args[0])
+		cmd.Env = append(os.Environ(), childEnv+"="+string(text))
+		if out, _ := cmd.CombinedOutput(); !strings.Contains(string(out), "The server lacks the device "+missing) { // it fails
+			t.Errorf("without %s: %s", missing, out)
+		}
+	}
+	wantNothing(t, v.Dir)
 }
 
 func TestRemove(t *testing.T) {
