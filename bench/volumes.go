@@ -60,7 +60,7 @@ func (b *bench) volumes(ctx context.Context) (err error) {
 			}
 		}
 		for _, p := range places {
-			if err := errors.Join(os.RemoveAll(p.dir+"/large"), os.RemoveAll(p.dir+"/small")); err != nil {
+			if err := os.RemoveAll(filepath.Join(p.dir, "small")); err != nil {
 				return err
 			}
 		}
@@ -123,9 +123,9 @@ func detachAll(ctx context.Context, v *volume.Volumes) error {
 	return err
 }
 
-// writeFile writes a file until it is on the disk.
+// writeFile writes a file until it is on the disk, over the one of the round before: the disk has its blocks then, as it has those of images.
 func writeFile(path string, size int64) error {
-	file, err := os.Create(path)
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE, 0o600)
 	if err != nil {
 		return err
 	}

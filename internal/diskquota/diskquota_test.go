@@ -96,9 +96,15 @@ func testLimit(t *testing.T, root string) {
 	if err := errors.Join(os.RemoveAll(first), os.RemoveAll(second)); err != nil {
 		t.Fatal(err)
 	}
+	awaitForgotten(t, root)
+}
+
+// awaitForgotten waits until nothing is left of the job: XFS forgets deleted files in the background.
+func awaitForgotten(t *testing.T, root string) {
+	t.Helper()
 	left := quotaOf(t, root)
 	for deadline := time.Now().Add(time.Minute); left != (quota{}) && time.Now().Before(deadline); left = quotaOf(t, root) {
-		time.Sleep(10 * time.Millisecond) // XFS forgets deleted files in the background
+		time.Sleep(10 * time.Millisecond)
 	}
 	if left != (quota{}) {
 		t.Errorf("%+v is left of the job", left)
