@@ -53,12 +53,13 @@ func removeOrphans(ctx context.Context, root string) error {
 
 // removeUnused removes directories, unless one of them is mounted, or part of what is: then something is wrong, and all stay.
 func removeUnused(dirs []string) error {
-	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	text, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
 		return fmt.Errorf("mounts: %w", err)
 	}
+	mounts := unescape(string(text))
 	for _, dir := range dirs {
-		if strings.Contains(unescape(string(mounts)), dir+"/") {
+		if strings.Contains(mounts, dir+"/") {
 			return fmt.Errorf("snapshot %s: %w", dir, errMounted)
 		}
 	}
