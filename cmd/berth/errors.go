@@ -79,6 +79,8 @@ func refusalHint(refused *client.Error) string {
 		return "check the account: --user and --apikey, BERTH_USER and BERTH_APIKEY, or --credentials"
 	case refused.StatusCode >= http.StatusMultipleChoices && refused.StatusCode < http.StatusBadRequest:
 		return "set that address with --url or BERTH_URL"
+	case refused.StatusCode == http.StatusInsufficientStorage:
+		return "an administrator of the server makes room; the log of berthd says on which disk"
 	case refused.StatusCode >= http.StatusInternalServerError && refused.StatusCode != http.StatusNotImplemented:
 		return "try again; the log of berthd says more"
 	default:

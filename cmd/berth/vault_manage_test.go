@@ -175,3 +175,15 @@ func TestBlockVaultVerbs(t *testing.T) {
 		})
 	}
 }
+
+// TestNoRoomForAVault: to try again helps nobody.
+func TestNoRoomForAVault(t *testing.T) {
+	t.Parallel()
+	f := newFake(t, map[string]http.HandlerFunc{"POST /v1/vaults": text(http.StatusInsufficientStorage, `{"error":"The server's disk is too small for this vault"}`)})
+	want := result{1, "", "berth: vault home: The server's disk is too small for this vault " +
+		"(an administrator of the server makes room; the log of berthd says on which disk)\n"}
+	got := command{args: []string{"vault", "add", "home", "--kind", "block", "--size", "1"}, env: f.env()}.run(t.Context(), t)
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}

@@ -12,7 +12,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/berth-hpc/berth/internal/config"
-	"github.com/berth-hpc/berth/internal/engine/containerd"
 )
 
 // version is set by the linker.
@@ -107,8 +106,7 @@ start. It needs root, containerd and runc.`,
 func dataFlags(root *cobra.Command, cfg *config.Config) {
 	own := root.Flags()
 	own.StringVar(&cfg.SFTPListen, "sftp-listen", cfg.SFTPListen, "address to serve the files of vaults on by SFTP, such as :2222; empty is not at all")
-	own.StringArrayVar(&cfg.VolumeDirs, "volume-dir", cfg.VolumeDirs,
-		"directory for the volumes of block vaults; may be repeated, which spreads arrays over several disks (default DATA/volumes)")
+	volumeFlag(root, cfg)
 	own.Int64Var(&cfg.UserVolumesMB, "user-volumes-mb", cfg.UserVolumesMB,
 		"what the block vaults that a user makes may have together, in MiB; 0 leaves making them to administrators")
 	own.Int64Var(&cfg.ScratchMB, "scratch-mb", cfg.ScratchMB,
@@ -118,24 +116,7 @@ func dataFlags(root *cobra.Command, cfg *config.Config) {
 	own.Int64Var(&cfg.OutputsMaxMB, "outputs-max-mb", cfg.OutputsMaxMB, "what compressed outputs may have on disk in MiB, beyond which the oldest go; 0 is no bound")
 }
 
-// downCommand ends what outlives the server.
-func downCommand(cfg *config.Config) *cobra.Command {
-	return &cobra.Command{
-		Use:   "down",
-		Short: "End the private containerd of a data directory, with all of its containers",
-		Long: `Down ends what outlives the server: the containers of running jobs and the private containerd that holds them. Jobs that ran
-are recorded as lost by the next start. Stop the server first. The data directory stays.`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := cfg.Check(); err != nil {
-				return err
-			}
-			unlock, err := lockData(cfg.Data)
-			if err != nil {
-				return err
-			}
-			defer unlock()
-			return containerd.Shutdown(cmd.Context(), cfg.Data)
-		},
-	}
+func volumeFlag(cmd *cobra.Command, cfg *config.Config) {
+	cmd.Flags().StringArrayVar(&cfg.VolumeDirs, "volume-dir", cfg.VolumeDirs,
+		"directory for the volumes of block vaults; may be repeated, which spreads arrays over several disks (default DATA/volumes)")
 }

@@ -75,6 +75,11 @@ func serve(ctx context.Context, cfg config.Config, stdout, stderr io.Writer) err
 		return err
 	}
 	defer unlock()
+	unlockVolumes, err := lockVolumes(cfg.VolumeDirs[0])
+	if err != nil {
+		return err
+	}
+	defer unlockVolumes()
 	if err := backup.Clean(cfg.Data); err != nil {
 		return err
 	}
@@ -100,11 +105,19 @@ func lockData(dir string) (unlock func(), err error) {
 	if err != nil {
 		return nil, fmt.Errorf("data directory: %w", err)
 	}
-	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		_ = lock.Close()
+	if err := lockFile(lock); err != nil {
 		return nil, fmt.Errorf("another berthd serves %s: stop it first, or give another --data", dir)
 	}
 	return func() { _ = lock.Close() }, nil
+}
+
+// lockFile locks a file for as long as it is open, or closes it.
+func lockFile(file *os.File) error {
+	err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	if err != nil {
+		_ = file.Close()
+	}
+	return err
 }
 
 // open opens the store and the engine and makes the loops, without starting any.

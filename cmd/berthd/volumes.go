@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"fmt"
+	"os"
 	"path/filepath"
 
 	"github.com/berth-hpc/berth/internal/seal"
@@ -10,6 +12,22 @@ import (
 
 // sealKey is the file, in the data directory, of the key for secrets in the database. No backup has it.
 const sealKey = "seal.key"
+
+// lockVolumes makes the first directory of volumes and keeps servers with other data out of it: each would take those of the others for left
+// over.
+func lockVolumes(dir string) (unlock func(), err error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("directory of volumes: %w", err)
+	}
+	lock, err := os.Open(dir)
+	if err != nil {
+		return nil, fmt.Errorf("directory of volumes: %w", err)
+	}
+	if err := lockFile(lock); err != nil {
+		return nil, fmt.Errorf("another berthd has volumes in %s: give another --volume-dir", dir)
+	}
+	return func() { _ = lock.Close() }, nil
+}
 
 // openVolumes readies what block vaults are made of, and removes what a killed server has left of some. Nobody may serve yet.
 func (s *server) openVolumes(ctx context.Context) (err error) {
@@ -33,7 +51,7 @@ func (s *server) openVolumes(ctx context.Context) (err error) {
 		array, encrypted bool
 	}{{"block vaults", false, false}, {"block vaults of several images", true, false}, {"encrypted block vaults", false, true}} {
 		if err := volume.Check(kind.array, kind.encrypted); err != nil {
-			s.log.Info("a program is missing for some vaults", "vaults", kind.name, "missing", err)
+			s.log.Info("something is missing for some vaults", "vaults", kind.name, "missing", err)
 		}
 	}
 	return nil

@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -170,35 +169,13 @@ func (s *Server) Crashed(ctx context.Context) error {
 	}
 }
 
-// Down ends everything that the server left: berthd, its containers and its containerd, also after ctx has
+// Down ends everything that the server left: berthd, its containers, its containerd and what is mounted for them, also after ctx has
 // ended. Safe to repeat.
 func (s *Server) Down(ctx context.Context) error {
 	s.Kill()
 	down := exec.CommandContext(context.WithoutCancel(ctx), filepath.Join(s.Bin, "berthd"), "down", "--data", s.Data)
 	if out, err := down.CombinedOutput(); err != nil {
 		return fmt.Errorf("berthd down: %w\n%s", err, out)
-	}
-	return unmountBelow(s.Data)
-}
-
-// unmountBelow unmounts what jobs had attached that the server did not see ending.
-func unmountBelow(dir string) error {
-	table, err := os.ReadFile("/proc/self/mountinfo")
-	if err != nil {
-		return err
-	}
-	const mountPoint = 4 // of the fields of a line
-	var below []string
-	for line := range strings.Lines(string(table)) {
-		if fields := strings.Fields(line); strings.HasPrefix(fields[mountPoint], filepath.Join(dir, "volumes")+"/") {
-			below = append(below, fields[mountPoint])
-		}
-	}
-	slices.Reverse(below) // what is mounted last goes first
-	for _, path := range below {
-		if err := syscall.Unmount(path, syscall.MNT_DETACH); err != nil {
-			return fmt.Errorf("unmount %s: %w", path, err)
-		}
 	}
 	return nil
 }

@@ -47,6 +47,9 @@ func (r *Reconciler) attach(ctx context.Context, job berth.Job, v berth.Vault) (
 		return "", image.RefuseBecause(err,
 			`the filesystem of the vault %s was not closed properly: submit the job again with "force": true in its vault (berth: --vault-force), which repairs it`,
 			request.Name)
+	case errors.Is(err, volume.ErrDamaged):
+		r.cfg.Log.ErrorContext(ctx, "a block vault cannot be read; its job is refused", "job", job.Number, "volume", v.Path, "error", err)
+		return "", image.RefuseBecause(err, "the filesystem of the vault %s is damaged: ask an administrator of the server, whose log says more", request.Name)
 	}
 	if refused, ok := errors.AsType[*berth.Error](err); ok && (refused.Kind == berth.NotFound || refused.Kind == berth.Unsupported) {
 		return "", image.RefuseBecause(err, "%s", refused.Public())

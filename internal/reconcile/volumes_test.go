@@ -184,6 +184,7 @@ func TestBlockVaultsThatCannotBeHad(t *testing.T) {
 		"one of another server":     {"nonsense", nil, "the password of the vault secret can no longer be read, for it came to another server: submit the job again"},
 		"one for another vault":     {"for home@ada: word", nil, "the password of the vault secret can no longer be read, for it came to another server: submit the job again"},
 		"not closed properly":       {"for secret@ada: word", volume.ErrUnclean, `the filesystem of the vault secret was not closed properly: submit the job again with "force": true in its vault (berth: --vault-force), which repairs it`},
+		"damaged":                   {"for secret@ada: word", volume.ErrDamaged, "the filesystem of the vault secret is damaged: ask an administrator of the server, whose log says more"},
 		"a volume that is not here": {"for secret@ada: word", berth.Errorf(berth.NotFound, "The files of the vault are not there"), "The files of the vault are not there"},
 		"a program is missing":      {"for secret@ada: word", berth.Errorf(berth.Unsupported, "The server lacks gocryptfs"), "The server lacks gocryptfs"},
 	} {

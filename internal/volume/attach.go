@@ -20,6 +20,8 @@ var (
 	ErrUnclean = errors.New("the volume was not unmounted after its last use")
 	// ErrPassword says that the password is wrong, or is missing, or is given for a volume that is not encrypted.
 	ErrPassword = errors.New("the password of the volume is wrong")
+	// ErrDamaged says that the file system, or what is encrypted in it, cannot be read, and that it was not repaired. Trying again does not help.
+	ErrDamaged = errors.New("the volume is damaged")
 )
 
 // Request is what an attempt wants.
@@ -38,13 +40,11 @@ type Request struct {
 
 // Attach mounts a volume for an attempt and returns the directory with its files, which is mounted until Detach. To repeat a request
 // returns the same directory, also when the server or the machine went down in the middle. *Busy while others have the volume in
-// a way that excludes this one; ErrUnclean, ErrPassword; *berth.Error of kind Unsupported for a program that is missing, and NotFound
-// for a volume that is not there. After an error nothing is left but, perhaps, the claim, for Detach.
+// a way that excludes this one; ErrUnclean, ErrPassword, ErrDamaged; *berth.Error of kind Unsupported for a program that is missing, and NotFound
+// for a volume that is not there, or not all of it. After an error nothing is left but, perhaps, the claim, for Detach.
 func (v *Volumes) Attach(ctx context.Context, r Request) (data string, err error) {
 	if !v.own(r.Path) {
-		return "", &berth.Error{
-			Kind: berth.NotFound, Msg: "The files of the vault are not there", Err: fmt.Errorf("attach volume: %q is none of %s", r.Path, v.Dir),
-		}
+		return "", notThere(fmt.Errorf("attach volume: %q is none of %s", r.Path, v.Dir))
 	}
 	if r.Attempt == "" || r.Attempt != filepath.Base(r.Attempt) || !filepath.IsLocal(r.Attempt) {
 		return "", fmt.Errorf("attach volume: %q is no name of an attempt", r.Attempt)
@@ -54,7 +54,7 @@ func (v *Volumes) Attach(ctx context.Context, r Request) (data string, err error
 		return "", err
 	}
 	if err != nil {
-		return "", &berth.Error{Kind: berth.NotFound, Msg: "The files of the vault are not there", Err: err}
+		return "", notThere(err)
 	}
 	defer func() { err = errors.Join(err, vol.unlock()) }()
 	switch {
@@ -64,6 +64,9 @@ func (v *Volumes) Attach(ctx context.Context, r Request) (data string, err error
 		return "", fmt.Errorf("%w: it needs one", ErrPassword)
 	case !vol.layout.Encrypted && r.Password != "":
 		return "", fmt.Errorf("%w: it has none", ErrPassword)
+	}
+	if err := vol.present(); err != nil {
+		return "", err
 	}
 	c, err := vol.claim(ctx, r.Attempt, r.ReadOnly)
 	if err != nil {
@@ -75,6 +78,22 @@ func (v *Volumes) Attach(ctx context.Context, r Request) (data string, err error
 		return "", errors.Join(err, vol.release(context.WithoutCancel(ctx), c))
 	}
 	return data, nil
+}
+
+func notThere(err error) error {
+	return &berth.Error{Kind: berth.NotFound, Msg: "The files of the vault are not there", Err: err}
+}
+
+// present returns NotFound unless all images are there, one of whose disks may be missing.
+func (vol *volume) present() error {
+	for _, image := range vol.images() {
+		if _, err := os.Stat(image); errors.Is(err, fs.ErrNotExist) {
+			return notThere(err)
+		} else if err != nil {
+			return fmt.Errorf("attach volume: %w", err)
+		}
+	}
+	return nil
 }
 
 // open mounts what a claim is for.
@@ -89,7 +108,11 @@ func (v *Volumes) open(ctx context.Context, vol *volume, c claim, r Request) (da
 	}
 	crashpoint.Here("volume.mounted")
 	if !vol.layout.Encrypted {
-		return filepath.Join(c.mount(), openDir), nil
+		data := filepath.Join(c.mount(), openDir)
+		if info, err := os.Lstat(data); err != nil || !info.IsDir() { // a repair may have found nothing of it
+			return "", errors.Join(fmt.Errorf("%w: it has no directory %s", ErrDamaged, openDir), err)
+		}
+		return data, nil
 	}
 	if err := c.decrypt(ctx, r.Password); err != nil {
 		return "", err
@@ -108,7 +131,7 @@ func (v *Volumes) prepare(ctx context.Context, vol *volume, r Request) error {
 	}
 	if !clean {
 		if err := vol.repair(ctx); err != nil {
-			return err
+			return fmt.Errorf("repair volume: %w", err)
 		}
 	}
 	if r.ReadOnly {

@@ -163,6 +163,21 @@ func TestDetachOfWhatIsUsed(t *testing.T) {
 	}
 }
 
+// TestDetachAll leaves nothing of anybody.
+func TestDetachAll(t *testing.T) {
+	v := newVolumes(t)
+	encrypted, block := v.mustCreate(t, kinds["encrypted block"]), v.mustCreate(t, kinds["block"])
+	v.mustAttach(t, Request{Path: encrypted, Attempt: "1", Password: password})
+	v.mustAttach(t, Request{Path: block, Attempt: "2", ReadOnly: true})
+	v.mustAttach(t, Request{Path: block, Attempt: "3", ReadOnly: true})
+	for range 2 {
+		if err := v.DetachAll(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		wantNoClaim(t, v)
+	}
+}
+
 // inNamespace starts a process with a copy of all mounts, as a container has, which ends when leave is called.
 func inNamespace(t *testing.T) (leave func()) {
 	t.Helper()

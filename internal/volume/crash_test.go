@@ -1,6 +1,8 @@
 package volume
 
 import (
+	"errors"
+	"os"
 	"path/filepath"
 	"testing"
 )
@@ -54,6 +56,36 @@ func TestKilledWhileDetaching(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestKilledWhileRepairing: what was half repaired is unclean, whatever its file system says.
+func TestKilledWhileRepairing(t *testing.T) {
+	v := newVolumes(t)
+	path := v.mustCreate(t, kinds["block"])
+	image := images(t, path)[0]
+	data := v.mustAttach(t, Request{Path: path, Attempt: "1"})
+	syncFiles(t, data)
+	copyFile(t, image, image+".torn")
+	v.mustDetach(t, "1")
+	if err := os.Rename(image+".torn", image); err != nil {
+		t.Fatal(err)
+	}
+	request := Request{Path: path, Attempt: "2", Force: true}
+	child{Dir: v.Dir, Do: "attach", Request: request}.killed(t, "volume.repairing")
+	// The file system has its word for being clean back as soon as its journal is written, which is the beginning of the repair.
+	vol := &volume{dir: path}
+	if err := errors.Join(vol.load(), vol.check(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	request.Force = false
+	if _, err := v.Attach(t.Context(), request); !errors.Is(err, ErrUnclean) {
+		t.Errorf("attached what was half repaired: %v", err)
+	}
+	request.Force = true
+	v.mustAttach(t, request)
+	v.mustDetach(t, "2")
+	request.Force = false
+	v.mustAttach(t, request)
 }
 
 // TestKilledWhileMaking: nothing is left of a volume that was not made completely.

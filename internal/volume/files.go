@@ -21,6 +21,8 @@ const (
 	prefix = "volume-"
 	// layoutFile holds a layout.
 	layoutFile = "volume.json"
+	// unfinished is added to its name while it is written.
+	unfinished = ".new"
 	// attached is the directory of claims. A volume without it has never been given to a job.
 	attached = "attached"
 	// pause is how soon something is tried again that tells nobody when it has come to an end.
@@ -34,6 +36,8 @@ type layout struct {
 	Encrypted bool
 	// Complete is false while it is made and when it is removed.
 	Complete bool
+	// Repairing is true while the file system is being repaired. One that was half repaired may look as if it was clean.
+	Repairing bool `json:",omitempty"`
 }
 
 // volume is one that is locked: nobody else makes, attaches, detaches or removes it at the same time.
@@ -125,7 +129,7 @@ func (vol *volume) save() error {
 		return err
 	}
 	path := filepath.Join(vol.dir, layoutFile)
-	file, err := os.OpenFile(path+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	file, err := os.OpenFile(path+unfinished, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}
@@ -133,7 +137,7 @@ func (vol *volume) save() error {
 	if err := errors.Join(err, file.Sync(), file.Close()); err != nil {
 		return err
 	}
-	if err := os.Rename(path+".new", path); err != nil {
+	if err := os.Rename(path+unfinished, path); err != nil {
 		return err
 	}
 	return syncDir(vol.dir)

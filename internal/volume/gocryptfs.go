@@ -16,8 +16,12 @@ import (
 	"github.com/berth-hpc/berth/internal/crashpoint"
 )
 
-// wrongPassword is the exit status of gocryptfs for a password that is not the volume's.
-const wrongPassword = 12
+// What gocryptfs says by its exit status: it has no encrypted directory, it cannot read the keys in there, the password is not theirs.
+const (
+	noDirectory   = 6
+	noKeys        = 11
+	wrongPassword = 12
+)
 
 // initialize makes the encrypted directory of a volume that is mounted.
 func (vol *volume) initialize(ctx context.Context, c claim, password string) error {
@@ -28,7 +32,8 @@ func (vol *volume) initialize(ctx context.Context, c claim, password string) err
 	return vol.run(ctx, password, "gocryptfs", "-init", "-q", "--", dir)
 }
 
-// decrypt makes the files of an encrypted volume that is mounted readable at c.plain, if they are not yet. ErrPassword when that is wrong.
+// decrypt makes the files of an encrypted volume that is mounted readable at c.plain, if they are not yet. ErrPassword when that is wrong,
+// ErrDamaged when there is nothing that it fits.
 func (c claim) decrypt(ctx context.Context, password string) error {
 	daemon, err := os.OpenFile(c.daemon(), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
@@ -69,6 +74,9 @@ func (c claim) serve(ctx context.Context, daemon *os.File, password string) (err
 	if _, err := find("fusermount3"); err != nil { // gocryptfs mounts by it
 		return err
 	}
+	if err := device(fuseDevice); err != nil {
+		return err
+	}
 	said, err := boundedFile()
 	if err != nil {
 		return err
@@ -82,8 +90,13 @@ func (c claim) serve(ctx context.Context, daemon *os.File, password string) (err
 	if err == nil {
 		return nil
 	}
-	if exit, ok := errors.AsType[*exec.ExitError](err); ok && exit.ExitCode() == wrongPassword {
-		return ErrPassword
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		switch exit.ExitCode() {
+		case wrongPassword:
+			return ErrPassword
+		case noDirectory, noKeys:
+			err = errors.Join(ErrDamaged, err)
+		}
 	}
 	text := make([]byte, boundedSize)
 	n, errRead := said.ReadAt(text, 0)

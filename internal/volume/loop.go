@@ -76,7 +76,10 @@ func openLoop(ctx context.Context, image string, readOnly bool) (*os.File, error
 		return nil, err
 	}
 	defer func() { _ = file.Close() }() // the device keeps it
-	control, err := os.OpenFile("/dev/loop-control", os.O_RDWR, 0)
+	if err := device(loopDevice); err != nil {
+		return nil, err
+	}
+	control, err := os.OpenFile(loopDevice, os.O_RDWR, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -105,7 +108,7 @@ func hasLoop(device *os.File, image string) (bool, error) {
 		return false, err
 	}
 	file, ok := info.Sys().(*syscall.Stat_t)
-	return ok && file.Ino == status.Inode, nil
+	return ok && file.Ino == status.Inode && file.Dev == status.Device, nil // files on other disks have the same numbers
 }
 
 // configure makes a free loop device that of an image. unix.EBUSY when it is not free any more.

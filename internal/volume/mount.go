@@ -9,11 +9,13 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/berth-hpc/berth"
 	"github.com/berth-hpc/berth/internal/crashpoint"
 )
 
@@ -98,11 +100,21 @@ func (vol *volume) mount(ctx context.Context, c claim) error {
 		}
 	}
 	crashpoint.Here("volume.looped")
-	if err := unix.Mount(devices[0], c.mount(), kind, flags, strings.Join(options, ",")); err != nil {
+	err := unix.Mount(devices[0], c.mount(), kind, flags, strings.Join(options, ","))
+	if errno, ok := errors.AsType[unix.Errno](err); ok && slices.Contains(unreadable, errno) {
+		return fmt.Errorf("%w: mount %s on %s: %w", ErrDamaged, kind, c.mount(), err)
+	}
+	if errors.Is(err, unix.ENODEV) {
+		return &berth.Error{Kind: berth.Unsupported, Msg: "The kernel of the server lacks the filesystem " + kind, Err: err}
+	}
+	if err != nil {
 		return fmt.Errorf("mount %s on %s: %w", kind, c.mount(), err)
 	}
 	return nil
 }
+
+// unreadable is what the kernel says of a file system in which it finds something wrong.
+var unreadable = []unix.Errno{unix.EINVAL, unix.EIO, unix.EUCLEAN, unix.EBADMSG}
 
 // release unmounts what is mounted for a claim and gives it up. unix.EBUSY when a process still uses it.
 func (vol *volume) release(ctx context.Context, c claim) error {
@@ -158,6 +170,9 @@ func patiently(ctx context.Context, try func() error) error {
 func (vol *volume) clean() (bool, error) {
 	if vol.array() {
 		return true, nil
+	}
+	if vol.layout.Repairing {
+		return false, nil
 	}
 	// The superblock of ext4, as it is on every disk since 1993.
 	const (

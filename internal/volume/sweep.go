@@ -3,8 +3,11 @@ package volume
 import (
 	"context"
 	"errors"
+	"os"
 	"path/filepath"
 	"slices"
+
+	"golang.org/x/sys/unix"
 )
 
 // Attempts lists the attempts that have a claim.
@@ -35,6 +38,11 @@ func (v *Volumes) Sweep(ctx context.Context, known []string) error {
 	if err != nil {
 		return err
 	}
+	for _, path := range known {
+		if !v.own(path) {
+			v.Log.WarnContext(ctx, "a block vault was made with another --volume-dir: jobs do not get it", "volume", path)
+		}
+	}
 	for _, dir := range dirs {
 		if !slices.ContainsFunc(known, func(path string) bool { return filepath.Clean(path) == filepath.Clean(dir) }) {
 			err = errors.Join(err, v.sweep(ctx, dir))
@@ -49,9 +57,36 @@ func (v *Volumes) sweep(ctx context.Context, dir string) (err error) {
 		return absent(err)
 	}
 	defer func() { err = errors.Join(err, vol.unlock()) }()
-	if vol.layout.Complete && exists(filepath.Join(dir, attached)) {
+	stays := vol.layout.Complete && exists(filepath.Join(dir, attached))
+	if len(vol.layout.Images) == 0 {
+		// Its making was broken off at the very beginning, or it has images of an array that was made when this directory was not the first.
+		err = errors.Join(absent(os.Remove(filepath.Join(dir, layoutFile+unfinished))), os.Remove(dir))
+		if stays = errors.Is(err, unix.ENOTEMPTY); !stays {
+			return err
+		}
+	}
+	if stays {
 		v.Log.WarnContext(ctx, "a volume that no vault has stays where it is", "volume", dir)
 		return nil
 	}
 	return v.discard(ctx, vol)
+}
+
+// DetachAll is Detach for everybody. It is for a machine on which nothing is to go on: no job and no server may use the volumes.
+// Those who were killed a moment ago may have much to write before they let go, so that it is patient.
+func (v *Volumes) DetachAll(ctx context.Context) (err error) {
+	const tries = 6
+	for range tries {
+		var attempts []string
+		if attempts, err = v.Attempts(); err != nil {
+			return err
+		}
+		for _, attempt := range attempts {
+			err = errors.Join(err, v.Detach(ctx, attempt))
+		}
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+	}
+	return err
 }

@@ -192,11 +192,14 @@ func noRoom(path string, err error) error {
 	}
 }
 
-// Remove deletes a volume and all that is in it. *Busy while somebody has it. One that is not there is fine. Who keeps the paths forgets
+// Remove deletes a volume and all that is in it. *Busy while somebody has it; Conflict for one of another Dir. One that is not there is fine. Who keeps the paths forgets
 // this one afterwards: a volume that had files is never deleted because nobody knows its path.
 func (v *Volumes) Remove(ctx context.Context, path string) (err error) {
 	if !v.own(path) {
-		return fmt.Errorf("remove volume: %q is none of %s", path, v.Dir)
+		return &berth.Error{
+			Kind: berth.Conflict, Msg: "The files of the vault are not where the server has such vaults",
+			Detail: "they were made with another --volume-dir", Err: fmt.Errorf("remove volume: %q is none of %s", path, v.Dir),
+		}
 	}
 	vol, err := lock(ctx, path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -209,8 +212,9 @@ func (v *Volumes) Remove(ctx context.Context, path string) (err error) {
 	if err := vol.free(ctx, claim{}); err != nil {
 		return err
 	}
-	vol.layout.Complete = false // from here on it is deleted, at the next start at the latest
-	if err := vol.save(); err != nil {
+	// From here on it is deleted, at the next start at the latest when nobody keeps its path.
+	vol.layout.Complete = false
+	if err := vol.save(); err != nil && !errors.Is(err, unix.ENOSPC) { // a full disk is a reason to remove it: it is deleted unannounced
 		return fmt.Errorf("remove volume: %w", err)
 	}
 	crashpoint.Here("volume.removing")

@@ -2,11 +2,13 @@ package volume
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -205,6 +207,23 @@ func TestMissingProgram(t *testing.T) {
 	}
 }
 
+// TestMissingDevice: a server without the devices, as in a container, says which it lacks.
+func TestMissingDevice(t *testing.T) {
+	v := newVolumes(t)
+	for missing, spec := range map[string]Spec{loopDevice: kinds["block"], fuseDevice: kinds["encrypted array"]} {
+		text, err := json.Marshal(child{Dir: v.Dir, Do: "create", Spec: spec})
+		if err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.CommandContext(t.Context(), "unshare", "--mount", "--propagation", "private", "sh", "-c", `mount -t tmpfs none /dev && exec "$0"`, os.Args[0])
+		cmd.Env = append(os.Environ(), childEnv+"="+string(text))
+		if out, _ := cmd.CombinedOutput(); !strings.Contains(string(out), "The server lacks the device "+missing) { // it fails
+			t.Errorf("without %s: %s", missing, out)
+		}
+	}
+	wantNothing(t, v.Dir)
+}
+
 func TestRemove(t *testing.T) {
 	v := newVolumes(t)
 	path := v.mustCreate(t, kinds["block"])
@@ -222,8 +241,8 @@ func TestRemove(t *testing.T) {
 	wantNothing(t, v.Dir)
 	other := t.TempDir()
 	for _, foreign := range []string{"", "/", v.Dir, other, filepath.Join(v.Dir, "x"), path + "/.."} {
-		if err := v.Remove(t.Context(), foreign); err == nil {
-			t.Errorf("removed %q", foreign)
+		if err := v.Remove(t.Context(), foreign); berth.KindOf(err) != berth.Conflict {
+			t.Errorf("removed %q: %v", foreign, err)
 		}
 	}
 	if _, err := v.Attach(t.Context(), Request{Path: path, Attempt: "1"}); berth.KindOf(err) != berth.NotFound {
@@ -251,4 +270,24 @@ func TestSweep(t *testing.T) {
 			t.Errorf("%s is there: %v", path, !want)
 		}
 	}
+}
+
+// TestSweepOfAnotherDisk: the images that arrays have on the other disks stay there, also when one of those becomes the first.
+func TestSweepOfAnotherDisk(t *testing.T) {
+	v := newVolumes(t)
+	v.Dirs = []string{v.Dir, t.TempDir()}
+	path := v.mustCreate(t, kinds["array"])
+	broken := filepath.Join(v.Dirs[1], prefix+strings.Repeat("0", 32)) // begun, and broken off before anything was in it
+	if err := os.Mkdir(broken, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(broken, layoutFile+unfinished), nil)
+	swapped := &Volumes{Dir: v.Dirs[1], Dirs: []string{v.Dirs[1], v.Dir}, Log: v.Log}
+	if err := swapped.Sweep(t.Context(), []string{path}); err != nil {
+		t.Fatal(err)
+	}
+	if exists(broken) {
+		t.Errorf("%s is still there", broken)
+	}
+	v.mustAttach(t, Request{Path: path, Attempt: "1"})
 }
