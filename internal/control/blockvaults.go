@@ -104,7 +104,7 @@ func (s *Service) removeBlockVault(ctx context.Context, caller berth.Caller, v b
 	if !data {
 		return &berth.Error{
 			Kind: berth.Conflict, Msg: "The vault may not be empty",
-			Detail: "only jobs see the files of a block vault: remove it with its data",
+			Detail: "only jobs see the files of a block vault: remove it with its data (--with-data)",
 		}
 	}
 	if err := s.cfg.Store.VaultUnused(ctx, v.Owner, v.Name); err != nil {

@@ -239,7 +239,7 @@ func (s *Service) RemoveVault(ctx context.Context, caller berth.Caller, called s
 			return err
 		}
 		if !empty {
-			return &berth.Error{Kind: berth.Conflict, Msg: "The vault is not empty", Detail: "remove it with its data, or take that out first"}
+			return &berth.Error{Kind: berth.Conflict, Msg: "The vault is not empty", Detail: "remove it with its data (--with-data), or take that out first"}
 		}
 	}
 	if err := s.forgetVault(ctx, caller, v); err != nil {
