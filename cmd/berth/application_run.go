@@ -4,11 +4,15 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/berth-hpc/berth/client"
+	"github.com/berth-hpc/berth/internal/appdef"
 )
 
 // runFlags are what a person says about a run of an application.
@@ -51,6 +55,9 @@ set have their defaults.
 		}
 		return a.submit(ctx, f.job.then, func(c *client.Client, key string) (client.Submitted, error) {
 			submission.IdempotencyKey = key
+			if err := knownParameters(ctx, c, submission); err != nil {
+				return client.Submitted{}, err
+			}
 			submitted, err := c.Submit(ctx, submission)
 			return submitted, about("application", args[0], err)
 		})
@@ -88,6 +95,25 @@ func (a *app) appSubmission(f runFlags, id, command string) (client.Submission, 
 		submission.Application.Parameters[s.key] = s.value
 	}
 	return submission, nil
+}
+
+// knownParameters refuses what no parameter of the command is called: the server leaves it out without a word, and the job runs with
+// defaults. Of an application that cannot be read, the answer to the submission tells why.
+func knownParameters(ctx context.Context, c *client.Client, submission client.Submission) error {
+	given, name := slices.Sorted(maps.Keys(submission.Application.Parameters)), submission.Application.Command
+	if len(given) == 0 {
+		return nil
+	}
+	var command *appdef.Command
+	if _, def, err := readApp(ctx, c, submission.App); err == nil {
+		command, _ = def.Command(name)
+	}
+	for _, key := range given {
+		if command != nil && !slices.ContainsFunc(command.Parameters, func(p appdef.Parameter) bool { return p.Key == key }) {
+			return hintf(fmt.Errorf("application %s: %s has no parameter %s", submission.App, name, key), "see them: berth app show %s", submission.App)
+		}
+	}
+	return nil
 }
 
 // parameterSetting is a value for a parameter, or the file that it is in.

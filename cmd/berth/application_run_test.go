@@ -49,9 +49,29 @@ func TestAppRun(t *testing.T) {
 			f := newFake(t, recorded())
 			got := command{args: append([]string{"app", "run", "tool", "Solve"}, tc.args...), stdin: "stdin", env: f.env()}.run(t.Context(), t)
 			check(t, result{Stdout: "job 12 n12\n"}, got)
-			check(t, []string{"POST /jarvice/submit?username=ada " + tc.want}, f.asked())
+			asked := f.asked()
+			check(t, []string{"POST /jarvice/submit?username=ada " + tc.want}, asked[len(asked)-1:])
 		})
 	}
+}
+
+// TestAppRunKnowsParameters: a slip of the pen is no job that runs with defaults.
+func TestAppRunKnowsParameters(t *testing.T) {
+	t.Parallel()
+	routes := recorded()
+	routes["GET /v1/apps/tool"] = applications()["GET /v1/apps/tool"]
+	f := newFake(t, routes)
+	run := func(command string, settings ...string) result {
+		args := []string{"app", "run", "tool", command}
+		for _, setting := range settings {
+			args = append(args, "--set", setting)
+		}
+		return f.berth(t, args...)
+	}
+	check(t, result{Stdout: "job 12 n12\n"}, run("Solve", "-n=4", "fixed=1", "title=x"))
+	check(t, result{1, "", "berth: application tool: Solve has no parameter n (see them: berth app show tool)\n"}, run("Solve", "-n=4", "n=4"))
+	check(t, result{1, "", "berth: application tool: Shell has no parameter -n (see them: berth app show tool)\n"}, run("Shell", "-n=4"))
+	check(t, result{Stdout: "job 12 n12\n"}, run("Unknown", "-n=4")) // which is the server's to refuse
 }
 
 // TestAppRunWaits exits like batch with the job's own code.

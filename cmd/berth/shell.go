@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"sync/atomic"
+	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -17,8 +18,12 @@ import (
 // usualSize is that of a terminal when nobody sees one.
 var usualSize = client.TerminalSize{Columns: 80, Rows: 24}
 
-// endOfInput is how somebody at a terminal says that no more comes.
-const endOfInput = "\x04"
+// endOfInput is how somebody at a terminal says that no more comes. Who reads takes it for the end of its own input, or loses it while it
+// changes the terminal, as bash does between two commands: it is said again every endAgain.
+const (
+	endOfInput = "\x04"
+	endAgain   = time.Second
+)
 
 func (a *app) shellCommand() *cobra.Command {
 	return &cobra.Command{
@@ -51,8 +56,10 @@ func (a *app) shell(ctx context.Context, c *client.Client, ref client.Ref) error
 		return a.notNow(ref, err, "only running jobs have shells: berth status %s", ref)
 	}
 	defer func() { _ = shell.Close() }()
-	left, err := a.talk(shell, screen)
+	left, err := a.talk(ctx, shell, screen)
 	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
 	case left:
 		a.note("left job %s", ref)
 		return nil
@@ -63,7 +70,9 @@ func (a *app) shell(ctx context.Context, c *client.Client, ref client.Ref) error
 }
 
 // talk carries what is typed and shown, until the shell ends or the person has left. The screen is nil when there is none.
-func (a *app) talk(shell *client.Shell, screen *os.File) (left bool, err error) {
+func (a *app) talk(ctx context.Context, shell *client.Shell, screen *os.File) (left bool, err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	keyboard := &keyboard{shell: shell, lineBegins: true}
 	typing := io.Writer(shell)
 	if screen != nil {
@@ -77,11 +86,27 @@ func (a *app) talk(shell *client.Shell, screen *os.File) (left bool, err error) 
 	}
 	go func() { // until the input ends: nothing else ends a read of it
 		if _, err := io.Copy(typing, a.stdin); err == nil && screen == nil {
-			_, _ = io.WriteString(shell, endOfInput)
+			endInput(ctx, shell)
 		}
 	}()
 	_, err = io.Copy(a.stdout, shell)
 	return keyboard.left.Load(), err
+}
+
+// endInput says that no more comes, until the shell has ended or ctx has.
+func endInput(ctx context.Context, shell io.Writer) {
+	again := time.NewTicker(endAgain)
+	defer again.Stop()
+	for {
+		if _, err := io.WriteString(shell, endOfInput); err != nil {
+			return // who reads the shell is told
+		}
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // terminalOf returns the terminal that an input is, nil for another one.

@@ -11,7 +11,8 @@ import (
 	"github.com/coder/websocket"
 )
 
-// shellOf serves a shell that shows what is typed, and ends with a code when the input does.
+// shellOf serves a shell that shows what is typed. A program in it takes the end of the input for its own; with the second one the shell
+// ends, with a code.
 func shellOf(t *testing.T, code string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		socket, err := websocket.Accept(w, r, nil)
@@ -21,7 +22,7 @@ func shellOf(t *testing.T, code string) http.HandlerFunc {
 		}
 		defer func() { _ = socket.CloseNow() }()
 		typed := r.URL.Query().Get("columns") + "x" + r.URL.Query().Get("rows") + " "
-		for !strings.HasSuffix(typed, endOfInput) {
+		for strings.Count(typed, endOfInput) < 2 {
 			_, data, err := socket.Read(r.Context())
 			if err != nil {
 				t.Error(err)
@@ -29,7 +30,7 @@ func shellOf(t *testing.T, code string) http.HandlerFunc {
 			}
 			typed += string(data)
 		}
-		err = errors.Join(socket.Write(r.Context(), websocket.MessageBinary, []byte(strings.TrimSuffix(typed, endOfInput))),
+		err = errors.Join(socket.Write(r.Context(), websocket.MessageBinary, []byte(strings.TrimRight(typed, endOfInput))),
 			socket.Write(r.Context(), websocket.MessageText, []byte(`{"exit":`+code+`}`)))
 		if err != nil {
 			t.Error(err)

@@ -153,6 +153,9 @@ func billingFilter(p *params, now time.Time) (control.BillingFilter, error) {
 		if filter.Until, err = day(p, "enddate"); err != nil {
 			return filter, err
 		}
+		if filter.Until.Before(filter.From) {
+			return filter, wrong("enddate", "it is before startdate")
+		}
 		filter.Until = filter.Until.AddDate(0, 0, 1) // the last day belongs to it
 	default:
 		return filter, wrong("timeperiod", quote(period)+" was sent, last, current or range is allowed")

@@ -57,11 +57,13 @@ func TestBillingFilter(t *testing.T) {
 		"reportuser=ada,bob&machtypes=n0&jobapp=gromacs": {
 			want: control.BillingFilter{Users: []string{"ada", "bob"}, Machines: []string{"n0"}, Applications: []string{"gromacs"}, From: date(9, 1)},
 		},
-		"timeperiod=ever":                      {err: `Invalid parameter(s): timeperiod: "ever" was sent, last, current or range is allowed`},
-		"timeperiod=range":                     {err: "Required parameter(s) missing: startdate"},
-		"timeperiod=range&startdate=31.1.2023": {err: `Invalid parameter(s): startdate: "31.1.2023" was sent, a date as 2026-11-24 is allowed`},
-		"zone=1":                               {err: "Invalid parameter(s): zone: nothing is allowed: this server has none"},
-		"billingcode=7":                        {err: "Invalid parameter(s): billingcode: nothing is allowed: this server has none"},
+		"timeperiod=ever":  {err: `Invalid parameter(s): timeperiod: "ever" was sent, last, current or range is allowed`},
+		"timeperiod=range": {err: "Required parameter(s) missing: startdate"},
+		"timeperiod=range&startdate=2023-01-31&enddate=2023-01-30": {err: "Invalid parameter(s): enddate: it is before startdate"},
+		"timeperiod=range&startdate=2023-01-31&enddate=2023-01-31": {want: control.BillingFilter{From: date(1, 31), Until: date(2, 1)}},
+		"timeperiod=range&startdate=31.1.2023":                     {err: `Invalid parameter(s): startdate: "31.1.2023" was sent, a date as 2026-11-24 is allowed`},
+		"zone=1":                                                   {err: "Invalid parameter(s): zone: nothing is allowed: this server has none"},
+		"billingcode=7":                                            {err: "Invalid parameter(s): billingcode: nothing is allowed: this server has none"},
 	}
 	a := newTestAPI(t)
 	for query, tt := range tests {

@@ -52,8 +52,8 @@ func writeSpecs(dir string, spec agentapi.Spec) ([]engine.Worker, error) {
 }
 
 // ssh returns the keys of a job of several nodes, with a public address, with a key that its owner has asked for, or of an owner with
-// public keys, whom it lets in; nil for others. They are those that an earlier call has written to the job's specification, when there
-// was one: some of its nodes may know them already.
+// public keys, whom it lets in; nil for others. The keys of the job's own are those that an earlier call has written to its specification,
+// when there was one: some of its nodes may know them already. Who is let in may have changed meanwhile.
 func (r *Reconciler) ssh(ctx context.Context, job berth.Job, address string, key []byte) (*agentapi.SSH, error) {
 	registered, err := r.cfg.Store.SSHKeys(ctx, job.Owner)
 	if err != nil {
@@ -62,6 +62,7 @@ func (r *Reconciler) ssh(ctx context.Context, job berth.Job, address string, key
 	if job.Nodes() == 1 && address == "" && len(key) == 0 && len(registered) == 0 {
 		return nil, nil //nolint:nilnil // nobody shall get in
 	}
+	keys := agentapi.SSH{Key: key}
 	var written agentapi.Spec
 	text, err := os.ReadFile(filepath.Join(r.cfg.Dir(job.Number), agentapi.SpecFile))
 	switch {
@@ -69,9 +70,8 @@ func (r *Reconciler) ssh(ctx context.Context, job berth.Job, address string, key
 	case err != nil:
 		return nil, fmt.Errorf("specification of job %d: %w", job.Number, err)
 	case json.Unmarshal(text, &written) == nil && written.SSH != nil:
-		return written.SSH, nil
+		keys.Key, keys.HostKey = written.SSH.Key, written.SSH.HostKey
 	}
-	keys := agentapi.SSH{Key: key}
 	for _, key := range []*[]byte{&keys.Key, &keys.HostKey} {
 		if len(*key) > 0 {
 			continue

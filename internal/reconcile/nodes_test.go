@@ -140,6 +140,46 @@ func TestKeysOfTheOwner(t *testing.T) {
 	}
 }
 
+// TestKeysWhileAJobWaits: a key that was removed, or whose owner was disabled, before the job has started does not open it; what the job
+// has of its own stays.
+func TestKeysWhileAJobWaits(t *testing.T) {
+	b := newBench(t)
+	act := berth.Act{Kind: berth.ActSSHKeyAdded, By: "ada"}
+	add := func(name string) {
+		t.Helper()
+		if err := b.store.AddSSHKey(t.Context(), berth.SSHKey{User: "ada", Fingerprint: name, Line: "ssh-ed25519 " + name}, 9, act); err != nil {
+			t.Fatal(err)
+		}
+	}
+	add("lost")
+	job := b.place(t, "exit 0", withNodes(2))
+	prepared := func() agentapi.SSH {
+		t.Helper()
+		attempt, err := b.prepare(t.Context(), job)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return *readSpec(t, attempt.Dir).SSH
+	}
+	want := prepared()
+	add("new")
+	if err := b.store.RemoveSSHKey(t.Context(), "ada", "lost", act); err != nil {
+		t.Fatal(err)
+	}
+	want.Authorized = []string{"ssh-ed25519 new"}
+	if diff := cmp.Diff(want, prepared()); diff != "" {
+		t.Errorf("after a key was changed for another (-want +got):\n%s", diff)
+	}
+	yes := true
+	if _, err := b.store.ChangeUser(t.Context(), "ada", berth.UserChange{Disabled: &yes}, act); err != nil {
+		t.Fatal(err)
+	}
+	want.Authorized = nil
+	if diff := cmp.Diff(want, prepared()); diff != "" {
+		t.Errorf("after the owner was disabled (-want +got):\n%s", diff)
+	}
+}
+
 func readSpec(t *testing.T, dir string) agentapi.Spec {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(dir, agentapi.SpecFile))

@@ -318,20 +318,15 @@ type listed struct{ vault.Entry }
 
 // directory is a vault as an entry of the top. It has no time; this is the first that clients know.
 func directory(name string) listed {
-	return listed{vault.Entry{Name: name, Dir: true, Modified: time.Unix(0, 0)}}
+	return listed{vault.Entry{Name: name, Dir: true, Mode: fs.ModeDir | 0o755, Modified: time.Unix(0, 0)}}
 }
 
 func (l listed) Name() string       { return l.Entry.Name }
 func (l listed) Size() int64        { return l.Entry.Size }
 func (l listed) ModTime() time.Time { return l.Modified }
 func (l listed) IsDir() bool        { return l.Dir }
+func (l listed) Mode() fs.FileMode  { return l.Entry.Mode }
 func (l listed) Sys() any           { return nil }
-func (l listed) Mode() fs.FileMode {
-	if l.Dir {
-		return fs.ModeDir | 0o755
-	}
-	return 0o644
-}
 
 // answer returns an error as clients understand it.
 func (l *login) answer(err error) error {

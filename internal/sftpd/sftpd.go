@@ -240,16 +240,18 @@ func (l *login) session(offer ssh.NewChannel) {
 	defer func() { _ = channel.Close() }()
 	for request := range requests {
 		var name struct{ Text string }
-		wanted := request.Type == "subsystem" && ssh.Unmarshal(request.Payload, &name) == nil && name.Text == "sftp"
+		files := request.Type == "subsystem" && ssh.Unmarshal(request.Payload, &name) == nil && name.Text == "sftp"
+		command := request.Type == "shell" || request.Type == "exec"
 		if request.WantReply {
-			_ = request.Reply(wanted, nil)
+			_ = request.Reply(files || command, nil)
 		}
-		if wanted {
+		switch {
+		case files:
 			l.serveFiles(channel, requests)
 			return
-		}
-		if request.Type == "shell" || request.Type == "exec" {
+		case command: // as if it ran: of one that is refused, clients show no reason
 			_, _ = io.WriteString(channel.Stderr(), "This server has files only: use sftp\r\n")
+			exited(channel, 1)
 			return
 		}
 	}
@@ -264,6 +266,10 @@ func (l *login) serveFiles(channel ssh.Channel, requests <-chan *ssh.Request) {
 	if err := server.Serve(); err != nil && !errors.Is(err, io.EOF) {
 		l.server.cfg.Log.DebugContext(l.ctx, "sftp session broke off", "user", l.user, "error", err)
 	}
-	// Before the channel is closed: without it scp says that it failed.
-	_, _ = channel.SendRequest("exit-status", false, ssh.Marshal(struct{ Status uint32 }{}))
+	exited(channel, 0)
+}
+
+// exited tells the client how its session ended, before the channel is closed: without it scp says that it failed.
+func exited(channel ssh.Channel, status uint32) {
+	_, _ = channel.SendRequest("exit-status", false, ssh.Marshal(struct{ Status uint32 }{status}))
 }

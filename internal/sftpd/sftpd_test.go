@@ -1,7 +1,6 @@
 package sftpd
 
 import (
-	"bytes"
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
@@ -223,6 +222,34 @@ func TestFilesAreWrittenReadAndChanged(t *testing.T) {
 	}
 }
 
+// TestListingsTellModes: who copies a whole directory has the modes from there.
+func TestListingsTellModes(t *testing.T) {
+	b := newBench(t)
+	c := b.client(t, "key")
+	if err := errors.Join(put(c, "/data/run", ""), c.Chmod("/data/run", 0o750), put(c, "/data/file", ""), c.Mkdir("/data/dir")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("file", filepath.Join(b.access.vault("data").Path, "link")); err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]string{}
+	for _, dir := range []string{"/", "/data"} {
+		infos, err := c.ReadDir(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, info := range infos {
+			got[info.Name()] = info.Mode().String()
+		}
+	}
+	want := map[string]string{
+		"data": "drwxr-xr-x", "other": "drwxr-xr-x", "dir": "drwxr-xr-x", "run": "-rwxr-x---", "file": "-rw-r--r--", "link": "Lrwxrwxrwx",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 func TestWhatIsRefused(t *testing.T) {
 	b := newBench(t)
 	c := b.client(t, "key")
@@ -303,8 +330,9 @@ func TestOnlyFiles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if out, err := session.CombinedOutput("id"); err == nil || bytes.Contains(out, []byte("uid")) {
-		t.Errorf("%s, %v", out, err)
+	out, err := session.CombinedOutput("id")
+	if code, ok := errors.AsType[*ssh.ExitError](err); !ok || code.ExitStatus() != 1 || string(out) != "This server has files only: use sftp\r\n" {
+		t.Errorf("%q, %v", out, err)
 	}
 	if conn, err := conn.Dial("tcp", b.address); err == nil {
 		_ = conn.Close()

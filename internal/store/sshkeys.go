@@ -10,9 +10,10 @@ import (
 const (
 	sshKeyColumns = `user_name, fingerprint, line, comment, added_at`
 	insertSSHKey  = `INSERT INTO ssh_keys (` + sshKeyColumns + `) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (user_name, fingerprint) DO NOTHING`
-	selectSSHKeys = `SELECT ` + sshKeyColumns + ` FROM ssh_keys WHERE user_name = $1 ORDER BY added_at, fingerprint`
-	countSSHKeys  = `SELECT count(*) FROM ssh_keys WHERE user_name = $1`
-	deleteSSHKey  = `DELETE FROM ssh_keys WHERE user_name = $1 AND fingerprint = $2`
+	selectSSHKeys = `SELECT ` + sshKeyColumns + ` FROM ssh_keys WHERE user_name = $1
+		AND NOT EXISTS (SELECT 1 FROM users WHERE name = $1 AND disabled) ORDER BY added_at, fingerprint`
+	countSSHKeys = `SELECT count(*) FROM ssh_keys WHERE user_name = $1`
+	deleteSSHKey = `DELETE FROM ssh_keys WHERE user_name = $1 AND fingerprint = $2`
 )
 
 func scanSSHKey(row scanner) (k berth.SSHKey, err error) {
@@ -50,7 +51,7 @@ func (s *Store) AddSSHKey(ctx context.Context, key berth.SSHKey, limit int, act 
 	})
 }
 
-// SSHKeys returns the public keys of a user, oldest first; none for a user that does not exist.
+// SSHKeys returns the public keys of a user, oldest first; none for a user that does not exist or is disabled.
 func (s *Store) SSHKeys(ctx context.Context, user string) ([]berth.SSHKey, error) {
 	clean(&user)
 	rows, err := s.reads.query(ctx, selectSSHKeys, user)

@@ -3,6 +3,7 @@ package store_test
 import (
 	"database/sql"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -104,6 +105,29 @@ func TestSSHKeys(t *testing.T) {
 			keys, err := s.SSHKeys(t.Context(), user)
 			if diff := cmp.Diff(want, keys); diff != "" || err != nil {
 				t.Errorf("keys of %s: %v (-want +got):\n%s", user, err, diff)
+			}
+		}
+	})
+}
+
+// TestSSHKeysOfADisabledUser: they are kept, and nobody gets them before the user is let in again.
+func TestSSHKeysOfADisabledUser(t *testing.T) {
+	t.Parallel()
+	eachDatabase(t, func(t *testing.T, dsn string) {
+		s := open(t, store.Config{DSN: dsn})
+		createUser(t, s, berth.User{Name: "alice"})
+		key := sshKeyOf("alice", "a", 0)
+		if err := s.AddSSHKey(t.Context(), key, 1, acted(berth.ActSSHKeyAdded, "alice")); err != nil {
+			t.Fatal(err)
+		}
+		for _, disabled := range []bool{true, false} {
+			change := berth.UserChange{Disabled: &disabled}
+			if _, err := s.ChangeUser(t.Context(), "alice", change, acted(berth.ActUserChanged, "alice")); err != nil {
+				t.Fatal(err)
+			}
+			keys, err := s.SSHKeys(t.Context(), "alice")
+			if err != nil || slices.Contains(keys, key) == disabled {
+				t.Errorf("disabled %t: %+v, %v", disabled, keys, err)
 			}
 		}
 	})

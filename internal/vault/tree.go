@@ -35,8 +35,10 @@ type Tree struct {
 type Entry struct {
 	Name string
 	Dir  bool
-	// Size is in bytes, Modified is when it was written last; both are zero in a listing without details.
+	// Size is in bytes, Modified is when it was written last, Mode is its kind and who may do what with it; all are zero in a listing
+	// without details.
 	Size     int64
+	Mode     fs.FileMode
 	Modified time.Time
 }
 
@@ -175,7 +177,7 @@ func (e *Entry) look(folder *os.Root) bool {
 	if err != nil {
 		return !errors.Is(err, fs.ErrNotExist)
 	}
-	e.Dir, e.Modified = info.IsDir(), info.ModTime()
+	e.Dir, e.Mode, e.Modified = info.IsDir(), info.Mode(), info.ModTime()
 	if !e.Dir {
 		e.Size = info.Size()
 	}

@@ -20,7 +20,10 @@ const (
 )
 
 // workerID names the container of a worker, 1 is the first of them. That of the first node has the attempt's id.
-func workerID(id string, worker int) string { return id + "-" + strconv.Itoa(worker+1) }
+func workerID(id string, worker int) string { return workerPrefix(id) + strconv.Itoa(worker+1) }
+
+// workerPrefix is what the names of the workers of an attempt begin with, and no other.
+func workerPrefix(id string) string { return id + "-" }
 
 // workerIDs returns those of the attempt whose first node has the record.
 func workerIDs(record containers.Container) []string {

@@ -1,7 +1,9 @@
 package containerd
 
 import (
+	"maps"
 	"slices"
+	"strings"
 	"sync"
 )
 
@@ -31,18 +33,23 @@ func (s *shares) own(node string, things []string) {
 	}
 }
 
-// share gives each of some nodes as many of all things as it needs, the first free ones. All of the nodes get theirs, or none does: then
-// ok is false, and freed is closed when something has come back.
+// share gives each of the nodes of an attempt, of which there is no record, as many of all things as it needs, the first free ones. All of
+// the nodes get theirs, or none does: then ok is false, and freed is closed when something has come back. What they have by a start that
+// failed, and could not be cleaned up, counts as free.
 func (s *shares) share(all, nodes []string, each int) (freed <-chan struct{}, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	free := slices.DeleteFunc(slices.Clone(all), func(thing string) bool { return s.owners[thing] != "" })
+	free := slices.DeleteFunc(slices.Clone(all), func(thing string) bool {
+		owner := s.owners[thing]
+		return owner != "" && !slices.Contains(nodes, owner)
+	})
 	if len(free) < each*len(nodes) {
 		if s.freed == nil {
 			s.freed = make(chan struct{})
 		}
 		return s.freed, false
 	}
+	maps.DeleteFunc(s.owners, func(_, owner string) bool { return slices.Contains(nodes, owner) })
 	for i, node := range nodes {
 		s.own(node, free[i*each:(i+1)*each])
 	}
@@ -63,15 +70,13 @@ func (s *shares) of(node string) []string {
 	return things
 }
 
-// release takes back what a node has.
+// release takes back what a node has, and with the first node, which goes last, what its workers have: those that were never made have no
+// record by which they are found.
 func (s *shares) release(node string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for thing, owner := range s.owners {
-		if owner == node {
-			delete(s.owners, thing)
-		}
-	}
+	worker := workerPrefix(node)
+	maps.DeleteFunc(s.owners, func(_, owner string) bool { return owner == node || strings.HasPrefix(owner, worker) })
 	if s.freed != nil {
 		close(s.freed)
 		s.freed = nil

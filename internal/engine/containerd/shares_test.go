@@ -33,3 +33,27 @@ func TestCPUsAreTakenByAllNodesOrNone(t *testing.T) {
 		t.Errorf("CPUs of the nodes (-want +got):\n%s", diff)
 	}
 }
+
+// TestCPUsOfAFailedStart: what a start has taken that failed, and could not be cleaned up, is there for the next try, and for others when
+// the attempt is given up.
+func TestCPUsOfAFailedStart(t *testing.T) {
+	c := &cpus{all: []string{"0", "1", "2"}}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	nodes := []string{"a", "a-2", "a-3"}
+	for range 2 {
+		if err := c.take(ended, nodes, 1); err != nil {
+			t.Fatal(err)
+		}
+		if got := c.list("a") + c.list("a-2") + c.list("a-3"); got != "012" {
+			t.Errorf("the nodes have the CPUs %q; want one each", got)
+		}
+	}
+	if err := c.take(ended, []string{"b"}, 1); !errors.Is(err, context.Canceled) {
+		t.Errorf("another attempt: %v; want that it has to wait", err)
+	}
+	c.release("a") // its workers have no records
+	if err := c.take(ended, []string{"b", "b-2", "b-3"}, 1); err != nil {
+		t.Errorf("after the attempt was removed: %v", err)
+	}
+}
