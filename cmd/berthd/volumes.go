@@ -24,7 +24,7 @@ func lockVolumes(dir string) (unlock func(), err error) {
 		return nil, fmt.Errorf("directory of volumes: %w", err)
 	}
 	if err := lockFile(lock); err != nil {
-		return nil, fmt.Errorf("another berthd has volumes in %s: give another --volume-dir", dir)
+		return nil, fmt.Errorf("another berthd has volumes in %s: stop it first, or give another --volume-dir", dir)
 	}
 	return func() { _ = lock.Close() }, nil
 }

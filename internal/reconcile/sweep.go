@@ -42,7 +42,7 @@ func (r *Reconciler) sweepAttempt(ctx context.Context, attempt string) error {
 	job, err := r.cfg.Store.Job(ctx, number)
 	switch {
 	case berth.KindOf(err) == berth.NotFound || err == nil && job.Attempt != attempt:
-		r.cfg.Log.WarnContext(ctx, "the engine has an attempt that the store does not know; leaving it alone", "attempt", attempt)
+		r.cfg.Log.WarnContext(ctx, "something is left of an attempt that the store does not know; leaving it alone", "attempt", attempt)
 		return nil
 	case err != nil:
 		return fmt.Errorf("job of attempt %s: %w", attempt, err)
