@@ -17,8 +17,8 @@ import (
 	"github.com/berth-hpc/berth/internal/berthdtest"
 )
 
-// pingpong measures MPI between the two nodes of a job, beside MPI between two network namespaces that a bridge joins, with the same
-// root filesystem.
+// pingpong measures MPI between the two nodes of a job, beside MPI between two network namespaces that a bridge joins; and within one
+// node, where MPI uses shared memory, beside the same on the bare machine. The root filesystem is the same everywhere.
 func (b *bench) pingpong(ctx context.Context) (err error) {
 	rootfs, err := exec.CommandContext(ctx, filepath.Join(b.root, "scripts", "rootfs"), "netpipe-openmpi").Output()
 	if err != nil {
@@ -37,21 +37,31 @@ func (b *bench) pingpong(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, plain.close(context.WithoutCancel(ctx))) }()
-	var floor, job pipe
-	for range b.pick(5, 1) { // in turns, so that both see the same machine; the best of each is what the way between the nodes allows
-		once, err := plain.run(ctx)
-		if err != nil {
-			return err
+	b.printf("| MPI | latency | against the floor | bandwidth | the floor's against it |\n|---|---|---|---|---|\n")
+	for _, way := range []struct {
+		floor, job string
+		// hosts are where the floor's two processes are.
+		hosts   string
+		machine client.MachineRequest
+	}{
+		{"two namespaces and a bridge", "two nodes of a job", firstIP + ":1," + secondIP + ":1", client.MachineRequest{Type: "n0", Nodes: 2}},
+		{"the bare machine", "one node of a job", firstIP + ":2", client.MachineRequest{Type: "n2", Nodes: 1}},
+	} {
+		var floor, job pipe
+		for range b.pick(5, 1) { // in turns, so that both see the same machine; the best of each is what the way between the two allows
+			once, err := plain.run(ctx, way.hosts)
+			if err != nil {
+				return err
+			}
+			floor = floor.best(once)
+			if once, err = pipeOfJob(ctx, s, way.machine); err != nil {
+				return err
+			}
+			job = job.best(once)
 		}
-		floor = floor.best(once)
-		if once, err = pipeOfJob(ctx, s); err != nil {
-			return err
-		}
-		job = job.best(once)
+		b.printf("| %s | %.2f µs | 1.00 | %.0f Mbit/s | 1.00 |\n", way.floor, floor.micros, floor.mbits)
+		b.printf("| %s | %.2f µs | %.2f | %.0f Mbit/s | %.2f |\n", way.job, job.micros, job.micros/floor.micros, job.mbits, floor.mbits/job.mbits)
 	}
-	b.printf("| MPI between two nodes | latency | against the namespaces | bandwidth | the namespaces' against it |\n|---|---|---|---|---|\n")
-	b.printf("| two namespaces and a bridge | %.1f µs | 1.00 | %.0f Mbit/s | 1.00 |\n", floor.micros, floor.mbits)
-	b.printf("| a job | %.1f µs | %.2f | %.0f Mbit/s | %.2f |\n", job.micros, job.micros/floor.micros, job.mbits, floor.mbits/job.mbits)
 	return nil
 }
 
@@ -94,7 +104,7 @@ func readPipe(text []byte) (p pipe, err error) {
 	return p, lines.Err()
 }
 
-func pipeOfJob(ctx context.Context, s *berthdtest.Server) (pipe, error) {
+func pipeOfJob(ctx context.Context, s *berthdtest.Server, machine client.MachineRequest) (pipe, error) {
 	c, err := clientOf(s)
 	if err != nil {
 		return pipe{}, err
@@ -103,7 +113,7 @@ func pipeOfJob(ctx context.Context, s *berthdtest.Server) (pipe, error) {
 		Container: &client.Container{
 			Image: netpipe, JobScript: "mpirun.openmpi --hostfile /etc/JARVICE/nodes NPopenmpi -p 0 -u " + largest + " -o /tmp/np.out 2>&1",
 		},
-		Machine: &client.MachineRequest{Type: "n0", Nodes: 2},
+		Machine: &machine,
 	})
 	if err != nil {
 		return pipe{}, err
@@ -168,12 +178,12 @@ done
 	return n, nil
 }
 
-// run runs NetPIPE from the first to the second.
-func (n *spaces) run(ctx context.Context) (pipe, error) {
+// run runs NetPIPE in the first, with its two processes on the given hosts.
+func (n *spaces) run(ctx context.Context, hosts string) (pipe, error) {
 	script := fmt.Sprintf(`set -e
 mount --rbind /proc %[1]s/proc && mount --rbind /dev %[1]s/dev && mount --rbind /run/netns %[1]s/run/netns
 exec chroot %[1]s env OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 mpirun.openmpi --mca plm_rsh_agent /agent --bind-to none \
-	--host %[2]s:1,%[3]s:1 NPopenmpi -p 0 -u %[4]s -o /tmp/np.out 2>&1`, n.root, firstIP, secondIP, largest)
+	--host %[2]s NPopenmpi -p 0 -u %[3]s -o /tmp/np.out 2>&1`, n.root, hosts, largest)
 	out, err := exec.CommandContext(ctx, "ip", "netns", "exec", n.name+"1", "unshare", "--mount", "sh", "-c", script).CombinedOutput()
 	if err != nil {
 		return pipe{}, fmt.Errorf("NetPIPE in namespaces: %w: %s", err, out)
