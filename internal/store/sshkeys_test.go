@@ -1,15 +1,11 @@
 package store_test
 
 import (
-	"database/sql"
-	"os"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/pressly/goose/v3"
 
 	"github.com/berth-hpc/berth"
 	"github.com/berth-hpc/berth/internal/store"
@@ -26,25 +22,9 @@ func sshKeyOf(user, name string, after time.Duration) berth.SSHKey {
 func TestSSHKeysMigrated(t *testing.T) {
 	t.Parallel()
 	eachDatabase(t, func(t *testing.T, dsn string) {
-		driver, dialect, source := "pgx", goose.DialectPostgres, dsn
-		if path, found := strings.CutPrefix(dsn, "sqlite:"); found {
-			driver, dialect, source = "sqlite", goose.DialectSQLite3, "file:"+path
-		}
-		db, err := sql.Open(driver, source)
+		err := store.MigrateTo(t.Context(), dsn, 3,
+			`INSERT INTO users (name, email, admin, disabled, billing) VALUES ('ada', 'ada@example.org', FALSE, FALSE, TRUE)`)
 		if err != nil {
-			t.Fatal(err)
-		}
-		defer func() { _ = db.Close() }()
-		provider, err := goose.NewProvider(dialect, db, os.DirFS("migrations"), goose.WithDisableGlobalRegistry(true))
-		if err != nil {
-			t.Fatal(err)
-		}
-		const before = 3
-		if _, err := provider.UpTo(t.Context(), before); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := db.ExecContext(t.Context(), `INSERT INTO users (name, email, admin, disabled, billing)
-			VALUES ('ada', 'ada@example.org', FALSE, FALSE, TRUE)`); err != nil {
 			t.Fatal(err)
 		}
 		s := open(t, store.Config{DSN: dsn})
