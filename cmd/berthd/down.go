@@ -34,16 +34,11 @@ The data directory stays.`,
 }
 
 func down(ctx context.Context, cfg *config.Config, stderr io.Writer) error {
-	unlock, err := lockData(cfg.Data)
+	unlock, err := lockDirs(*cfg)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	unlockVolumes, err := lockVolumes(cfg.VolumeDirs[0])
-	if err != nil {
-		return err
-	}
-	defer unlockVolumes()
 	if err := containerd.Shutdown(ctx, cfg.Data); err != nil {
 		return err
 	}

@@ -70,16 +70,11 @@ func serve(ctx context.Context, cfg config.Config, stdout, stderr io.Writer) err
 	if os.Geteuid() != 0 {
 		return errors.New("containers need root: start berthd as root, for example with sudo")
 	}
-	unlock, err := lockData(cfg.Data)
+	unlock, err := lockDirs(cfg)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	unlockVolumes, err := lockVolumes(cfg.VolumeDirs[0])
-	if err != nil {
-		return err
-	}
-	defer unlockVolumes()
 	if err := backup.Clean(cfg.Data); err != nil {
 		return err
 	}
@@ -94,6 +89,23 @@ func serve(ctx context.Context, cfg config.Config, stdout, stderr io.Writer) err
 		return errors.Join(err, s.close())
 	}
 	return errors.Join(s.run(ctx, stdout), s.close())
+}
+
+// lockDirs makes the data directory and the first one of volumes, and keeps a second server out of both.
+func lockDirs(cfg config.Config) (unlock func(), err error) {
+	unlockData, err := lockData(cfg.Data)
+	if err != nil {
+		return nil, err
+	}
+	unlockVolumes, err := lockVolumes(cfg.VolumeDirs[0])
+	if err != nil {
+		unlockData()
+		return nil, err
+	}
+	return func() {
+		unlockVolumes()
+		unlockData()
+	}, nil
 }
 
 // lockData makes the data directory and keeps a second server out of it.
