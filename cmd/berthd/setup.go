@@ -25,6 +25,7 @@ import (
 	"github.com/berth-hpc/berth/internal/control"
 	"github.com/berth-hpc/berth/internal/engine/containerd"
 	"github.com/berth-hpc/berth/internal/store"
+	"github.com/berth-hpc/berth/internal/wholefile"
 )
 
 const (
@@ -246,21 +247,7 @@ func readKey(path string) (string, error) {
 // writeCredentials leaves a whole file or the old one. Its lines are for a shell to source.
 func writeCredentials(path, url, key string) error {
 	text := "export BERTH_URL=" + url + "\nexport BERTH_USER=" + adminName + "\nexport " + keyVariable + key + "\n"
-	return replaceFile(path, []byte(text), 0o600)
-}
-
-// replaceFile writes a file under another name, syncs and renames it.
-func replaceFile(path string, content []byte, mode fs.FileMode) (err error) {
-	file, err := os.OpenFile(path+".new", os.O_CREATE|os.O_WRONLY|os.O_TRUNC, mode)
-	if err != nil {
-		return err
-	}
-	_, err = file.Write(content)
-	err = errors.Join(err, file.Chmod(mode), file.Sync(), file.Close())
-	if err != nil {
-		return err
-	}
-	return os.Rename(path+".new", path)
+	return wholefile.Write(path, []byte(text), 0o600)
 }
 
 // unpackAgent puts the agent where containers can mount it, under a name of its own for each version: jobs that run keep theirs.
@@ -277,7 +264,7 @@ func unpackAgent(dir string) (string, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // the agent is no secret
 		return "", err
 	}
-	return path, replaceFile(path, binary, 0o755)
+	return path, wholefile.Write(path, binary, 0o755)
 }
 
 // randomAttempt returns the random part of an attempt's id.

@@ -16,6 +16,7 @@ import (
 
 	"github.com/berth-hpc/berth/internal/control"
 	"github.com/berth-hpc/berth/internal/sftpd"
+	"github.com/berth-hpc/berth/internal/wholefile"
 )
 
 // hostKeyFile is what clients of SFTP know the server by.
@@ -65,5 +66,5 @@ func newHostKey(path string) ([]byte, error) {
 		return nil, err
 	}
 	text := pem.EncodeToMemory(block)
-	return text, replaceFile(path, text, 0o600)
+	return text, wholefile.Write(path, text, 0o600)
 }

@@ -10,7 +10,8 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
+
+	"github.com/berth-hpc/berth/internal/wholefile"
 )
 
 // keySize is that of AES-256, in bytes.
@@ -46,26 +47,11 @@ func Open(path string) (*Sealer, error) {
 	return &Sealer{aead}, nil
 }
 
-// makeKey leaves a whole file or none, and it is there before anything is sealed with the key.
-func makeKey(path string) (key []byte, err error) {
-	key = make([]byte, keySize)
+// makeKey makes the file of the key, which is there before anything is sealed with it.
+func makeKey(path string) ([]byte, error) {
+	key := make([]byte, keySize)
 	_, _ = rand.Read(key) // it never fails
-	file, err := os.OpenFile(path+".new", os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	_, err = file.Write(key)
-	if err = errors.Join(err, file.Sync(), file.Close()); err != nil {
-		return nil, err
-	}
-	if err := os.Rename(path+".new", path); err != nil {
-		return nil, err
-	}
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return nil, err
-	}
-	return key, errors.Join(dir.Sync(), dir.Close())
+	return key, wholefile.Write(path, key, 0o600)
 }
 
 // Seal returns a secret as a text that only the same key opens again, and only for the same purpose. Two of the same secret differ.

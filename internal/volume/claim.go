@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/berth-hpc/berth/internal/wholefile"
 )
 
 // claim is an attempt's right to a volume, with the directories at which it is mounted.
@@ -117,7 +119,7 @@ func (vol *volume) claim(ctx context.Context, attempt string, readOnly bool) (cl
 		}
 	}
 	for _, dir := range []string{c.dir, filepath.Dir(c.dir), vol.dir} {
-		if err := syncDir(dir); err != nil {
+		if err := wholefile.SyncDir(dir); err != nil {
 			return claim{}, fmt.Errorf("claim volume: %w", err)
 		}
 	}
@@ -131,5 +133,5 @@ func (c claim) remove() error {
 			return fmt.Errorf("give volume up: %w", err)
 		}
 	}
-	return syncDir(filepath.Dir(c.dir))
+	return wholefile.SyncDir(filepath.Dir(c.dir))
 }

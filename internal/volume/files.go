@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/berth-hpc/berth/internal/wholefile"
 )
 
 const (
@@ -21,8 +23,6 @@ const (
 	prefix = "volume-"
 	// layoutFile holds a layout.
 	layoutFile = "volume.json"
-	// unfinished is added to its name while it is written.
-	unfinished = ".new"
 	// attached is the directory of claims. A volume without it has never been given to a job.
 	attached = "attached"
 	// pause is how soon something is tried again that tells nobody when it has come to an end.
@@ -128,28 +128,7 @@ func (vol *volume) save() error {
 	if err != nil {
 		return err
 	}
-	path := filepath.Join(vol.dir, layoutFile)
-	file, err := os.OpenFile(path+unfinished, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = file.Write(text)
-	if err := errors.Join(err, file.Sync(), file.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(path+unfinished, path); err != nil {
-		return err
-	}
-	return syncDir(vol.dir)
-}
-
-// syncDir has the names in a directory on the disk.
-func syncDir(path string) error {
-	dir, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
+	return wholefile.Write(filepath.Join(vol.dir, layoutFile), text, 0o600)
 }
 
 // images returns their paths.

@@ -8,6 +8,8 @@ import (
 	"slices"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/berth-hpc/berth/internal/wholefile"
 )
 
 // Attempts lists the attempts that have a claim.
@@ -60,7 +62,7 @@ func (v *Volumes) sweep(ctx context.Context, dir string) (err error) {
 	stays := vol.layout.Complete && exists(filepath.Join(dir, attached))
 	if len(vol.layout.Images) == 0 {
 		// Its making was broken off at the very beginning, or it has images of an array that was made when this directory was not the first.
-		err = errors.Join(absent(os.Remove(filepath.Join(dir, layoutFile+unfinished))), os.Remove(dir))
+		err = errors.Join(absent(os.Remove(filepath.Join(dir, layoutFile+wholefile.Unfinished))), os.Remove(dir))
 		if stays = errors.Is(err, unix.ENOTEMPTY); !stays {
 			return err
 		}

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/berth-hpc/berth"
+	"github.com/berth-hpc/berth/internal/wholefile"
 )
 
 // TestVolume: what a job writes is there for the next, with its owner and mode, and nothing is attached in between.
@@ -281,7 +282,7 @@ func TestSweepOfAnotherDisk(t *testing.T) {
 	if err := os.Mkdir(broken, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	write(t, filepath.Join(broken, layoutFile+unfinished), nil)
+	write(t, filepath.Join(broken, layoutFile+wholefile.Unfinished), nil)
 	swapped := &Volumes{Dir: v.Dirs[1], Dirs: []string{v.Dirs[1], v.Dir}, Log: v.Log}
 	if err := swapped.Sweep(t.Context(), []string{path}); err != nil {
 		t.Fatal(err)
