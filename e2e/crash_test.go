@@ -156,7 +156,7 @@ func (r *crashRun) submission(job *expectation) client.Submission {
 	end := fmt.Sprintf("sleep 0.%d; exit %d", job.lines%10, job.code)
 	if job.waits {
 		// Some shells tell of a program that a signal ended.
-		end = fmt.Sprintf("exec 2>/dev/null; i=0; while [ $i -lt 60 ]; do sleep 0.05; i=$((i+1)); done; exit %d", codeWaited)
+		end = fmt.Sprintf("exec 2>/dev/null; touch /data/"+job.key+printed+"; i=0; while [ $i -lt 60 ]; do sleep 0.05; i=$((i+1)); done; exit %d", codeWaited)
 	}
 	vault, show := "data", ""
 	if job.block {
@@ -205,10 +205,13 @@ func (r *crashRun) submit(ctx context.Context, t *testing.T, job *expectation, t
 	}
 }
 
-// signal sends a signal as soon as the job's script can take it, and says whether the server said that it arrived.
+// printed ends the name of the file that tells that the job has written all its output: a signal ends it there and then.
+const printed = ".printed"
+
+// signal sends a signal as soon as the job waits for it, and says whether the server said that it arrived.
 func (r *crashRun) signal(ctx context.Context, c *client.Client, job *expectation) bool {
 	for ctx.Err() == nil {
-		if ran, err := os.ReadFile(r.ranFile(job)); err == nil && len(ran) > 0 {
+		if _, err := os.Stat(r.ranFile(job) + printed); err == nil {
 			_, err := c.Signal(ctx, client.Number(job.number), signalUser)
 			return err == nil
 		}
