@@ -70,7 +70,7 @@ type Config struct {
 	AgentPath string
 	Network   NetworkConfig
 	GPUs      GPUConfig
-	// PinCPUs gives each node CPUs of its own: as many as it has cores, which no other node runs on that was started with it.
+	// PinCPUs gives each node cores of its own, with all their CPUs, on which no other node runs that was started with it.
 	PinCPUs bool
 	// Scratch bounds what the files that an attempt changes and makes may take, in bytes; 0 is no bound. It is for a private containerd on
 	// a filesystem with project quotas.
@@ -259,7 +259,8 @@ func (e *Engine) close() error {
 	return nil
 }
 
-// Hosts returns this machine: what the kernel lets this process use.
+// Hosts returns this machine: what the kernel lets this process use. Its cores are CPUs where attempts get time, and cores where they get
+// those.
 func (e *Engine) Hosts(context.Context) ([]berth.Host, error) {
 	name, err := os.Hostname()
 	if err != nil {
@@ -274,7 +275,11 @@ func (e *Engine) Hosts(context.Context) ([]berth.Host, error) {
 		return nil, err
 	}
 	ram := int64(info.Totalram) * int64(info.Unit) //nolint:gosec // a machine with 8 EiB of memory is not there yet
-	capacity := berth.Capacity{Cores: runtime.NumCPU(), RAM: ram, GPUs: len(devices), Slots: maxAttempts}
+	cores := runtime.NumCPU()
+	if e.cfg.PinCPUs {
+		cores = len(e.cpus.cores)
+	}
+	capacity := berth.Capacity{Cores: cores, RAM: ram, GPUs: len(devices), Slots: maxAttempts}
 	return []berth.Host{{Name: name, Capacity: capacity}}, nil
 }
 

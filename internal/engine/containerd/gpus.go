@@ -12,6 +12,7 @@ import (
 	"tags.cncf.io/container-device-interface/pkg/cdi"
 	"tags.cncf.io/container-device-interface/pkg/parser"
 
+	"github.com/berth-hpc/berth/internal/engine/containerd/topology"
 	"github.com/berth-hpc/berth/internal/image"
 )
 
@@ -85,7 +86,14 @@ func (g *gpus) take(nodes []string, each int) error {
 	if len(all) < each*len(nodes) {
 		return image.Refuse("%d nodes with %d GPUs each; this host has %d", len(nodes), each, len(all))
 	}
-	if _, ok := g.share(all, nodes, each); !ok {
+	_, ok := g.share(nodes, func(free func(device string) bool) [][]string {
+		left := slices.DeleteFunc(all, func(device string) bool { return !free(device) })
+		if len(left) < each*len(nodes) {
+			return nil
+		}
+		return slices.Collect(slices.Chunk(left, each))
+	})
+	if !ok {
 		return fmt.Errorf("%d nodes with %d GPUs each: too few of %d are free", len(nodes), each, len(all))
 	}
 	return nil
@@ -111,6 +119,12 @@ func (e *Engine) openDevices(ctx context.Context) error {
 	if e.gpus, err = openGPUs(e.cfg.GPUs, records); err != nil {
 		return err
 	}
-	e.cpus, err = openCPUs(e.cfg.PinCPUs, records)
-	return err
+	var cores []topology.Core
+	if e.cfg.PinCPUs {
+		if cores, err = coresOfHost(); err != nil {
+			return err
+		}
+	}
+	e.cpus = openCPUs(cores, records)
+	return nil
 }

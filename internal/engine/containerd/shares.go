@@ -33,17 +33,17 @@ func (s *shares) own(node string, things []string) {
 	}
 }
 
-// share gives each of the nodes of an attempt, of which there is no record, as many of all things as it needs, the first free ones. All of
-// the nodes get theirs, or none does: then ok is false, and freed is closed when something has come back. What they have by a start that
-// failed, and could not be cleaned up, counts as free.
-func (s *shares) share(all, nodes []string, each int) (freed <-chan struct{}, ok bool) {
+// share gives the nodes of an attempt, of which there is no record, what choose returns for each of them of what is free. All of the nodes
+// get theirs, or none does when choose returns nothing: then ok is false, and freed is closed when something has come back. What they have
+// by a start that failed, and could not be cleaned up, counts as free.
+func (s *shares) share(nodes []string, choose func(free func(thing string) bool) [][]string) (freed <-chan struct{}, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	free := slices.DeleteFunc(slices.Clone(all), func(thing string) bool {
+	chosen := choose(func(thing string) bool {
 		owner := s.owners[thing]
-		return owner != "" && !slices.Contains(nodes, owner)
+		return owner == "" || slices.Contains(nodes, owner)
 	})
-	if len(free) < each*len(nodes) {
+	if len(chosen) < len(nodes) {
 		if s.freed == nil {
 			s.freed = make(chan struct{})
 		}
@@ -51,7 +51,7 @@ func (s *shares) share(all, nodes []string, each int) (freed <-chan struct{}, ok
 	}
 	maps.DeleteFunc(s.owners, func(_, owner string) bool { return slices.Contains(nodes, owner) })
 	for i, node := range nodes {
-		s.own(node, free[i*each:(i+1)*each])
+		s.own(node, chosen[i])
 	}
 	return nil, true
 }

@@ -176,11 +176,10 @@ func (p profile) spec(a engine.Attempt, r root) *specs.Spec {
 }
 
 func (p profile) resources(a engine.Attempt) *specs.LinuxResources {
-	cores, ram := int64(a.Cores), a.RAM
-	quota, period, shares, processes := cores*cpuPeriod, uint64(cpuPeriod), uint64(a.Cores)*1024, int64(maxProcesses) //nolint:gosec // checked
+	ram, processes := a.RAM, int64(maxProcesses)
 	resources := &specs.LinuxResources{
 		Devices: []specs.LinuxDeviceCgroup{{Allow: false, Access: "rwm"}}, // runc allows the harmless ones: null, zero, random, tty…
-		CPU:     &specs.LinuxCPU{Quota: &quota, Period: &period, Shares: &shares},
+		CPU:     cpuTime(a.Cores),
 		Memory:  &specs.LinuxMemory{Limit: &ram},
 		Pids:    &specs.LinuxPids{Limit: &processes},
 	}
@@ -188,6 +187,12 @@ func (p profile) resources(a engine.Attempt) *specs.LinuxResources {
 		resources.Memory.Swap = &ram // of memory and swap together: none of it is swap
 	}
 	return resources
+}
+
+// cpuTime is the time of so many CPUs, and as much weight where others want it too.
+func cpuTime(cpus int) *specs.LinuxCPU {
+	quota, period, shares := int64(cpus)*cpuPeriod, uint64(cpuPeriod), uint64(cpus)*1024 //nolint:gosec // checked
+	return &specs.LinuxCPU{Quota: &quota, Period: &period, Shares: &shares}
 }
 
 func (p profile) mounts(a engine.Attempt) []specs.Mount {

@@ -132,8 +132,8 @@ func (e *Engine) createRecord(ctx context.Context, a engine.Attempt, r root, lab
 	if err := e.gpus.inject(described, devices); err != nil {
 		return fmt.Errorf("start %s: %w", a.ID, err)
 	}
-	if list := e.cpus.list(a.ID); list != "" {
-		described.Linux.Resources.CPU.Cpus, labels[labelCPUs] = list, list
+	if list := e.cpus.pin(described, a.ID); list != "" {
+		labels[labelCPUs] = list
 	}
 	spec, err := typeurl.MarshalAny(described)
 	if err != nil {
