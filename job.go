@@ -46,6 +46,9 @@ type Job struct {
 	// Grace is how long the command may take to end after a shutdown, fixed at submission by the machine type; 0 is what the
 	// server gives to every job.
 	Grace time.Duration
+	// Scratch is what the job may have in its containers and its ephemeral vault, in bytes, fixed at submission by the machine type; 0 is
+	// what the server gives to every job.
+	Scratch int64
 
 	// Attempt identifies the placement; stored before the engine is asked to start it. Empty until then.
 	Attempt string

@@ -13,6 +13,9 @@ type Machine struct {
 	RAM int64
 	// GPUs is the number of GPUs of each node.
 	GPUs int
+	// Scratch bounds what a job may have in its containers, on all nodes, and its ephemeral vault together, in bytes; 0 is what the server
+	// gives to every job.
+	Scratch int64
 	// ScaleMin and ScaleMax bound the number of nodes of one job, both included.
 	ScaleMin, ScaleMax int
 	// Grace is how long a command may take to end after a shutdown; 0 is what the server gives to every job.
@@ -23,6 +26,11 @@ type Machine struct {
 	Price float64
 	// Position orders the machine types in listings, smallest first.
 	Position int
+}
+
+// Need is what each node of a job on the machine type takes.
+func (m Machine) Need() Capacity {
+	return Capacity{Cores: m.Cores, RAM: m.RAM, GPUs: m.GPUs, Slots: 1}
 }
 
 // Capacity is what a host, or all of them together, has for jobs.

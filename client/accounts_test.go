@@ -129,9 +129,9 @@ func TestTeams(t *testing.T) {
 func TestMachineTypes(t *testing.T) {
 	t.Parallel()
 	n1 := client.MachineType{
-		Name: "n1", Description: "half of it", Cores: 2, RAM: 4096, ScaleMin: 1, ScaleMax: 4, GraceSeconds: 10, Personal: true, Price: 0.5, Position: 1,
+		Name: "n1", Description: "half of it", Cores: 2, RAM: 4096, ScratchMB: 1024, ScaleMin: 1, ScaleMax: 4, GraceSeconds: 10, Personal: true, Price: 0.5, Position: 1,
 	}
-	const body = `{"description":"half of it","cores":2,"ram_mb":4096,"gpus":0,"scale_min":1,"scale_max":4,"grace_seconds":10,` +
+	const body = `{"description":"half of it","cores":2,"ram_mb":4096,"gpus":0,"scratch_mb":1024,"scale_min":1,"scale_max":4,"grace_seconds":10,` +
 		`"personal":true,"price":0.5,"position":1}`
 	shown := `{"name":"n1",` + body[1:]
 	checkExchanges(t, map[string]exchange{

@@ -16,6 +16,9 @@ type MachineType struct {
 	// RAM is in MB of 1048576 bytes.
 	RAM  int64 `json:"ram_mb"`
 	GPUs int   `json:"gpus"`
+	// ScratchMB bounds what a job may have in its containers and its ephemeral vault together, in MB of 1048576 bytes; 0 is what the server
+	// gives to every job. Servers whose disk cannot bound it refuse others.
+	ScratchMB int64 `json:"scratch_mb"`
 	// ScaleMin and ScaleMax bound the number of nodes of one job.
 	ScaleMin int `json:"scale_min"`
 	ScaleMax int `json:"scale_max"`

@@ -31,10 +31,10 @@ func (a *app) machineListCommand() *cobra.Command {
 			if a.flags.json {
 				return a.printJSON(map[string][]client.MachineType{"machines": machines})
 			}
-			rows := [][]string{{"NAME", "CORES", "MEMORY", "GPUS", "NODES", "GRACE", "PERSONAL", "PRICE", "POSITION", "DESCRIPTION"}}
+			rows := [][]string{{"NAME", "CORES", "MEMORY", "GPUS", "SCRATCH", "NODES", "GRACE", "PERSONAL", "PRICE", "POSITION", "DESCRIPTION"}}
 			for _, m := range machines {
 				rows = append(rows, []string{
-					m.Name, strconv.Itoa(m.Cores), memory(m.RAM << 20), strconv.Itoa(m.GPUs), scale(m.ScaleMin, m.ScaleMax), grace(m.GraceSeconds),
+					m.Name, strconv.Itoa(m.Cores), memory(m.RAM << 20), strconv.Itoa(m.GPUs), scratch(m.ScratchMB), scale(m.ScaleMin, m.ScaleMax), grace(m.GraceSeconds),
 					yes(m.Personal), strconv.FormatFloat(m.Price, 'f', -1, 64), strconv.Itoa(m.Position), m.Description,
 				})
 			}
@@ -49,6 +49,14 @@ func scale(least, most int) string {
 		return strconv.Itoa(least)
 	}
 	return fmt.Sprintf("%d-%d", least, most)
+}
+
+// scratch shows a machine type's own bound, "" when it is the server's.
+func scratch(megabytes int64) string {
+	if megabytes == 0 {
+		return ""
+	}
+	return memory(megabytes << 20)
 }
 
 // grace shows a machine type's own time to end, "" when it is the server's.
@@ -69,8 +77,9 @@ func yes(is bool) string {
 // machineFlags are the values of a machine type, as a person gives them.
 type machineFlags struct {
 	client.MachineType
-	memory string
-	grace  time.Duration
+	memory  string
+	scratch string
+	grace   time.Duration
 }
 
 func (f *machineFlags) register(cmd *cobra.Command) {
@@ -78,6 +87,7 @@ func (f *machineFlags) register(cmd *cobra.Command) {
 	flags.IntVar(&f.Cores, "cores", 0, "CPU cores of each node")
 	flags.StringVar(&f.memory, "memory", "", "memory of each node: GiB, or with a unit, such as 512MB (1 GB is 1024 MB)")
 	flags.IntVar(&f.GPUs, "gpus", 0, "GPUs of each node")
+	flags.StringVar(&f.scratch, "scratch", "", "bound of what a job has in its containers and its ephemeral vault, as --memory; 0 is the server's")
 	flags.IntVar(&f.ScaleMin, "scale-min", 1, "least number of nodes of a job")
 	flags.IntVar(&f.ScaleMax, "scale-max", 1, "greatest number of nodes of a job")
 	flags.DurationVar(&f.grace, "grace", 0, "time that a command has to end after a shutdown, such as 10s; 0s is the server's")
@@ -95,6 +105,13 @@ func (f *machineFlags) check() error {
 			return err
 		}
 		f.RAM = megabytes
+	}
+	if f.scratch != "" && f.scratch != "0" {
+		megabytes, err := parseMegabytes("--scratch", f.scratch)
+		if err != nil {
+			return err
+		}
+		f.ScratchMB = megabytes
 	}
 	if f.grace < 0 || f.grace%time.Second != 0 {
 		return usagef("--grace %s is no whole number of seconds", f.grace)
@@ -123,6 +140,7 @@ func (f *machineFlags) onto(m *client.MachineType, is func(flag string) bool) {
 	set(&m.Cores, f.Cores, is("cores"))
 	set(&m.RAM, f.RAM, is("memory"))
 	set(&m.GPUs, f.GPUs, is("gpus"))
+	set(&m.ScratchMB, f.ScratchMB, is("scratch"))
 	set(&m.ScaleMin, f.ScaleMin, is("scale-min"))
 	set(&m.ScaleMax, f.ScaleMax, is("scale-max"))
 	set(&m.GraceSeconds, f.GraceSeconds, is("grace"))

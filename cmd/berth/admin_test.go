@@ -16,8 +16,8 @@ const (
 	readerKey  = `{"id":"k2","user":"bob","label":"","read_only":true,"created":"2026-10-01T10:00:00Z"}`
 	oldKey     = `{"id":"k3","user":"bob","label":"old","read_only":false,"created":"2026-10-01T10:00:00Z","expires":"2026-10-02T10:00:00Z"}`
 	keyMade    = `{"key":{"id":"k4","user":"bob","label":"laptop","read_only":false,"created":"2026-10-06T11:00:00Z"},"apikey":"secret"}`
-	n0Answer   = `{"name":"n0","description":"one core","cores":1,"ram_mb":1536,"gpus":0,"scale_min":1,"scale_max":1,"grace_seconds":0,"personal":false,"price":0,"position":0}`
-	n1Answer   = `{"name":"n1","description":"","cores":2,"ram_mb":4096,"gpus":1,"scale_min":1,"scale_max":4,"grace_seconds":90,"personal":true,"price":0.5,"position":3}`
+	n0Answer   = `{"name":"n0","description":"one core","cores":1,"ram_mb":1536,"gpus":0,"scratch_mb":0,"scale_min":1,"scale_max":1,"grace_seconds":0,"personal":false,"price":0,"position":0}`
+	n1Answer   = `{"name":"n1","description":"","cores":2,"ram_mb":4096,"gpus":1,"scratch_mb":10240,"scale_min":1,"scale_max":4,"grace_seconds":90,"personal":true,"price":0.5,"position":3}`
 	auditFirst = `{"id":9,"at":"2026-10-06T10:42:00Z","by":"ada","from":"127.0.0.1","act":"signaled","number":12,"signal":20}`
 	auditLast  = `{"id":7,"at":"2026-10-06T10:41:00Z","by":"ada","from":"127.0.0.1","act":"user-added","subject":"bob","detail":"email=b@x"}`
 )
@@ -73,9 +73,9 @@ status        disabled
 ` + keys},
 		"keys":  {[]string{"user", "key", "list", "bob"}, keys},
 		"teams": {[]string{"team", "list"}, "NAME    PAYER\nfluids  ada\n"},
-		"machines": {[]string{"machine", "list"}, `NAME  CORES  MEMORY   GPUS  NODES  GRACE  PERSONAL  PRICE  POSITION  DESCRIPTION
-n0    1      1.5 GiB  0     1      -      -         0      0         one core
-n1    2      4.0 GiB  1     1-4    1m30s  yes       0.5    3         -
+		"machines": {[]string{"machine", "list"}, `NAME  CORES  MEMORY   GPUS  SCRATCH  NODES  GRACE  PERSONAL  PRICE  POSITION  DESCRIPTION
+n0    1      1.5 GiB  0     -        1      -      -         0      0         one core
+n1    2      4.0 GiB  1     10 GiB   1-4    1m30s  yes       0.5    3         -
 `},
 		"audit": {[]string{"audit"}, `TIME                 BY   FROM       ACT         ON      DETAIL
 2026-10-06 12:42:00  ada  127.0.0.1  signaled    job 12  signal 20 (TSTP)
@@ -190,18 +190,18 @@ func TestAdminActs(t *testing.T) {
 			[]string{"team", "remove", "fluids"}, []string{`DELETE /v1/teams/fluids?username=ada`}, result{Stdout: "team fluids removed\n"},
 		},
 		"change a machine type": {
-			[]string{"machine", "set", "n1", "--grace", "10s", "--personal=false", "--memory", "512MB"},
+			[]string{"machine", "set", "n1", "--grace", "10s", "--personal=false", "--memory", "512MB", "--scratch", "0"},
 			[]string{
 				setMachines,
-				`PUT /v1/machines/n1?username=ada {"description":"","cores":2,"ram_mb":512,"gpus":1,"scale_min":1,"scale_max":4,"grace_seconds":10,"personal":false,"price":0.5,"position":3}`,
+				`PUT /v1/machines/n1?username=ada {"description":"","cores":2,"ram_mb":512,"gpus":1,"scratch_mb":0,"scale_min":1,"scale_max":4,"grace_seconds":10,"personal":false,"price":0.5,"position":3}`,
 			},
 			result{Stdout: "machine type n1 set\n"},
 		},
 		"make a machine type": {
-			[]string{"machine", "set", "big", "--cores", "16", "--memory", "64", "--description", "d", "--gpus", "1", "--scale-max", "2", "--price", "1.5"},
+			[]string{"machine", "set", "big", "--cores", "16", "--memory", "64", "--description", "d", "--gpus", "1", "--scratch", "20", "--scale-max", "2", "--price", "1.5"},
 			[]string{
 				setMachines,
-				`PUT /v1/machines/big?username=ada {"description":"d","cores":16,"ram_mb":65536,"gpus":1,"scale_min":1,"scale_max":2,"grace_seconds":0,"personal":false,"price":1.5,"position":4}`,
+				`PUT /v1/machines/big?username=ada {"description":"d","cores":16,"ram_mb":65536,"gpus":1,"scratch_mb":20480,"scale_min":1,"scale_max":2,"grace_seconds":0,"personal":false,"price":1.5,"position":4}`,
 			},
 			result{Stdout: "machine type big set\n"},
 		},
@@ -340,6 +340,7 @@ func TestAdminErrors(t *testing.T) {
 		"neither on nor":    {[]string{"user", "billing", "bob", "no"}, result{2, "", "berth: \"no\" is neither on nor off (see: berth admin user billing --help)\n"}},
 		"no payer":          {[]string{"team", "add", "x"}, result{2, "", "berth: --payer is missing: the user who pays for the team's jobs (see: berth admin team add --help)\n"}},
 		"bad memory":        {[]string{"machine", "set", "n1", "--memory", "x"}, result{2, "", "berth: --memory \"x\" is no whole number of MB: give GiB, such as 4 or 1.5, or a unit, such as 512MB (see: berth admin machine set --help)\n"}},
+		"bad scratch":       {[]string{"machine", "set", "n1", "--scratch", "-1"}, result{2, "", "berth: --scratch \"-1\" is no whole number of MB: give GiB, such as 4 or 1.5, or a unit, such as 512MB (see: berth admin machine set --help)\n"}},
 		"bad grace":         {[]string{"machine", "set", "n1", "--grace", "1ms"}, result{2, "", "berth: --grace 1ms is no whole number of seconds (see: berth admin machine set --help)\n"}},
 		"bad since":         {[]string{"audit", "--since", "x"}, result{2, "", "berth: --since \"x\" is neither a duration such as 24h nor a date such as 2026-11-24 (see: berth admin audit --help)\n"}},
 		"unknown":           {[]string{"user", "fly"}, result{2, "", "berth: unknown command \"fly\" for \"berth admin user\" (see: berth admin user --help)\n"}},

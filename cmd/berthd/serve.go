@@ -82,7 +82,7 @@ func serve(ctx context.Context, cfg config.Config, stdout, stderr io.Writer) err
 		cfg: cfg, log: log, changes: &control.Changes{},
 		outputs: output.New(filepath.Join(cfg.Data, "jobs"), log),
 		vaults: vault.Directories{
-			Files: filepath.Join(cfg.Data, "vaults"), Scratch: filepath.Join(cfg.Data, "scratch"), Limit: cfg.ScratchMB << 20,
+			Files: filepath.Join(cfg.Data, "vaults"), Scratch: filepath.Join(cfg.Data, "scratch"),
 		},
 	}
 	if err := s.open(ctx); err != nil {
@@ -140,11 +140,7 @@ func (s *server) open(ctx context.Context) (err error) {
 	if err := s.openVolumes(ctx); err != nil {
 		return err
 	}
-	agent, err := unpackAgent(filepath.Join(s.cfg.Data, "bin"))
-	if err != nil {
-		return err
-	}
-	if s.engine, err = containerd.Open(ctx, s.engineConfig(ctx, agent)); err != nil {
+	if err := s.openEngine(ctx); err != nil {
 		return err
 	}
 	host, err := s.host(ctx)
@@ -164,10 +160,14 @@ func (s *server) open(ctx context.Context) (err error) {
 	s.reconcile = reconcile.New(reconcile.Config{
 		Store: s.store, Engine: s.engine, Images: s.engine, Vaults: s.vaults, Volumes: s.volumes, Unseal: s.sealer.Open,
 		Stager: staging.New(staging.Config{RetryFor: s.cfg.StagingRetry, Now: time.Now}), Dir: s.outputs.Dir,
-		Grace: s.cfg.Grace, SuspendedFree: s.cfg.SuspendedFree, PublicAddresses: addresses, Nameservers: nameservers, Search: search,
+		Grace: s.cfg.Grace, Scratch: s.cfg.ScratchMB << 20, CheckScratch: s.engine.CheckScratch,
+		SuspendedFree: s.cfg.SuspendedFree, PublicAddresses: addresses, Nameservers: nameservers, Search: search,
 		Now: time.Now, Tick: s.cfg.Tick, Log: s.log,
 	})
-	return s.firstStart(ctx, host.Capacity)
+	if err := s.firstStart(ctx, host.Capacity); err != nil {
+		return err
+	}
+	return s.checkMachines(ctx, host.Capacity)
 }
 
 // changed tells everybody what was stored of a job.
@@ -293,9 +293,9 @@ func (s *server) service(apiURL string, sites control.Sites) (*control.Service, 
 		Agents: s.engine, Usage: s.usage, Forecaster: s.scheduler, Vaults: s.newVaults, Changes: s.changes,
 		VaultDirs: s.vaults, Volumes: s.volumes, UserVolumes: s.cfg.UserVolumesMB << 20, Seal: s.sealer.Seal,
 		ObjectEndpoints: s.cfg.ObjectEndpoints, LookAtKept: s.reconcile.Look,
-		OpenVault:   func(v berth.Vault) (control.VaultFiles, error) { return s.vaults.Open(v) },
-		Backup:      (&backup.Maker{Database: s.store, Data: s.cfg.Data, Version: version, Now: time.Now}).Write,
-		EngineReady: s.engine.Ping, APIURL: apiURL, Sites: sites,
+		OpenVault:    func(v berth.Vault) (control.VaultFiles, error) { return s.vaults.Open(v) },
+		Backup:       (&backup.Maker{Database: s.store, Data: s.cfg.Data, Version: version, Now: time.Now}).Write,
+		CheckScratch: s.engine.CheckScratch, EngineReady: s.engine.Ping, APIURL: apiURL, Sites: sites,
 		ExpandSubmitted: s.cfg.ExpandSubmitted, PublicAddresses: addresses, Log: s.log,
 	}), nil
 }

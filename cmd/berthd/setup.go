@@ -50,9 +50,44 @@ func (s *server) engineConfig(ctx context.Context, agent string) containerd.Conf
 	}
 	return containerd.Config{
 		Address: address, DataDir: s.cfg.Data, AgentPath: agent, Network: containerd.NetworkConfig{Mode: s.cfg.Network},
-		GPUs: containerd.GPUConfig{Kind: s.cfg.GPUs}, PinCPUs: s.cfg.PinCPUs, Scratch: s.cfg.ScratchMB << 20,
-		Programs32Bit: s.cfg.Programs32Bit, Log: s.log,
+		GPUs: containerd.GPUConfig{Kind: s.cfg.GPUs}, PinCPUs: s.cfg.PinCPUs, Programs32Bit: s.cfg.Programs32Bit, Log: s.log,
 	}
+}
+
+// openEngine opens the engine, unless it could not do what the settings say.
+func (s *server) openEngine(ctx context.Context) error {
+	agent, err := unpackAgent(filepath.Join(s.cfg.Data, "bin"))
+	if err != nil {
+		return err
+	}
+	cfg := s.engineConfig(ctx, agent)
+	if s.cfg.ScratchMB > 0 {
+		if err := cfg.CheckScratch(); err != nil {
+			return err
+		}
+	}
+	s.engine, err = containerd.Open(ctx, cfg)
+	return err
+}
+
+// checkMachines warns of machine types whose jobs this server cannot run.
+func (s *server) checkMachines(ctx context.Context, host berth.Capacity) error {
+	machines, err := s.store.Machines(ctx)
+	if err != nil {
+		return err
+	}
+	for _, m := range machines {
+		if !host.Fits(m.Need()) {
+			s.log.WarnContext(ctx, "this machine has less than one node of the machine type needs; its jobs wait", "machine", m.Name, "cores", m.Cores)
+		}
+		if m.Scratch == 0 {
+			continue
+		}
+		if err := s.engine.CheckScratch(); err != nil {
+			s.log.WarnContext(ctx, "the scratch of the machine type cannot be bounded; its jobs are refused", "machine", m.Name, "error", err)
+		}
+	}
+	return nil
 }
 
 // listens says whether somebody takes connections on a socket; a file alone may be left from a boot long ago.

@@ -87,6 +87,7 @@ func TestAccountsAreChecked(t *testing.T) {
 		"cores": func(m *berth.Machine) { m.Cores = 0 }, "ram_mb": func(m *berth.Machine) { m.RAM = 1 },
 		"gpus": func(m *berth.Machine) { m.GPUs = -1 }, "scale_min": func(m *berth.Machine) { m.ScaleMin = 2 },
 		"grace_seconds": func(m *berth.Machine) { m.Grace = -1 }, "price": func(m *berth.Machine) { m.Price = -1 },
+		"scratch_mb":  func(m *berth.Machine) { m.Scratch = minRAM - 1 },
 		"description": func(m *berth.Machine) { m.Description = "\x00" },
 	} {
 		machine := machineType("m1")
@@ -298,12 +299,28 @@ func TestOneActiveJobOnAPersonalMachine(t *testing.T) {
 	}
 }
 
-func TestGraceOfTheMachineType(t *testing.T) {
+// TestScratchOfTheMachineType is refused where it cannot be bounded, and changed to none.
+func TestScratchOfTheMachineType(t *testing.T) {
+	off := errors.New("no quotas")
+	b := newBench(t, func(cfg *Config) { cfg.CheckScratch = func() error { return off } })
+	machine := machineType("m1")
+	if err := b.SetMachine(t.Context(), b.admin, machine); err != nil {
+		t.Errorf("no bound: %v", err)
+	}
+	machine.Scratch = 1 << 30
+	wantError(t, b.SetMachine(t.Context(), b.admin, machine), berth.Invalid, "Invalid parameter(s): scratch_mb: this server cannot bound it: no quotas")
+	off = nil
+	if err := b.SetMachine(t.Context(), b.admin, machine); err != nil {
+		t.Errorf("where it can be bounded: %v", err)
+	}
+}
+
+func TestGraceAndScratchOfTheMachineType(t *testing.T) {
 	b := newBench(t)
 	req := request()
 	req.Submission.Machine.Type = "n1"
-	if job, err := b.Batch(t.Context(), b.ada, req); err != nil || job.Grace != time.Minute {
-		t.Errorf("grace %s, %v", job.Grace, err)
+	if job, err := b.Batch(t.Context(), b.ada, req); err != nil || job.Grace != time.Minute || job.Scratch != 1<<40 {
+		t.Errorf("grace %s, scratch %d, %v", job.Grace, job.Scratch, err)
 	}
 }
 

@@ -185,6 +185,8 @@ type Config struct {
 	Now func() time.Time
 	// Random returns n random bytes; nil is crypto/rand.
 	Random func(n int) []byte
+	// CheckScratch says why the scratch of jobs cannot be bounded here, nil when it can.
+	CheckScratch func() error
 	// EngineReady returns nil when the engine answers.
 	EngineReady func(context.Context) error
 	// APIURL is where jobs reach this server; it ends in a slash.

@@ -103,7 +103,7 @@ func newBench(t *testing.T, change ...func(*Config)) *bench {
 	act := berth.Act{Kind: berth.ActMachineSet, By: berth.ByServer}
 	err = st.SetMachines(t.Context(), []berth.Machine{
 		{Name: "n0", Cores: 1, RAM: 1 << 30, ScaleMin: 1, ScaleMax: 1},
-		{Name: "n1", Cores: 2, RAM: 2 << 30, ScaleMin: 1, ScaleMax: 4, Grace: time.Minute},
+		{Name: "n1", Cores: 2, RAM: 2 << 30, ScaleMin: 1, ScaleMax: 4, Grace: time.Minute, Scratch: 1 << 40},
 		{Name: "p0", Cores: 1, RAM: 1 << 30, ScaleMin: 1, ScaleMax: 1, Personal: true, Position: 1},
 	}, act)
 	if err != nil {
@@ -116,7 +116,7 @@ func newBench(t *testing.T, change ...func(*Config)) *bench {
 			return []berth.Vault{{Name: "data", Owner: user, Kind: berth.VaultFile, Path: "/vaults/" + user}}
 		},
 		VaultDirs: &fakeDirs{}, Volumes: &fakeVolumes{}, Seal: fakeSeal, OpenVault: func(berth.Vault) (VaultFiles, error) { return nil, nil }, LookAtKept: func(int64) {},
-		EngineReady: func(context.Context) error { return nil }, Log: log,
+		CheckScratch: func() error { return nil }, EngineReady: func(context.Context) error { return nil }, Log: log,
 	}
 	for _, f := range change {
 		f(&cfg)

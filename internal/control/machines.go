@@ -31,13 +31,19 @@ func (s *Service) Machines(ctx context.Context, caller berth.Caller, name, vault
 
 const msgNoMachine = "Machine type not found"
 
-// SetMachine makes a machine type or replaces it. Administrators only. Jobs that were submitted before keep what they got.
+// SetMachine makes a machine type or replaces it. Administrators only. Jobs that were submitted before keep what they got. A bound of
+// scratch is Invalid where the server's disk cannot hold it.
 func (s *Service) SetMachine(ctx context.Context, caller berth.Caller, machine berth.Machine) error {
 	if err := administers(caller); err != nil {
 		return err
 	}
 	if err := checkMachine(machine); err != nil {
 		return err
+	}
+	if machine.Scratch > 0 {
+		if err := s.cfg.CheckScratch(); err != nil {
+			return invalid("scratch_mb", "this server cannot bound it: %v", err)
+		}
 	}
 	detail := fmt.Sprintf("cores=%d ram=%dMiB nodes=%d-%d", machine.Cores, machine.RAM>>20, machine.ScaleMin, machine.ScaleMax)
 	if err := s.cfg.Store.SetMachine(ctx, machine, s.act(caller, berth.ActMachineSet, machine.Name, detail)); err != nil {
@@ -61,7 +67,7 @@ func (s *Service) RemoveMachine(ctx context.Context, caller berth.Caller, name s
 
 // Limits of a machine type: what a node certainly needs, and what no machine has.
 const (
-	minRAM, maxRAM = 1 << 20, 1 << 50
+	minRAM, maxRAM = 1 << 20, 1 << 50 // and of scratch
 	maxCount       = 1 << 20
 	maxGrace       = 24 * time.Hour
 	maxDescription = 200
@@ -75,6 +81,8 @@ func checkMachine(m berth.Machine) error {
 		return invalid("ram_mb", "%d is not within %d to %d", m.RAM>>20, minRAM>>20, int64(maxRAM>>20))
 	case m.GPUs < 0 || m.GPUs > maxCount:
 		return invalid("gpus", "%d is not within 0 to %d", m.GPUs, maxCount)
+	case m.Scratch < 0 || m.Scratch > maxRAM || m.Scratch > 0 && m.Scratch < minRAM:
+		return invalid("scratch_mb", "%d is not within 0 to %d", m.Scratch>>20, int64(maxRAM>>20))
 	case m.ScaleMin < 1 || m.ScaleMax < m.ScaleMin || m.ScaleMax > maxCount:
 		return invalid("scale_min, scale_max", "%d to %d is no range within 1 to %d", m.ScaleMin, m.ScaleMax, maxCount)
 	case m.Grace < 0 || m.Grace > maxGrace:

@@ -100,9 +100,10 @@ func (s *Service) job(caller berth.Caller, d draft) berth.Job {
 		Command:     d.command,
 		Submission:  d.sub,
 		Image:       d.image,
-		Need:        berth.Capacity{Cores: d.machine.Cores, RAM: d.machine.RAM, GPUs: d.machine.GPUs, Slots: 1},
+		Need:        d.machine.Need(),
 		Price:       d.machine.Price,
 		Grace:       d.machine.Grace,
+		Scratch:     d.machine.Scratch,
 		Submitted:   now,
 	}
 }

@@ -105,6 +105,22 @@ func Unlimit(dir string, job int64) error {
 	return nil
 }
 
+// Release takes back the limit of a job whose directory dir is, before it is deleted. Safe to repeat, for one that has no limit, and for one
+// that is not there.
+func Release(dir string, job int64) error {
+	var a attributes
+	err := onDir(dir, func(fd uintptr) error { return ioctl(fd, getAttributes, unsafe.Pointer(&a)) })
+	switch {
+	case errors.Is(err, os.ErrNotExist), errors.Is(err, unix.ENOTTY), errors.Is(err, errors.ErrUnsupported):
+		return nil // nor can it have had one
+	case err != nil:
+		return fmt.Errorf("project of %s: %w", dir, err)
+	case a.project != project(job):
+		return nil
+	}
+	return Unlimit(dir, job)
+}
+
 // limit sets what a job may have; 0 is no limit.
 func limit(fd uintptr, job, size int64) error {
 	b := block{sizeLimit: uint64(size / limitUnit), valid: limitIsForSize} //nolint:gosec // never negative

@@ -27,6 +27,9 @@ func TestOff(t *testing.T) {
 	if err := diskquota.Check(dir); !errors.Is(err, diskquota.ErrOff) {
 		t.Errorf("Check: %v; want %v", err, diskquota.ErrOff)
 	}
+	if err := diskquota.Release(dir, job); err != nil {
+		t.Errorf("Release: %v", err)
+	}
 	if err := diskquota.Check(filepath.Join(dir, "not-there")); !errors.Is(err, os.ErrNotExist) || errors.Is(err, diskquota.ErrOff) {
 		t.Errorf("Check of what is not there: %v; want %v", err, os.ErrNotExist)
 	}
@@ -92,6 +95,19 @@ func testLimit(t *testing.T, root string) {
 	}
 	if err := write(second, 2*limit); err != nil {
 		t.Errorf("without the limit: %v", err)
+	}
+	if err := diskquota.Limit(second, job, 4*limit); err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range []string{other, filepath.Join(root, "not-there"), root} { // of another job, of none, and of none
+		if err := diskquota.Release(dir, job); err != nil || quotaOf(t, root).sizeLimit == 0 {
+			t.Errorf("after the release of %s: %+v, %v; want the limit as before", dir, quotaOf(t, root), err)
+		}
+	}
+	for range 2 {
+		if err := diskquota.Release(second, job); err != nil || quotaOf(t, root).sizeLimit != 0 {
+			t.Errorf("after the release of its directory: %+v, %v; want no limit", quotaOf(t, root), err)
+		}
 	}
 	if err := errors.Join(os.RemoveAll(first), os.RemoveAll(second)); err != nil {
 		t.Fatal(err)

@@ -30,6 +30,8 @@ func (a Attempt) Check() error {
 		return fmt.Errorf("%w: attempt %s with %d cores", ErrRefused, a.ID, a.Cores)
 	case a.GPUs < 0:
 		return fmt.Errorf("%w: attempt %s with %d GPUs", ErrRefused, a.ID, a.GPUs)
+	case a.Scratch < 0:
+		return fmt.Errorf("%w: attempt %s with %d bytes of scratch", ErrRefused, a.ID, a.Scratch)
 	case a.RAM < 1:
 		return fmt.Errorf("%w: attempt %s with %d bytes of memory", ErrRefused, a.ID, a.RAM)
 	case !filepath.IsAbs(a.Dir):

@@ -37,6 +37,9 @@ type Attempt struct {
 	Cores int
 	RAM   int64
 	GPUs  int
+	// Scratch bounds what the files that the attempt changes and makes may take on all nodes together, in bytes; 0 is no bound. Engines
+	// that cannot bound it refuse it.
+	Scratch int64
 	// Dir is an absolute path of a directory on the host, made by the caller, mode 0700, owner root. The engine mounts it at
 	// agentapi.Dir. It holds the agent's specification before Start; the agent writes its output and its report there.
 	Dir string

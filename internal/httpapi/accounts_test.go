@@ -21,7 +21,7 @@ const shownSSHKey = `{"fingerprint":"SHA256:a/b+c","key":"ssh-ed25519 A","commen
 
 // TestAccounts checks the answers of our own API on accounts, byte by byte.
 func TestAccounts(t *testing.T) {
-	const n0 = `{"name":"n0","description":"one core","cores":1,"ram_mb":4608,"gpus":0,"scale_min":1,"scale_max":1,` +
+	const n0 = `{"name":"n0","description":"one core","cores":1,"ram_mb":4608,"gpus":0,"scratch_mb":0,"scale_min":1,"scale_max":1,` +
 		`"grace_seconds":0,"personal":false,"price":0.5,"position":0}`
 	tests := map[string]struct {
 		request, body string
@@ -121,10 +121,10 @@ func TestChangeUser(t *testing.T) {
 
 func TestSetMachine(t *testing.T) {
 	a := newTestAPI(t)
-	got := a.send(http.MethodPut, "/v1/machines/big.1?"+asRoot, "", `{"description":"ä","cores":"64","ram_mb":1048576,"gpus":8,"scale_min":2,`+
+	got := a.send(http.MethodPut, "/v1/machines/big.1?"+asRoot, "", `{"description":"ä","cores":"64","ram_mb":1048576,"gpus":8,"scratch_mb":1024,"scale_min":2,`+
 		`"scale_max":16,"grace_seconds":90,"personal":true,"price":1.25e1,"position":7}`)
 	want := berth.Machine{
-		Name: "big.1", Description: "ä", Cores: 64, RAM: 1 << 40, GPUs: 8, ScaleMin: 2, ScaleMax: 16, Grace: 90 * time.Second,
+		Name: "big.1", Description: "ä", Cores: 64, RAM: 1 << 40, GPUs: 8, Scratch: 1 << 30, ScaleMin: 2, ScaleMax: 16, Grace: 90 * time.Second,
 		Personal: true, Price: 12.5, Position: 7,
 	}
 	if diff := cmp.Diff(want, a.machine); got.status != 200 || diff != "" {

@@ -15,7 +15,7 @@ type machineEntry struct {
 	RAM             int64    `json:"mc_ram"` // GB
 	GPUs            int      `json:"mc_gpus"`
 	Swap            int      `json:"mc_swap"`
-	Scratch         int      `json:"mc_scratch"`
+	Scratch         int64    `json:"mc_scratch"` // GB
 	Slots           int      `json:"mc_slots"`
 	Devices         string   `json:"mc_devices"`
 	Properties      string   `json:"mc_properties"`
@@ -52,12 +52,16 @@ func (s *server) machines(c *call) error {
 }
 
 func newMachineEntry(m berth.Machine) machineEntry {
-	return machineEntry{
+	entry := machineEntry{
 		Name: m.Name, Description: m.Description, Arch: machineArch(runtime.GOARCH),
 		Cores: m.Cores, RAM: wholeGB(m.RAM), GPUs: m.GPUs, Slots: 1,
 		ScaleMin: m.ScaleMin, ScaleMax: m.ScaleMax,
 		Priority: m.Position, Price: m.Price, Privileges: []string{},
 	}
+	if m.Scratch > 0 {
+		entry.Scratch = wholeGB(m.Scratch)
+	}
+	return entry
 }
 
 // wholeGB rounds down, because clients take whole numbers only and choose a type by what it has, but not to nothing.

@@ -14,6 +14,7 @@ type machineAnswer struct {
 	Cores       int     `json:"cores"`
 	RAM         int64   `json:"ram_mb"`
 	GPUs        int     `json:"gpus"`
+	Scratch     int64   `json:"scratch_mb"`
 	ScaleMin    int     `json:"scale_min"`
 	ScaleMax    int     `json:"scale_max"`
 	Grace       int64   `json:"grace_seconds"`
@@ -24,7 +25,7 @@ type machineAnswer struct {
 
 func newMachineAnswer(m berth.Machine) machineAnswer {
 	return machineAnswer{
-		Name: m.Name, Description: m.Description, Cores: m.Cores, RAM: m.RAM >> 20, GPUs: m.GPUs,
+		Name: m.Name, Description: m.Description, Cores: m.Cores, RAM: m.RAM >> 20, GPUs: m.GPUs, Scratch: m.Scratch >> 20,
 		ScaleMin: m.ScaleMin, ScaleMax: m.ScaleMax, Grace: seconds(m.Grace), Personal: m.Personal,
 		Price: m.Price, Position: m.Position,
 	}
@@ -51,7 +52,7 @@ func (s *server) machineTypes(c *call) error {
 // Bounds of what a machine type says: all that control takes can be said.
 const (
 	maxCount = 1 << 20
-	maxRAM   = 1 << 30      // MB
+	maxRAM   = 1 << 30      // MB, and that of scratch
 	maxGrace = 24 * 60 * 60 // seconds
 )
 
@@ -61,7 +62,7 @@ func (s *server) setMachine(c *call) error {
 	if err != nil {
 		return err
 	}
-	d, raw, err := c.readMembers("description", "cores", "ram_mb", "gpus", "scale_min", "scale_max", "grace_seconds", "personal",
+	d, raw, err := c.readMembers("description", "cores", "ram_mb", "gpus", "scratch_mb", "scale_min", "scale_max", "grace_seconds", "personal",
 		"price", "position")
 	if err != nil {
 		return err
@@ -85,6 +86,7 @@ func (d *decoder) machineType(raw members) berth.Machine {
 		Cores:       d.present("cores", raw["cores"], bounds{low: 1, high: maxCount}),
 		RAM:         int64(d.present("ram_mb", raw["ram_mb"], bounds{low: 1, high: maxRAM})) << 20,
 		GPUs:        d.whole("gpus", raw["gpus"], bounds{high: maxCount}),
+		Scratch:     int64(d.whole("scratch_mb", raw["scratch_mb"], bounds{high: maxRAM})) << 20,
 		ScaleMin:    d.whole("scale_min", raw["scale_min"], bounds{fallback: 1, low: 1, high: maxCount}),
 		ScaleMax:    d.whole("scale_max", raw["scale_max"], bounds{fallback: 1, low: 1, high: maxCount}),
 		Grace:       time.Duration(d.whole("grace_seconds", raw["grace_seconds"], bounds{high: maxGrace})) * time.Second,

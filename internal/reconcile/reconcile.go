@@ -48,7 +48,7 @@ type Stager interface {
 
 // Vaults provides the directories that jobs find at /data. All methods are safe to repeat.
 type Vaults interface {
-	Prepare(v berth.Vault, attempt string) (path string, err error)
+	Prepare(v berth.Vault, attempt string, scratch int64) (path string, err error)
 	Release(attempt string) error
 	Attempts() ([]string, error)
 }
@@ -68,6 +68,10 @@ type Config struct {
 	Dir func(number int64) string
 	// Grace is how long a command may take to end after a shutdown when its job does not say it.
 	Grace time.Duration
+	// Scratch is what a job may have in its containers and its ephemeral vault, in bytes, when the job does not say it; 0 is no bound.
+	Scratch int64
+	// CheckScratch says why that cannot be bounded here, nil when it can.
+	CheckScratch func() error
 	// SuspendedFree says that time in which a job is suspended does not count as walltime.
 	SuspendedFree bool
 	// PublicAddresses are those that jobs can ask for. Optional.

@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -164,7 +165,11 @@ func (r *Reconciler) waits(ctx context.Context, job berth.Job, wait berth.Wait, 
 
 // prepare makes everything that an attempt needs on the host. Safe to repeat.
 func (r *Reconciler) prepare(ctx context.Context, job berth.Job) (engine.Attempt, error) {
-	data, err := r.data(ctx, job)
+	scratch, err := r.scratch(job)
+	if err != nil {
+		return engine.Attempt{}, err
+	}
+	data, err := r.data(ctx, job, scratch)
 	if err != nil {
 		return engine.Attempt{}, err
 	}
@@ -183,10 +188,23 @@ func (r *Reconciler) prepare(ctx context.Context, job berth.Job) (engine.Attempt
 	}
 	return engine.Attempt{
 		ID: job.Attempt, Job: job.Number, Hostname: spec.Hostname, Image: job.Image,
-		Cores: job.Need.Cores, RAM: job.Need.RAM, GPUs: job.Need.GPUs, Dir: dir, Workers: workers, Hosts: job.Hosts,
+		Cores: job.Need.Cores, RAM: job.Need.RAM, GPUs: job.Need.GPUs, Scratch: scratch, Dir: dir, Workers: workers, Hosts: job.Hosts,
 		Mounts:  []engine.Mount{{Source: data, Target: dataPath, ReadOnly: job.Submission.Vault.ReadOnly}},
 		Publish: publish(address, ports),
 	}, nil
+}
+
+// scratch is what a job may have in its containers and its ephemeral vault together, in bytes; 0 is no bound. The error wraps
+// engine.ErrRefused when that cannot be bounded: to run without would be to promise what is not true.
+func (r *Reconciler) scratch(job berth.Job) (int64, error) {
+	bound := cmp.Or(job.Scratch, r.cfg.Scratch)
+	if bound == 0 {
+		return 0, nil
+	}
+	if err := r.cfg.CheckScratch(); err != nil {
+		return 0, image.RefuseBecause(err, "this server's disk cannot bound the scratch of the job")
+	}
+	return bound, nil
 }
 
 // unfinished is added to the name of a file that is being written.

@@ -322,13 +322,13 @@ func TestMachines(t *testing.T) {
 		s := open(t, store.Config{DSN: dsn})
 		n0 := berth.Machine{
 			Name: "n0", Description: "small", Cores: 1, RAM: 1 << 40, GPUs: 1, ScaleMin: 1, ScaleMax: 2,
-			Grace: 90 * time.Second, Personal: true, Price: 0.25, Position: 1,
+			Grace: 90 * time.Second, Scratch: 1 << 41, Personal: true, Price: 0.25, Position: 1,
 		}
 		n1 := berth.Machine{Name: "n1", Cores: 2, RAM: 2, ScaleMin: 1, ScaleMax: 1}
 		if err := s.SetMachines(t.Context(), []berth.Machine{n0, n1}, acted(berth.ActMachineSet, "")); err != nil {
 			t.Fatal(err)
 		}
-		n1.Cores, n1.Position, n1.Grace = 4, 2, time.Microsecond
+		n1.Cores, n1.Position, n1.Grace, n1.Scratch = 4, 2, time.Microsecond, 1
 		if err := s.SetMachine(t.Context(), n1, acted(berth.ActMachineSet, "n1")); err != nil {
 			t.Fatal(err)
 		}

@@ -13,8 +13,8 @@ import (
 
 const (
 	insertJob = `INSERT INTO jobs (number, name, version, owner, team, payer, state, wait, wait_detail, application, command, label,
-	submission, image, machine, vault, grace, need_cores, need_ram, need_gpus, need_slots, price, submitted_at)
-	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23)
+	submission, image, machine, vault, grace, need_cores, need_ram, need_gpus, need_slots, price, scratch, submitted_at)
+	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24)
 	ON CONFLICT (name) DO NOTHING`
 	selectOpen = `SELECT number FROM jobs WHERE owner = $1
 	AND (state = 'queued' OR state = 'starting' OR state = 'running' OR state = 'stopping' OR state = 'staging-out')
@@ -153,7 +153,7 @@ func (i *insertion) insert(b *batch, job berth.Job) error {
 	n, err := b.exec(insertJob, job.Number, job.Name, job.Version, job.Owner, job.Team, job.Payer, string(job.State), string(job.Wait),
 		job.WaitDetail, job.Application, job.Command, job.Label(), i.submission, job.Image, job.Submission.Machine.Type,
 		jobVault(berth.SplitVaultName(job.Submission.Vault.Name, job.Owner)), job.Grace.Microseconds(),
-		job.Need.Cores, job.Need.RAM, job.Need.GPUs, job.Need.Slots, job.Price, micro(job.Submitted))
+		job.Need.Cores, job.Need.RAM, job.Need.GPUs, job.Need.Slots, job.Price, job.Scratch, micro(job.Submitted))
 	switch {
 	case err != nil:
 		return fmt.Errorf("insert: %w", err)

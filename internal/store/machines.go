@@ -8,11 +8,11 @@ import (
 )
 
 const (
-	machineColumns = `name, description, cores, ram, gpus, scale_min, scale_max, grace, personal, price, position`
+	machineColumns = `name, description, cores, ram, gpus, scale_min, scale_max, grace, scratch, personal, price, position`
 	selectMachines = `SELECT ` + machineColumns + ` FROM machines ORDER BY position, name`
-	upsertMachine  = `INSERT INTO machines (` + machineColumns + `) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+	upsertMachine  = `INSERT INTO machines (` + machineColumns + `) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
 	ON CONFLICT (name) DO UPDATE SET description = excluded.description, cores = excluded.cores, ram = excluded.ram,
-	gpus = excluded.gpus, scale_min = excluded.scale_min, scale_max = excluded.scale_max, grace = excluded.grace,
+	gpus = excluded.gpus, scale_min = excluded.scale_min, scale_max = excluded.scale_max, grace = excluded.grace, scratch = excluded.scratch,
 	personal = excluded.personal, price = excluded.price, position = excluded.position`
 	countMachines = `SELECT count(*) FROM machines WHERE name = $1`
 	deleteMachine = `DELETE FROM machines WHERE name = $1`
@@ -20,8 +20,8 @@ const (
 
 func scanMachine(row scanner) (m berth.Machine, err error) {
 	var grace int64
-	err = row.Scan(&m.Name, &m.Description, &m.Cores, &m.RAM, &m.GPUs, &m.ScaleMin, &m.ScaleMax, &grace, &m.Personal, &m.Price,
-		&m.Position)
+	err = row.Scan(&m.Name, &m.Description, &m.Cores, &m.RAM, &m.GPUs, &m.ScaleMin, &m.ScaleMax, &grace, &m.Scratch, &m.Personal,
+		&m.Price, &m.Position)
 	m.Grace = duration(grace)
 	return m, err
 }
@@ -62,7 +62,7 @@ func (s *Store) SetMachines(ctx context.Context, machines []berth.Machine, act b
 
 func upsert(b *batch, m berth.Machine) error {
 	_, err := b.exec(upsertMachine, m.Name, m.Description, m.Cores, m.RAM, m.GPUs, m.ScaleMin, m.ScaleMax, m.Grace.Microseconds(),
-		m.Personal, m.Price, m.Position)
+		m.Scratch, m.Personal, m.Price, m.Position)
 	if err != nil {
 		return fmt.Errorf("machine type %q: %w", m.Name, err)
 	}

@@ -13,7 +13,7 @@ import (
 
 // jobColumns are the columns that scanJob reads.
 const jobColumns = `number, name, version, owner, team, payer, state, wait, wait_detail, wish, wish_by, application, command,
-	submission, image, grace, need_cores, need_ram, need_gpus, need_slots, price, attempt, hosts, submitted_at, placed_at, started_at,
+	submission, image, grace, need_cores, need_ram, need_gpus, need_slots, price, scratch, attempt, hosts, submitted_at, placed_at, started_at,
 	ended_at, suspended_at, suspended_for, end_reason, exit_code, exit_signal, end_by, end_detail`
 
 // scanner is a *sql.Row or *sql.Rows.
@@ -25,7 +25,7 @@ func scanJob(row scanner) (berth.Job, error) {
 	var state, wait, wish, submission, reason, hosts string
 	var grace, submitted, placed, started, ended, suspended, suspendedFor int64
 	err := row.Scan(&j.Number, &j.Name, &j.Version, &j.Owner, &j.Team, &j.Payer, &state, &wait, &j.WaitDetail, &wish, &j.WishBy,
-		&j.Application, &j.Command, &submission, &j.Image, &grace, &j.Need.Cores, &j.Need.RAM, &j.Need.GPUs, &j.Need.Slots, &j.Price,
+		&j.Application, &j.Command, &submission, &j.Image, &grace, &j.Need.Cores, &j.Need.RAM, &j.Need.GPUs, &j.Need.Slots, &j.Price, &j.Scratch,
 		&j.Attempt, &hosts, &submitted, &placed, &started, &ended, &suspended, &suspendedFor, &reason, &j.End.ExitCode, &j.End.Signal, &j.End.By,
 		&j.End.Detail)
 	if err != nil {

@@ -157,7 +157,7 @@ func TestSchemaRefuses(t *testing.T) {
 	for _, set := range []string{
 		"state = 'held'", "state = 'running'", "state = 'completed'", "ended_at = 1", "placed_at = 1", "attempt = 'a'", "started_at = 1",
 		"wait = 'x'", "wish = 'x'", "end_reason = 'lost'", "need_cores = -1", "need_gpus = -1", "version = 0", "owner = ''", "submitted_at = NULL",
-		"payer = ''", "team = NULL", "machine = NULL", "grace = -1", "suspended_for = -1", "price = -1", "suspended_at = 1",
+		"payer = ''", "team = NULL", "machine = NULL", "grace = -1", "suspended_for = -1", "price = -1", "scratch = -1", "suspended_at = 1",
 		"state = 'canceled', ended_at = 1, end_reason = 'canceled', wait = 'image'",
 		"state = 'starting', placed_at = 1",
 		"state = 'running', placed_at = 1, attempt = 'a'",

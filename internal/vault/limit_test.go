@@ -26,10 +26,11 @@ func TestLimitIsOfEphemeralVaults(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	d := Directories{Scratch: filepath.Join(root, "scratch"), Limit: 1 << 20}
+	d := Directories{Scratch: filepath.Join(root, "scratch")}
+	const limit = 1 << 20
 	for kind, attempt := range map[berth.VaultKind]string{berth.VaultEphemeral: "berth-1-a", berth.VaultObject: "berth-2-a"} {
 		for range 2 {
-			path, err := d.Prepare(berth.Vault{Name: "v", Kind: kind}, attempt)
+			path, err := d.Prepare(berth.Vault{Name: "v", Kind: kind}, attempt, limit)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -37,8 +38,13 @@ func TestLimitIsOfEphemeralVaults(t *testing.T) {
 			if err := unix.Statfs(path, &room); err != nil {
 				t.Fatal(err)
 			}
-			if bounded := int64(room.Blocks)*room.Bsize == d.Limit; bounded != (kind == berth.VaultEphemeral) {
+			if bounded := int64(room.Blocks)*room.Bsize == limit; bounded != (kind == berth.VaultEphemeral) {
 				t.Errorf("a vault of kind %s has %d blocks of %d bytes", kind, room.Blocks, room.Bsize)
+			}
+		}
+		for range 2 {
+			if err := d.Release(attempt); err != nil {
+				t.Fatal(err)
 			}
 		}
 	}

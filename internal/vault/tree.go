@@ -69,7 +69,7 @@ func (d Directories) Open(v berth.Vault) (*Tree, error) {
 
 // make makes the directory of a vault as its first job would leave it.
 func (d Directories) make(v berth.Vault) error {
-	dir, err := d.Prepare(v, "")
+	dir, err := d.Prepare(v, "", 0)
 	if err != nil {
 		return err
 	}

@@ -21,17 +21,15 @@ type Directories struct {
 	Files string
 	// Scratch holds the ephemeral vaults, and the files of object vaults: Scratch/<attempt>.
 	Scratch string
-	// Limit bounds what a job may have in its ephemeral vault and elsewhere on the same filesystem, in bytes; 0 is no bound. Scratch is on
-	// a filesystem with project quotas then.
-	Limit int64
 }
 
 // FilePath returns the directory of a user's file vault. Names of users and vaults hold no slash.
 func (d Directories) FilePath(user, name string) string { return filepath.Join(d.Files, user, name) }
 
-// Prepare makes the directory that an attempt finds at /data and returns its path. The job's user gets the directory itself from
+// Prepare makes the directory that an attempt finds at /data and returns its path. scratch bounds an ephemeral one together with what else
+// the job has on the same filesystem, in bytes; 0 is no bound, others take a filesystem with project quotas. The job's user gets the directory itself from
 // the agent; others on the server cannot enter the folders above it.
-func (d Directories) Prepare(v berth.Vault, attempt string) (string, error) {
+func (d Directories) Prepare(v berth.Vault, attempt string, scratch int64) (string, error) {
 	path := v.Path
 	if v.Kind == berth.VaultEphemeral || v.Kind == berth.VaultObject {
 		path = filepath.Join(d.Scratch, attempt)
@@ -46,17 +44,23 @@ func (d Directories) Prepare(v berth.Vault, attempt string) (string, error) {
 	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return "", fmt.Errorf("vault %s of %s: %w", v.Name, v.Owner, err)
 	}
-	if job, ok := berth.AttemptJob(attempt); ok && v.Kind == berth.VaultEphemeral && d.Limit > 0 {
-		if err := diskquota.Limit(path, job, d.Limit); err != nil {
+	if job, ok := berth.AttemptJob(attempt); ok && v.Kind == berth.VaultEphemeral && scratch > 0 {
+		if err := diskquota.Limit(path, job, scratch); err != nil {
 			return "", fmt.Errorf("vault %s of %s: %w", v.Name, v.Owner, err)
 		}
 	}
 	return path, nil
 }
 
-// Release deletes the directory that is an attempt's own. File vaults stay.
+// Release deletes the directory that is an attempt's own, and its bound. File vaults stay.
 func (d Directories) Release(attempt string) error {
-	if err := os.RemoveAll(filepath.Join(d.Scratch, attempt)); err != nil {
+	path := filepath.Join(d.Scratch, attempt)
+	if job, ok := berth.AttemptJob(attempt); ok {
+		if err := diskquota.Release(path, job); err != nil {
+			return fmt.Errorf("ephemeral vault of %s: %w", attempt, err)
+		}
+	}
+	if err := os.RemoveAll(path); err != nil {
 		return fmt.Errorf("ephemeral vault of %s: %w", attempt, err)
 	}
 	return nil

@@ -17,7 +17,7 @@ func TestEphemeralLivesAsLongAsItsAttempt(t *testing.T) {
 	}
 	v := berth.Vault{Name: berth.EphemeralVault, Kind: berth.VaultEphemeral}
 	for range 2 { // preparing again after a crash finds what is there
-		path, err := d.Prepare(v, "berth-1-a")
+		path, err := d.Prepare(v, "berth-1-a", 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -42,7 +42,7 @@ func TestEphemeralLivesAsLongAsItsAttempt(t *testing.T) {
 func TestFileVaultStays(t *testing.T) {
 	d := Directories{Files: t.TempDir(), Scratch: t.TempDir()}
 	v := berth.Vault{Name: "data", Owner: "ada", Kind: berth.VaultFile, Path: d.FilePath("ada", "data")}
-	path, err := d.Prepare(v, "berth-1-a")
+	path, err := d.Prepare(v, "berth-1-a", 0)
 	if err != nil || path != v.Path {
 		t.Fatalf("Prepare = %q, %v", path, err)
 	}
@@ -74,7 +74,7 @@ func TestFileVaultStays(t *testing.T) {
 }
 
 func TestAVaultWithoutDirectoryIsRefused(t *testing.T) {
-	if _, err := (Directories{}).Prepare(berth.Vault{Name: "x", Kind: "tape"}, "berth-1-a"); err == nil {
+	if _, err := (Directories{}).Prepare(berth.Vault{Name: "x", Kind: "tape"}, "berth-1-a", 0); err == nil {
 		t.Error("Prepare made a directory for a vault of no kind")
 	}
 }

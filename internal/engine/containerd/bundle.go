@@ -31,7 +31,7 @@ func (e *Engine) removeShim(ctx context.Context, id string) error {
 			continue
 		}
 		var err error
-		if cleaned, err = private.Connected(private.ShimSocket(e.cfg.Address, Namespace, id)); err != nil {
+		if cleaned, err = private.Connected(private.ShimSocket(e.address, Namespace, id)); err != nil {
 			return err
 		}
 		if err := shim.End(ctx); err != nil {
@@ -98,7 +98,7 @@ func removeBundle(dir string) error {
 
 // shims returns those of attempts, also of other servers' that share the containerd.
 func (e *Engine) shims() []private.Shim {
-	return slices.DeleteFunc(private.Shims(e.cfg.Address), func(s private.Shim) bool {
+	return slices.DeleteFunc(private.Shims(e.address), func(s private.Shim) bool {
 		_, ours := berth.AttemptJob(s.ID)
 		return !ours || s.Namespace != Namespace
 	})

@@ -20,7 +20,7 @@ import (
 // bundle with a mounted root; both were in the way of every further try.
 func TestAHalfMadeTaskIsRemoved(t *testing.T) {
 	e := &Engine{private: private.New(private.Config{DataDir: t.TempDir()})}
-	e.cfg.Address = "/run/berth/test/containerd.sock"
+	e.address = "/run/berth/test/containerd.sock"
 	t.Cleanup(func() { _ = os.RemoveAll(filepath.Dir(e.private.ContainerdState())) })
 	bundle := e.bundle("berth-1-x")
 	root := filepath.Join(bundle, "rootfs")
@@ -41,8 +41,8 @@ func TestAHalfMadeTaskIsRemoved(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = unix.Unmount(root, unix.MNT_DETACH) })
-	shim := startShim(t, "berth-1-x", e.cfg.Address)
-	other := startShim(t, "berth-2-x", e.cfg.Address)
+	shim := startShim(t, "berth-1-x", e.address)
+	other := startShim(t, "berth-2-x", e.address)
 	for range 2 {
 		if err := e.removeShim(t.Context(), "berth-1-x"); err != nil {
 			t.Fatal(err)
@@ -79,8 +79,8 @@ func TestForgottenShimsAreSwept(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer e.Close()
-	forgotten := startShim(t, "berth-1-x", e.cfg.Address)
-	foreign := startShim(t, "somebody-else", e.cfg.Address)
+	forgotten := startShim(t, "berth-1-x", e.address)
+	foreign := startShim(t, "somebody-else", e.address)
 	seen, err := e.sweepShims(t.Context(), nil)
 	if err != nil || len(seen) != 1 || seen[0].PID != forgotten.Process.Pid || seen[0].ID != "berth-1-x" {
 		t.Fatalf("the first sweep saw %v, %v", seen, err)

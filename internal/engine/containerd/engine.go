@@ -72,9 +72,6 @@ type Config struct {
 	GPUs      GPUConfig
 	// PinCPUs gives each node cores of its own, with all their CPUs, on which no other node runs that was started with it.
 	PinCPUs bool
-	// Scratch bounds what the files that an attempt changes and makes may take, in bytes; 0 is no bound. It is for a private containerd on
-	// a filesystem with project quotas.
-	Scratch int64
 	// Programs32Bit allows 32-bit programs in 64-bit images. It costs 20 ms of CPU at each start.
 	Programs32Bit bool
 	Log           *slog.Logger
@@ -84,7 +81,9 @@ type Config struct {
 type Engine struct {
 	*imageStore
 
-	cfg         Config
+	cfg Config
+	// address is that of the containerd's socket, also of a private one.
+	address     string
 	log         *slog.Logger
 	client      *containerdclient.Client
 	snapshotter string
@@ -121,14 +120,11 @@ var (
 // ends it by Close; containerd and the attempts go on.
 func Open(ctx context.Context, cfg Config) (*Engine, error) {
 	cfg, err := checked(cfg)
-	if err == nil {
-		err = checkScratch(cfg)
-	}
 	if err != nil {
 		return nil, err
 	}
 	e := &Engine{
-		cfg: cfg, log: cfg.Log, owner: private.Identity(cfg.DataDir),
+		cfg: cfg, address: cfg.Address, log: cfg.Log, owner: private.Identity(cfg.DataDir),
 		starting: semaphore.NewWeighted(int64(2 * runtime.NumCPU())),
 	}
 	if cfg.Address == "" {
@@ -136,7 +132,7 @@ func Open(ctx context.Context, cfg Config) (*Engine, error) {
 		if err := e.private.Ensure(ctx); err != nil {
 			return nil, err
 		}
-		e.cfg.Address = e.private.Address()
+		e.address = e.private.Address()
 	}
 	if err := e.open(ctx); err != nil {
 		return nil, errors.Join(err, e.Close())
@@ -163,7 +159,7 @@ func checked(cfg Config) (Config, error) {
 
 func (e *Engine) open(ctx context.Context) error {
 	var err error
-	e.client, err = containerdclient.New(e.cfg.Address,
+	e.client, err = containerdclient.New(e.address,
 		containerdclient.WithDefaultNamespace(Namespace),
 		containerdclient.WithDefaultRuntime(plugins.RuntimeRuncV2),
 		// A restarted containerd must be found again soon; the client's own limit is ten seconds.
@@ -173,7 +169,7 @@ func (e *Engine) open(ctx context.Context) error {
 		})}),
 	)
 	if err != nil {
-		return fmt.Errorf("connect to containerd at %s: %w", e.cfg.Address, err)
+		return fmt.Errorf("connect to containerd at %s: %w", e.address, err)
 	}
 	e.tasks, e.containers = e.client.TaskService(), e.client.ContainerService()
 	if err := e.Ping(ctx); err != nil {
@@ -199,7 +195,7 @@ func (e *Engine) Ping(ctx context.Context) error {
 	// tasks could not be started.
 	_, err := e.tasks.List(ctx, &tasks.ListTasksRequest{Filter: "id==none"})
 	if err = native(err); err != nil {
-		return fmt.Errorf("containerd at %s: %w", e.cfg.Address, err)
+		return fmt.Errorf("containerd at %s: %w", e.address, err)
 	}
 	return nil
 }

@@ -59,7 +59,7 @@ func (e *Engine) remove(ctx context.Context, id string) error {
 		return err
 	}
 	crashpoint.Here("engine.removed")
-	if err := e.unboundScratch(id); err != nil {
+	if err := e.unboundScratch(id, record.Labels); err != nil {
 		return err
 	}
 	if err := e.release(id, record.Labels); err != nil {
@@ -158,7 +158,7 @@ func (e *Engine) removeRemains(ctx context.Context, id string) error {
 	if err := e.removeShim(ctx, id); err != nil {
 		return err
 	}
-	_ = os.Remove(private.ShimSocket(e.cfg.Address, Namespace, id)) // it is no harm where it is not
+	_ = os.Remove(private.ShimSocket(e.address, Namespace, id)) // it is no harm where it is not
 	if e.private == nil {
 		return nil
 	}

@@ -11,12 +11,13 @@ import (
 	"github.com/berth-hpc/berth/internal/engine"
 )
 
-// checkScratch says why what attempts write cannot be bounded.
-func checkScratch(cfg Config) error {
-	switch {
-	case cfg.Scratch == 0:
-		return nil
-	case cfg.Address != "":
+// labelScratch is what an attempt may write, in bytes, when that is bounded. The first node has it.
+const labelScratch = "berth/scratch"
+
+// CheckScratch says why the engine with this configuration could not bound what attempts write, nil when it can: that takes a private
+// containerd on a filesystem with project quotas.
+func (cfg Config) CheckScratch() error {
+	if cfg.Address != "" {
 		return fmt.Errorf("bounded scratch: the directories of the containerd at %s are not berth's to bound; use --containerd private", cfg.Address)
 	}
 	if err := diskquota.Check(cfg.DataDir); err != nil {
@@ -25,9 +26,12 @@ func checkScratch(cfg Config) error {
 	return nil
 }
 
+// CheckScratch is that of the configuration.
+func (e *Engine) CheckScratch() error { return e.cfg.CheckScratch() }
+
 // boundScratch bounds what the root filesystem of a node takes. Nothing is written to it yet.
 func (e *Engine) boundScratch(a engine.Attempt, mounts []mount.Mount) error {
-	if e.cfg.Scratch == 0 {
+	if a.Scratch == 0 {
 		return nil
 	}
 	bounded := false
@@ -37,7 +41,7 @@ func (e *Engine) boundScratch(a engine.Attempt, mounts []mount.Mount) error {
 			if name != "upperdir" && name != "workdir" { // files are moved between the two, which one project allows
 				continue
 			}
-			if err := diskquota.Limit(dir, a.Job, e.cfg.Scratch); err != nil {
+			if err := diskquota.Limit(dir, a.Job, a.Scratch); err != nil {
 				return fmt.Errorf("root filesystem of %s: %w", a.ID, err)
 			}
 			bounded = true
@@ -49,10 +53,10 @@ func (e *Engine) boundScratch(a engine.Attempt, mounts []mount.Mount) error {
 	return nil
 }
 
-// unboundScratch takes back the bound of an attempt that runs no more.
-func (e *Engine) unboundScratch(id string) error {
+// unboundScratch takes back the bound of an attempt that runs no more, and has some labels.
+func (e *Engine) unboundScratch(id string, labels map[string]string) error {
 	job, ok := berth.AttemptJob(id)
-	if e.cfg.Scratch == 0 || !ok {
+	if labels[labelScratch] == "" || !ok {
 		return nil
 	}
 	return diskquota.Unlimit(e.cfg.DataDir, job)

@@ -17,6 +17,7 @@ import (
 
 	"github.com/berth-hpc/berth/internal/agentapi"
 	"github.com/berth-hpc/berth/internal/engine"
+	"github.com/berth-hpc/berth/internal/image"
 )
 
 // Labels of the container of an attempt's first node.
@@ -95,6 +96,12 @@ func (e *Engine) create(ctx context.Context, a engine.Attempt) (root, place, err
 		}
 	}
 	labels := map[string]string{labelDir: a.Dir}
+	if a.Scratch > 0 {
+		if err := e.CheckScratch(); err != nil {
+			return root{}, place{}, e.unlessThere(ctx, a.ID, image.RefuseBecause(err, "what is written cannot be bounded on this host"))
+		}
+		labels[labelScratch] = strconv.FormatInt(a.Scratch, 10)
+	}
 	if len(a.Workers) > 0 {
 		labels[labelNodes] = strconv.Itoa(1 + len(a.Workers))
 	}
