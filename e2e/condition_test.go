@@ -4,26 +4,43 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"path/filepath"
-	"runtime"
 	"syscall"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/berth-hpc/berth/internal/diskquota/quotatest"
+	"github.com/berth-hpc/berth/internal/engine/containerd/topology"
 )
 
-// conditionOf: [quotas] is for machines that have project quotas, [cpus] for those with several CPUs.
+// conditionOf: [quotas] is for machines that have project quotas, [cores] for those with several cores.
 func conditionOf(t *testing.T, name string) (bool, error) {
 	switch name {
-	case "cpus":
-		return runtime.NumCPU() > 1, nil
+	case "cores":
+		return cores()
 	case "quotas":
 		return quotas(filepath.Join(t.TempDir(), "disk"))
 	default:
 		return false, fmt.Errorf("unknown condition %s", name)
 	}
+}
+
+// cores says whether there are several cores: two CPUs may be one.
+func cores() (several bool, err error) {
+	sys := os.DirFS("/sys/devices/system")
+	online, err := fs.ReadFile(sys, "cpu/online")
+	if err != nil {
+		return false, err
+	}
+	cpus, err := topology.ParseList(string(online))
+	if err != nil {
+		return false, err
+	}
+	cores, err := topology.Read(sys, cpus)
+	return len(cores) > 1, err
 }
 
 // quotas tries a disk with project quotas.

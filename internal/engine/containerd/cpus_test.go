@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/berth-hpc/berth/internal/engine"
+	"github.com/berth-hpc/berth/internal/engine/containerd/topology"
 	"github.com/berth-hpc/berth/internal/engine/enginetest"
 )
 
@@ -27,47 +28,51 @@ func newPinned(t *testing.T, cores int) engine.Attempt {
 	return a
 }
 
-// cpusOf returns the CPUs of an attempt, which are as many as its cores.
+// pinnedMachine returns a machine whose engines give out cores, and their number.
+func pinnedMachine(t *testing.T) (m *machine, cores int) {
+	t.Helper()
+	m = newMachine(t)
+	m.pinCPUs = true
+	hosts, err := m.open(t).Hosts(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m, hosts[0].Capacity.Cores
+}
+
+// cpusOf returns the CPUs of an attempt: each core has the same number of them, unless the machine is of an odd kind.
 func cpusOf(t *testing.T, a engine.Attempt) map[int]bool {
 	t.Helper()
 	enginetest.AwaitOutput(t, a, "ready")
 	output := enginetest.Output(t, a)
 	line := allowed.FindStringSubmatch(output)
-	if line == nil || !strings.Contains(output, "nproc "+strconv.Itoa(a.Cores)+"\n") {
-		t.Fatalf("the attempt shows %q; want its CPUs, and that they are %d", output, a.Cores)
+	if line == nil {
+		t.Fatalf("the attempt shows %q; want its CPUs", output)
+	}
+	list, err := topology.ParseList(line[1])
+	if err != nil {
+		t.Fatal(err)
 	}
 	numbers := make(map[int]bool)
-	for part := range strings.SplitSeq(line[1], ",") {
-		from, to, ranged := strings.Cut(part, "-")
-		first, err := strconv.Atoi(from)
-		last := first
-		if ranged {
-			last, err = strconv.Atoi(to)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		for ; first <= last; first++ {
-			numbers[first] = true
-		}
+	for _, cpu := range list {
+		numbers[cpu] = true
 	}
-	if len(numbers) != a.Cores {
-		t.Errorf("the attempt has the CPUs %v; want %d", numbers, a.Cores)
+	if len(numbers) < a.Cores || !strings.Contains(output, fmt.Sprintf("nproc %d\n", len(numbers))) {
+		t.Errorf("the attempt with %d cores shows %q", a.Cores, output)
 	}
 	return numbers
 }
 
 // TestPinnedCPUs: every CPU is of one attempt at a time, also after a restart, and comes back. A start waits for what is coming back.
 func TestPinnedCPUs(t *testing.T) {
-	if runtime.NumCPU() < 2 {
-		t.Skip("there is one CPU only")
+	m, cores := pinnedMachine(t)
+	if cores < 2 {
+		t.Skip("there is one core only")
 	}
-	m := newMachine(t)
-	m.pinCPUs = true
 	e := m.open(t)
-	// Together they have all CPUs.
-	first := newPinned(t, (runtime.NumCPU()+1)/2)
-	second := newPinned(t, runtime.NumCPU()-first.Cores)
+	// Together they have all cores.
+	first := newPinned(t, (cores+1)/2)
+	second := newPinned(t, cores-first.Cores)
 	if err := e.Start(t.Context(), first); err != nil {
 		t.Fatal(err)
 	}
@@ -80,6 +85,9 @@ func TestPinnedCPUs(t *testing.T) {
 	e = m.open(t)
 	enginetest.Start(t, e, second)
 	firsts, seconds := cpusOf(t, first), cpusOf(t, second)
+	if len(firsts)+len(seconds) != runtime.NumCPU() {
+		t.Errorf("%d and %d CPUs of %d", len(firsts), len(seconds), runtime.NumCPU())
+	}
 	for cpu := range seconds {
 		if firsts[cpu] {
 			t.Errorf("CPU %d is of two attempts", cpu)
@@ -103,34 +111,41 @@ func TestPinnedCPUs(t *testing.T) {
 
 // TestPinnedNodes: the nodes of an attempt have CPUs of their own, too.
 func TestPinnedNodes(t *testing.T) {
-	if runtime.NumCPU() < 2 {
-		t.Skip("there is one CPU only")
+	m, cores := pinnedMachine(t)
+	if cores < 2 {
+		t.Skip("there is one core only")
 	}
-	m := newMachine(t)
-	m.pinCPUs = true
 	e := m.open(t)
 	a := enginetest.NewAttempt(t, enginetest.Script{Text: showsCPUs, Nodes: 2})
 	enginetest.Start(t, e, a)
 	enginetest.AwaitOutput(t, a, "ready") // then all agents run
-	var lists []string
+	seen := make(map[int]string)
 	for _, id := range []string{a.ID, a.ID + "-2"} {
 		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", agentOf(t, id)))
 		if err != nil {
 			t.Fatal(err)
 		}
-		lists = append(lists, allowed.FindStringSubmatch(string(status))[1])
+		list, err := topology.ParseList(allowed.FindStringSubmatch(string(status))[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, cpu := range list {
+			if other := seen[cpu]; other != "" {
+				t.Errorf("CPU %d is of %s and of %s", cpu, other, id)
+			}
+			seen[cpu] = id
+		}
 	}
-	if lists[0] == lists[1] || strings.ContainsAny(lists[0]+lists[1], "-,") {
-		t.Errorf("the nodes have the CPUs %q; want one each", lists)
+	if cores > 2 && len(seen) >= runtime.NumCPU() {
+		t.Errorf("two nodes of one core have %d of %d CPUs", len(seen), runtime.NumCPU())
 	}
 }
 
-// TestMoreCoresThanCPUs: an attempt that the host has too few CPUs for runs on all of them.
-func TestMoreCoresThanCPUs(t *testing.T) {
-	m := newMachine(t)
-	m.pinCPUs = true
+// TestMoreCoresThanThereAre: an attempt that the host has too few CPUs for runs on all of them.
+func TestMoreCoresThanThereAre(t *testing.T) {
+	m, cores := pinnedMachine(t)
 	e := m.open(t)
-	a := newPinned(t, runtime.NumCPU()+1)
+	a := newPinned(t, cores+1)
 	enginetest.Start(t, e, a)
 	enginetest.AwaitOutput(t, a, "nproc "+strconv.Itoa(runtime.NumCPU())+"\n")
 }
