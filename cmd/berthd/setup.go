@@ -70,24 +70,32 @@ func (s *server) openEngine(ctx context.Context) error {
 	return err
 }
 
-// checkMachines warns of machine types whose jobs this server cannot run.
+// checkMachines warns of machine types whose jobs cannot run here.
 func (s *server) checkMachines(ctx context.Context, host berth.Capacity) error {
 	machines, err := s.store.Machines(ctx)
 	if err != nil {
 		return err
 	}
+	scratch := s.engine.CheckScratch()
 	for _, m := range machines {
-		if !host.Fits(m.Need()) {
-			s.log.WarnContext(ctx, "this machine has less than one node of the machine type needs; its jobs wait", "machine", m.Name, "cores", m.Cores)
-		}
-		if m.Scratch == 0 {
-			continue
-		}
-		if err := s.engine.CheckScratch(); err != nil {
-			s.log.WarnContext(ctx, "the scratch of the machine type cannot be bounded; its jobs are refused", "machine", m.Name, "error", err)
+		if reason := misfit(m, host, scratch); reason != nil {
+			s.log.WarnContext(ctx, "jobs of a machine type cannot run here", "machine", m.Name, "error", reason)
 		}
 	}
 	return nil
+}
+
+// misfit says why jobs of a machine type cannot run on a host, nil when they can. scratch says why theirs could not be bounded.
+func misfit(m berth.Machine, host berth.Capacity, scratch error) error {
+	switch {
+	case !host.Fits(m.Need()):
+		return fmt.Errorf("a node has %d cores, %d MiB and %d GPUs, and this machine has %d, %d and %d for all jobs",
+			m.Cores, m.RAM>>20, m.GPUs, host.Cores, host.RAM>>20, host.GPUs)
+	case m.Scratch > 0:
+		return scratch
+	default:
+		return nil
+	}
 }
 
 // listens says whether somebody takes connections on a socket; a file alone may be left from a boot long ago.

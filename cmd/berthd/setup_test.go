@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -208,6 +209,29 @@ func TestSitesOf(t *testing.T) {
 		cfg := config.Config{JobPages: test.pages, JobDomain: test.domain, PublicURL: test.public}
 		if diff := cmp.Diff(test.want, sitesOf(cfg, test.api)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
+func TestMisfit(t *testing.T) {
+	host := berth.Capacity{Cores: 4, RAM: 8 << 20, GPUs: 1, Slots: 4}
+	off := errors.New("no quotas")
+	for name, test := range map[string]struct {
+		machine berth.Machine
+		scratch error
+		want    string
+	}{
+		"all of it":         {berth.Machine{Cores: 4, RAM: 8 << 20, GPUs: 1, Scratch: 1}, nil, ""},
+		"cores":             {berth.Machine{Cores: 8, RAM: 1 << 20}, nil, "a node has 8 cores, 1 MiB and 0 GPUs, and this machine has 4, 8 and 1 for all jobs"},
+		"no bound to be":    {berth.Machine{Cores: 1, RAM: 1}, off, ""},
+		"a bound to be had": {berth.Machine{Cores: 1, RAM: 1, Scratch: 1}, off, "no quotas"},
+	} {
+		got := ""
+		if err := misfit(test.machine, host, test.scratch); err != nil {
+			got = err.Error()
+		}
+		if got != test.want {
+			t.Errorf("%s: %q; want %q", name, got, test.want)
 		}
 	}
 }
