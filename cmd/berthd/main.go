@@ -87,7 +87,7 @@ start. It needs root, containerd and runc.`,
 	own.IntVar(&cfg.Cores, "cores", cfg.Cores, "cores for jobs; 0 is all of this machine")
 	own.Int64Var(&cfg.MemoryMB, "memory-mb", cfg.MemoryMB, "memory for jobs in MiB; 0 is all of this machine")
 	own.IntVar(&cfg.Slots, "slots", cfg.Slots, "how many containers may run at once; 0 is one for each core")
-	own.BoolVar(&cfg.PinCPUs, "pin-cpus", cfg.PinCPUs, "give each node of a job CPUs of its own, as many as its machine type has cores")
+	own.BoolVar(&cfg.PinCPUs, "pin-cpus", cfg.PinCPUs, "give each node of a job cores of its own, with all their hardware threads; --cores counts such cores then")
 	own.DurationVar(&cfg.Grace, "grace", cfg.Grace, "how long a command may take to end after a shutdown; machine types can say otherwise")
 	own.StringArrayVar(&cfg.ObjectEndpoints, "object-endpoint", cfg.ObjectEndpoints,
 		"address of an S3 store on a private network that users may have vaults in; may be repeated")
@@ -110,7 +110,7 @@ func dataFlags(root *cobra.Command, cfg *config.Config) {
 	own.Int64Var(&cfg.UserVolumesMB, "user-volumes-mb", cfg.UserVolumesMB,
 		"what the block vaults that a user makes may have together, in MiB; 0 leaves making them to administrators")
 	own.Int64Var(&cfg.ScratchMB, "scratch-mb", cfg.ScratchMB,
-		"what a job may have in its containers and its ephemeral vault together in MiB, where --data has project quotas; 0 is no bound")
+		"what a job may have in its containers and its ephemeral vault together in MiB, where --data has project quotas; machine types can say otherwise; 0 is no bound")
 	own.DurationVar(&cfg.OutputsCompressAfter, "outputs-compress-after", cfg.OutputsCompressAfter, "how long after the end of a job its output is compressed")
 	own.DurationVar(&cfg.OutputsMaxAge, "outputs-max-age", cfg.OutputsMaxAge, "how long after the end of a job its output is deleted; 0 is never")
 	own.Int64Var(&cfg.OutputsMaxMB, "outputs-max-mb", cfg.OutputsMaxMB, "what compressed outputs may have on disk in MiB, beyond which the oldest go; 0 is no bound")

@@ -56,9 +56,10 @@ type Config struct {
 	Cores    int
 	MemoryMB int64
 	Slots    int
-	// PinCPUs gives each node of a job CPUs of its own.
+	// PinCPUs gives each node of a job cores of its own. Cores counts such cores then.
 	PinCPUs bool
-	// ScratchMB bounds what a job may have in its containers and its ephemeral vault together, in MiB; 0 is no bound.
+	// ScratchMB bounds what a job may have in its containers and its ephemeral vault together, in MiB, when its machine type
+	// does not say it; 0 is no bound.
 	ScratchMB int64
 	// Grace is how long a command may take to end after a shutdown.
 	Grace time.Duration

@@ -37,27 +37,8 @@ func TestOff(t *testing.T) {
 
 func TestLimit(t *testing.T) {
 	for _, kind := range []string{"ext4", "xfs"} {
-		t.Run(kind, func(t *testing.T) { testLimit(t, mounted(t, kind)) })
+		t.Run(kind, func(t *testing.T) { testLimit(t, quotatest.Disk(t, kind)) })
 	}
-}
-
-// mounted returns the root of a new filesystem with project quotas.
-func mounted(t *testing.T, kind string) string {
-	t.Helper()
-	dir := filepath.Join(t.TempDir(), kind)
-	err := quotatest.Mount(t.Context(), kind, dir)
-	if errors.Is(err, quotatest.ErrUnsupported) {
-		t.Skip(err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := unix.Unmount(dir, 0); err != nil {
-			t.Error(err)
-		}
-	})
-	return dir
 }
 
 func testLimit(t *testing.T, root string) {
@@ -96,7 +77,17 @@ func testLimit(t *testing.T, root string) {
 	if err := write(second, 2*limit); err != nil {
 		t.Errorf("without the limit: %v", err)
 	}
-	if err := diskquota.Limit(second, job, 4*limit); err != nil {
+	testRelease(t, root, second, other)
+	if err := errors.Join(os.RemoveAll(first), os.RemoveAll(second)); err != nil {
+		t.Fatal(err)
+	}
+	awaitForgotten(t, root)
+}
+
+// testRelease takes the limit of the job back by its own directory only.
+func testRelease(t *testing.T, root, own, other string) {
+	t.Helper()
+	if err := diskquota.Limit(own, job, 4*limit); err != nil {
 		t.Fatal(err)
 	}
 	for _, dir := range []string{other, filepath.Join(root, "not-there"), root} { // of another job, of none, and of none
@@ -105,14 +96,10 @@ func testLimit(t *testing.T, root string) {
 		}
 	}
 	for range 2 {
-		if err := diskquota.Release(second, job); err != nil || quotaOf(t, root).sizeLimit != 0 {
+		if err := diskquota.Release(own, job); err != nil || quotaOf(t, root).sizeLimit != 0 {
 			t.Errorf("after the release of its directory: %+v, %v; want no limit", quotaOf(t, root), err)
 		}
 	}
-	if err := errors.Join(os.RemoveAll(first), os.RemoveAll(second)); err != nil {
-		t.Fatal(err)
-	}
-	awaitForgotten(t, root)
 }
 
 // awaitForgotten waits until nothing is left of the job: XFS forgets deleted files in the background.

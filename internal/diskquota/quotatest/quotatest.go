@@ -7,6 +7,10 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // ErrUnsupported says that this machine's kernel has no project quotas, or that its programs make no such filesystems.
@@ -39,4 +43,33 @@ func Mount(ctx context.Context, kind, dir string) error {
 		}
 	}
 	return nil
+}
+
+// Disk returns the root of a new filesystem of a kind, with project quotas, that goes with the test. The test is skipped where there is none.
+func Disk(t testing.TB, kind string) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), kind)
+	err := Mount(t.Context(), kind, dir)
+	if errors.Is(err, ErrUnsupported) {
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(dir, 0); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
+}
+
+// Room returns how many bytes the kernel says that a directory has room for, used or not: with a bound, that.
+func Room(t testing.TB, dir string) int64 {
+	t.Helper()
+	var room unix.Statfs_t
+	if err := unix.Statfs(dir, &room); err != nil {
+		t.Fatal(err)
+	}
+	return int64(room.Blocks) * room.Bsize //nolint:gosec // no disk is that large
 }

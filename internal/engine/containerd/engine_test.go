@@ -100,7 +100,13 @@ type machine struct {
 
 func newMachine(t testing.TB) *machine {
 	t.Helper()
-	m := &machine{dataDir: t.TempDir()}
+	return newMachineIn(t, t.TempDir())
+}
+
+// newMachineIn is newMachine with a data directory that outlives it.
+func newMachineIn(t testing.TB, dataDir string) *machine {
+	t.Helper()
+	m := &machine{dataDir: dataDir}
 	t.Cleanup(func() {
 		if err := containerd.Shutdown(context.WithoutCancel(t.Context()), m.dataDir); err != nil {
 			t.Error(err)

@@ -2,10 +2,13 @@ package containerd_test
 
 import (
 	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/berth-hpc/berth/internal/diskquota"
+	"github.com/berth-hpc/berth/internal/diskquota/quotatest"
 	"github.com/berth-hpc/berth/internal/engine"
 	"github.com/berth-hpc/berth/internal/engine/containerd"
 	"github.com/berth-hpc/berth/internal/engine/enginetest"
@@ -36,5 +39,34 @@ func TestScratchRefused(t *testing.T) {
 	}
 	if _, err := e.Status(t.Context(), a.ID); !errors.Is(err, engine.ErrNotFound) {
 		t.Errorf("Status: %v; want %v", err, engine.ErrNotFound)
+	}
+}
+
+// TestScratch: all nodes of an attempt have one bound together, which goes with it.
+func TestScratch(t *testing.T) {
+	const bound = 16 << 20
+	disk := quotatest.Disk(t, "ext4")
+	m := newMachineIn(t, disk)
+	e := m.open(t)
+	a := enginetest.NewAttempt(t, enginetest.Script{Text: "dd if=/dev/zero of=/tmp/file bs=1M count=20 || echo refused\nsleep 1000", Nodes: 2})
+	a.Scratch = bound
+	more := filepath.Join(disk, "more")
+	if err := os.Mkdir(more, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Start(t.Context(), a); err != nil {
+		t.Fatal(err)
+	}
+	enginetest.AwaitOutput(t, a, "refused")
+	if err := diskquota.Limit(more, a.Job, bound); err != nil || quotatest.Room(t, more) != bound {
+		t.Errorf("another directory of the job has room for %d bytes, %v; want %d", quotatest.Room(t, more), err, bound)
+	}
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+	e = m.open(t) // which knows of the bound by the record only
+	remove(t, e, a.ID)
+	if room := quotatest.Room(t, more); room <= bound {
+		t.Errorf("the bound is there after the attempt: room for %d bytes", room)
 	}
 }

@@ -106,30 +106,18 @@ func TestNoCPUIsGivenTwice(t *testing.T) {
 	cancel()
 	rapid.Check(t, func(t *rapid.T) {
 		cores := drawCores(t)
-		attempts := make(map[string][]containers.Container)
+		attempts := make(map[string][]containers.Container) // by the attempt, the records of its nodes
 		c := openCPUs(cores, nil)
 		for step := range rapid.IntRange(1, 30).Draw(t, "steps") {
 			switch rapid.SampledFrom([]string{"start", "start", "end", "restart"}).Draw(t, "what") {
 			case "start":
-				id, nodes := strconv.Itoa(step), []string{strconv.Itoa(step)}
-				for i := range rapid.IntRange(0, 2).Draw(t, "workers") {
-					nodes = append(nodes, workerID(id, i+1))
-				}
-				each := rapid.IntRange(1, 4).Draw(t, "each")
-				free := len(cores) - coresOf(attempts, cores)
-				if err := c.take(ended, nodes, each); (err == nil) != (each*len(nodes) <= free || each*len(nodes) > len(cores)) {
-					t.Fatalf("%d nodes with %d cores each of %d free ones: %v", len(nodes), each, free, err)
-				}
-				for _, node := range nodes {
-					if list := c.list(node); list != "" {
-						attempts[id] = append(attempts[id], recordOf(node, list))
-					}
-				}
+				id := strconv.Itoa(step)
+				attempts[id] = startSome(ended, t, c, id, len(cores)-coresOf(attempts, cores))
 			case "end":
-				for id := range attempts {
+				if len(attempts) > 0 {
+					id := rapid.SampledFrom(slices.Sorted(maps.Keys(attempts))).Draw(t, "attempt")
 					delete(attempts, id)
 					c.release(id)
-					break
 				}
 			case "restart":
 				c = openCPUs(cores, slices.Concat(slices.Collect(maps.Values(attempts))...))
@@ -137,6 +125,26 @@ func TestNoCPUIsGivenTwice(t *testing.T) {
 			check(t, c, attempts)
 		}
 	})
+}
+
+// startSome gives an attempt cores, if so many are free, and returns the records of its nodes.
+func startSome(ctx context.Context, t *rapid.T, c *cpus, id string, free int) []containers.Container {
+	nodes := []string{id}
+	for i := range rapid.IntRange(0, 2).Draw(t, "workers") {
+		nodes = append(nodes, workerID(id, i+1))
+	}
+	each := rapid.IntRange(1, 4).Draw(t, "each")
+	err := c.take(ctx, nodes, each)
+	if all := each * len(nodes); (err == nil) != (all <= free || all > len(c.cores)) {
+		t.Fatalf("%d nodes with %d cores each of %d free ones: %v", len(nodes), each, free, err)
+	}
+	var records []containers.Container
+	for _, node := range nodes {
+		if list := c.list(node); list != "" {
+			records = append(records, recordOf(node, list))
+		}
+	}
+	return records
 }
 
 // drawCores draws a machine with one or two threads for each core.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -42,7 +43,7 @@ func (l layout) files(t *testing.T) fstest.MapFS {
 		each(core, func(cpu int) { write(fmt.Sprintf("cpu/cpu%d/topology/%s", cpu, name), core) })
 	}
 	for i, socket := range l.sockets {
-		each(socket, func(cpu int) { write(fmt.Sprintf("cpu/cpu%d/topology/physical_package_id", cpu), fmt.Sprint(i)) })
+		each(socket, func(cpu int) { write(fmt.Sprintf("cpu/cpu%d/topology/physical_package_id", cpu), strconv.Itoa(i)) })
 	}
 	for i, node := range l.nodes {
 		write(fmt.Sprintf("node/node%d/cpulist", i), node)
@@ -213,17 +214,10 @@ func TestChosenCores(t *testing.T) {
 			left[core.CPUs[0]] = core
 		}
 		for _, cores := range chosen {
-			byNode, bySocket := count(slices.Collect(maps.Values(left)))
-			inNode, inSocket := count(cores)
-			if least := fit(byNode, each); least > 0 && (len(inNode) != 1 || byNode[cores[0].Node] != least) {
-				t.Fatalf("NUMA nodes %v for %d cores of %v", inNode, each, byNode)
-			}
-			if fit(bySocket, each) > 0 && fit(byNode, each) == 0 && len(inSocket) != 1 {
-				t.Fatalf("sockets %v for %d cores of %v", inSocket, each, bySocket)
-			}
 			if len(cores) != each {
 				t.Fatalf("%d cores, want %d", len(cores), each)
 			}
+			checkPlace(t, cores, slices.Collect(maps.Values(left)))
 			for _, core := range cores {
 				if _, ok := left[core.CPUs[0]]; !ok {
 					t.Fatalf("core %v is not free", core)
@@ -232,6 +226,18 @@ func TestChosenCores(t *testing.T) {
 			}
 		}
 	})
+}
+
+// checkPlace finds cores that are not where they should be of those that were free.
+func checkPlace(t *rapid.T, cores, free []topology.Core) {
+	byNode, bySocket := count(free)
+	inNode, inSocket := count(cores)
+	if least := fit(byNode, len(cores)); least > 0 && (len(inNode) != 1 || byNode[cores[0].Node] != least) {
+		t.Fatalf("NUMA nodes %v for %d cores of %v", inNode, len(cores), byNode)
+	}
+	if fit(bySocket, len(cores)) > 0 && fit(byNode, len(cores)) == 0 && len(inSocket) != 1 {
+		t.Fatalf("sockets %v for %d cores of %v", inSocket, len(cores), bySocket)
+	}
 }
 
 // count counts cores in NUMA nodes and in sockets.
