@@ -205,10 +205,28 @@ func TestKeptData(t *testing.T) {
 		apply(t, s, failed.Number, berth.Event{Kind: berth.EventStaged, At: submitted, Detail: "two files"})
 		kept := berth.Kept{Number: failed.Number, Owner: "alice", Detail: "two files"}
 		wantKept(t, s, "", kept)
-		kept.Wish, kept.Detail = berth.KeptWishSave, "one file"
-		if err := s.SetKept(t.Context(), kept); err != nil {
+		wish := func(wish berth.KeptWish) error {
+			return s.WishKept(t.Context(), kept.Number, wish, berth.Act{Kind: berth.ActKeptWished, At: submitted, By: "alice"})
+		}
+		came := func(wish berth.KeptWish, detail string) {
+			t.Helper()
+			if err := s.SetKept(t.Context(), berth.Kept{Number: kept.Number, Wish: wish, Detail: detail}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := wish(berth.KeptWishSave); err != nil {
 			t.Fatal(err)
 		}
+		kept.Wish = berth.KeptWishSave
+		wantKept(t, s, "", kept)
+		came(berth.KeptWishNone, "one file")
+		kept.Wish, kept.Detail = berth.KeptWishNone, "one file"
+		wantKept(t, s, "", kept)
+		if err := wish(berth.KeptWishDrop); err != nil {
+			t.Fatal(err)
+		}
+		came(berth.KeptWishNone, "no file") // of a wish that is another one by now
+		kept.Wish = berth.KeptWishDrop
 		wantKept(t, s, "alice", kept)
 		wantKept(t, s, "bob")
 		if got, found, err := s.Kept(t.Context(), failed.Number); err != nil || !found || got != kept {
@@ -222,7 +240,7 @@ func TestKeptData(t *testing.T) {
 		if _, found, err := s.Kept(t.Context(), failed.Number); err != nil || found {
 			t.Errorf("kept after all: %v, %v", found, err)
 		}
-		if err := s.SetKept(t.Context(), kept); berth.KindOf(err) != berth.NotFound {
+		if err := wish(berth.KeptWishSave); berth.KindOf(err) != berth.NotFound {
 			t.Errorf("a wish for what is gone: %v", err)
 		}
 	})
