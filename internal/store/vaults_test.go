@@ -69,6 +69,7 @@ func TestVaultsOfWhoLeavesATeam(t *testing.T) {
 		s := openWithUsers(t, dsn)
 		createTeam(t, s, "red", "bob")
 		createTeam(t, s, "blue", "carol")
+		join(t, s, "alice", "red")
 		inRed := map[string]berth.Vault{}
 		for _, owner := range []string{"alice", "bob"} {
 			vault := objectVault(owner, "bucket")
@@ -88,6 +89,10 @@ func TestVaultsOfWhoLeavesATeam(t *testing.T) {
 			join(t, s, "alice", next)
 			wantShared(t, s, "red", inRed["bob"])
 			wantShared(t, s, "blue")
+			// A change by somebody who looked before does not bring it back.
+			if err := s.ChangeVault(t.Context(), inRed["alice"], nil, acted(berth.ActVaultChanged, "bucket")); berth.KindOf(err) != berth.Conflict {
+				t.Errorf("a change of what was shared before: %v", err)
+			}
 			if got, err := s.Vault(t.Context(), "alice", "bucket"); err != nil || got.Team != "" || got.TeamReadOnly {
 				t.Errorf("%+v, %v", got, err)
 			}
@@ -149,11 +154,11 @@ func TestVaultsRefused(t *testing.T) {
 		}{
 			"the same name":          {s.CreateVault(t.Context(), objectVault("alice", "bucket"), secret, store.VaultLimits{}, act), berth.Conflict},
 			"of nobody":              {s.CreateVault(t.Context(), objectVault("carol", "bucket"), secret, store.VaultLimits{}, act), berth.NotFound},
-			"for no team":            {s.CreateVault(t.Context(), inTeam, secret, store.VaultLimits{}, act), berth.Invalid},
+			"for no team":            {s.CreateVault(t.Context(), inTeam, secret, store.VaultLimits{}, act), berth.Conflict},
 			"too many":               {s.CreateVault(t.Context(), objectVault("alice", "new"), secret, store.VaultLimits{Vaults: 2}, act), berth.LimitReached},
 			"a change of none":       {s.ChangeVault(t.Context(), objectVault("alice", "new"), nil, act), berth.NotFound},
 			"the removal of none":    {s.RemoveVault(t.Context(), "alice", "new", act), berth.NotFound},
-			"a change for no team":   {s.ChangeVault(t.Context(), berth.Vault{Owner: "alice", Name: "bucket", Team: "absent"}, nil, act), berth.Invalid},
+			"a change for no team":   {s.ChangeVault(t.Context(), berth.Vault{Owner: "alice", Name: "bucket", Team: "absent"}, nil, act), berth.Conflict},
 			"the credentials of one": {second(s.VaultCredentials(t.Context(), "alice", "new")), berth.NotFound},
 		} {
 			if berth.KindOf(test.err) != test.want {
