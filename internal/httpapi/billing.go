@@ -60,7 +60,8 @@ func (s *server) billing(c *call) error {
 		case len(statuses) > 0 && !slices.Contains(statuses, statusWord(job)):
 			return nil
 		case itemized:
-			return table.Write(billedJob(job, stats))
+			_ = table.Write(billedJob(job, stats))
+			return c.holdAll(int64(text.Len()))
 		default:
 			who := [2]string{job.Owner, cmp.Or(job.Payer, job.Owner)}
 			users[who] = users[who].plus(job, stats)
