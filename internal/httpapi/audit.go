@@ -45,14 +45,7 @@ func newAuditRecord(r berth.Record) auditRecord {
 	}
 }
 
-func (s *server) auditByParameters(c *call) error { return s.audit(c, s.parameterCaller) }
-func (s *server) auditByQuery(c *call) error      { return s.audit(c, s.queryCaller) }
-
-func (s *server) audit(c *call, request func(*call) (berth.Caller, params, error)) error {
-	caller, p, err := request(c)
-	if err != nil {
-		return err
-	}
+func (s *server) audit(c *call, caller berth.Caller, p params) error {
 	filter, err := auditFilter(&p)
 	if err != nil {
 		return err

@@ -85,8 +85,8 @@ func newExplanationAnswer(ex control.Explanation) explanationAnswer {
 }
 
 // explanation answers what happened to a job for programs.
-func (s *server) explanation(c *call) error {
-	caller, _, number, err := s.numberRequest(c)
+func (s *server) explanation(c *call, caller berth.Caller, _ params) error {
+	number, err := c.jobNumber()
 	if err != nil {
 		return err
 	}

@@ -50,11 +50,7 @@ func newVaultAnswer(caller berth.Caller, v berth.Vault) vaultAnswer {
 }
 
 // vaults lists the caller's vaults, and those of the team; with owner, those of that user.
-func (s *server) vaults(c *call) error {
-	caller, p, err := s.queryCaller(c)
-	if err != nil {
-		return err
-	}
+func (s *server) vaults(c *call, caller berth.Caller, p params) error {
 	vaults, err := s.control.Vaults(c.r.Context(), caller, p.text("owner"))
 	if err != nil {
 		return err
@@ -68,11 +64,7 @@ func (s *server) vaults(c *call) error {
 	return c.writeJSON(answer)
 }
 
-func (s *server) vault(c *call) error {
-	caller, _, err := s.queryCaller(c)
-	if err != nil {
-		return err
-	}
+func (s *server) vault(c *call, caller berth.Caller, _ params) error {
 	v, err := s.control.Vault(c.r.Context(), caller, c.r.PathValue("name"))
 	if err != nil {
 		return err
@@ -80,11 +72,7 @@ func (s *server) vault(c *call) error {
 	return c.writeJSON(oneVault{newVaultAnswer(caller, v)})
 }
 
-func (s *server) addVault(c *call) error {
-	caller, _, err := s.queryCaller(c)
-	if err != nil {
-		return err
-	}
+func (s *server) addVault(c *call, caller berth.Caller, _ params) error {
 	d, m, err := c.readMembers("owner", "name", "kind", "share", "default", "endpoint", "bucket", "prefix", "region", "path_style",
 		"access_key", "secret_key", "size", "images", "password")
 	if err != nil {
@@ -132,11 +120,7 @@ func (d *decoder) vaultCredentials(m members) *berth.Credentials {
 	return &berth.Credentials{AccessKey: d.word("access_key", m["access_key"]), SecretKey: d.word("secret_key", m["secret_key"])}
 }
 
-func (s *server) changeVault(c *call) error {
-	caller, _, err := s.queryCaller(c)
-	if err != nil {
-		return err
-	}
+func (s *server) changeVault(c *call, caller berth.Caller, _ params) error {
 	d, m, err := c.readMembers("share", "default", "access_key", "secret_key")
 	if err != nil {
 		return err
@@ -159,11 +143,7 @@ func (s *server) changeVault(c *call) error {
 }
 
 // removeVault forgets a vault, and with the parameter data=true deletes what it has on this server.
-func (s *server) removeVault(c *call) error {
-	caller, p, err := s.queryCaller(c)
-	if err != nil {
-		return err
-	}
+func (s *server) removeVault(c *call, caller berth.Caller, p params) error {
 	if err := s.control.RemoveVault(c.r.Context(), caller, c.r.PathValue("name"), p.flag("data")); err != nil {
 		return err
 	}
@@ -179,11 +159,7 @@ type keptAnswer struct {
 }
 
 // keptData lists what could not be copied back, with all=true that of everybody's jobs.
-func (s *server) keptData(c *call) error {
-	caller, p, err := s.queryCaller(c)
-	if err != nil {
-		return err
-	}
+func (s *server) keptData(c *call, caller berth.Caller, p params) error {
 	kept, err := s.control.KeptData(c.r.Context(), caller, p.flag("all"))
 	if err != nil {
 		return err
@@ -197,16 +173,16 @@ func (s *server) keptData(c *call) error {
 	return c.writeJSON(answer)
 }
 
-func (s *server) saveKept(c *call) error {
-	return s.wishKept(c, berth.KeptWishSave, "save requested")
+func (s *server) saveKept(c *call, caller berth.Caller, _ params) error {
+	return s.wishKept(c, caller, berth.KeptWishSave, "save requested")
 }
 
-func (s *server) dropKept(c *call) error {
-	return s.wishKept(c, berth.KeptWishDrop, "drop requested")
+func (s *server) dropKept(c *call, caller berth.Caller, _ params) error {
+	return s.wishKept(c, caller, berth.KeptWishDrop, "drop requested")
 }
 
-func (s *server) wishKept(c *call, wish berth.KeptWish, status string) error {
-	caller, _, number, err := s.numberRequest(c)
+func (s *server) wishKept(c *call, caller berth.Caller, wish berth.KeptWish, status string) error {
+	number, err := c.jobNumber()
 	if err != nil {
 		return err
 	}
