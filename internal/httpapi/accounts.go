@@ -58,13 +58,9 @@ func (s *server) users(c *call, caller berth.Caller, _ params) error {
 	if err != nil {
 		return err
 	}
-	answer := struct {
+	return c.writeJSON(struct {
 		Users []userAnswer `json:"users"`
-	}{make([]userAnswer, len(users))}
-	for i, u := range users {
-		answer.Users[i] = newUserAnswer(u)
-	}
-	return c.writeJSON(answer)
+	}{each(users, newUserAnswer)})
 }
 
 func (s *server) user(c *call, caller berth.Caller, _ params) error {
@@ -72,11 +68,7 @@ func (s *server) user(c *call, caller berth.Caller, _ params) error {
 	if err != nil {
 		return err
 	}
-	shown := make([]keyAnswer, len(keys))
-	for i, k := range keys {
-		shown[i] = newShownKey(k)
-	}
-	return c.writeJSON(oneUser{newUserAnswer(user), &shown})
+	return c.writeJSON(oneUser{newUserAnswer(user), new(each(keys, newShownKey))})
 }
 
 func (s *server) addUser(c *call, caller berth.Caller, _ params) error {

@@ -173,11 +173,6 @@ func day(p *params, name string) (time.Time, error) {
 	return date, nil
 }
 
-// wrong says what is wrong with a parameter.
-func wrong(name, sentence string) error {
-	return &berth.Error{Kind: berth.Invalid, Msg: msgInvalid, Detail: name + ": " + sentence}
-}
-
 // projects answers who has submitted jobs of which project.
 func (s *server) projects(c *call, caller berth.Caller, _ params) error {
 	if err := s.linger(c); err != nil {

@@ -67,19 +67,17 @@ type blockerAnswer struct {
 	Detail string `json:"detail"`
 }
 
+func newBlockerAnswer(b berth.Blocker) blockerAnswer {
+	return blockerAnswer{string(b.Kind), b.Number, b.Detail}
+}
+
 func newExplanationAnswer(ex control.Explanation) explanationAnswer {
 	answer := explanationAnswer{
-		Number: ex.Job.Number, Status: statusWord(ex.Job), State: string(ex.Job.State), Events: make([]eventAnswer, len(ex.Records)),
+		Number: ex.Job.Number, Status: statusWord(ex.Job), State: string(ex.Job.State), Events: each(ex.Records, newEventAnswer),
 		LeftOut: ex.LeftOut,
 	}
-	for i, r := range ex.Records {
-		answer.Events[i] = newEventAnswer(r)
-	}
 	if f := ex.Forecast; f != nil {
-		answer.Waiting = &waitingAnswer{Position: f.Position, Blockers: make([]blockerAnswer, len(f.Blockers)), Start: f.Start}
-		for i, b := range f.Blockers {
-			answer.Waiting.Blockers[i] = blockerAnswer{string(b.Kind), b.Number, b.Detail}
-		}
+		answer.Waiting = &waitingAnswer{Position: f.Position, Blockers: each(f.Blockers, newBlockerAnswer), Start: f.Start}
 	}
 	return answer
 }

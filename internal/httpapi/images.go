@@ -25,11 +25,7 @@ type imagesAnswer struct {
 }
 
 func newImagesAnswer(images []engine.Image) imagesAnswer {
-	answer := imagesAnswer{Images: make([]imageAnswer, len(images))}
-	for i, img := range images {
-		answer.Images[i] = imageAnswer(img)
-	}
-	return answer
+	return imagesAnswer{each(images, func(img engine.Image) imageAnswer { return imageAnswer(img) })}
 }
 
 func (s *server) images(c *call, caller berth.Caller, _ params) error {

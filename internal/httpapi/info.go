@@ -148,9 +148,5 @@ func (s *server) nodeMetrics(c *call, caller berth.Caller, _ params) error {
 	if err != nil {
 		return err
 	}
-	answer := nodesAnswer{Nodes: make([]nodeAnswer, len(metrics.Nodes))}
-	for i, n := range metrics.Nodes {
-		answer.Nodes[i] = nodeAnswer(n)
-	}
-	return c.writeJSON(answer)
+	return c.writeJSON(nodesAnswer{each(metrics.Nodes, func(n control.NodeMetrics) nodeAnswer { return nodeAnswer(n) })})
 }

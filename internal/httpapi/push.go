@@ -26,12 +26,9 @@ func (s *server) build(*call, berth.Caller, params) error {
 
 // history answers what was done to an application, a line for each act, the newest first; nothing for one that the caller does not see.
 func (s *server) history(c *call, caller berth.Caller, p params) error {
-	limit, err := p.integer("limit", defaultAudit)
+	limit, err := p.auditLimit()
 	if err != nil {
 		return err
-	}
-	if limit < 1 || limit > maxAudit {
-		return wrong("limit", "a whole number from 1 to 1000 is allowed")
 	}
 	var text strings.Builder
 	_, err = s.control.Application(c.r.Context(), caller, p.text("target"))
@@ -40,7 +37,7 @@ func (s *server) history(c *call, caller berth.Caller, p params) error {
 	case err != nil:
 		return err
 	default:
-		records, err := s.control.Audit(c.r.Context(), caller, control.AuditFilter{Subject: p.text("target"), Limit: int(limit)})
+		records, err := s.control.Audit(c.r.Context(), caller, control.AuditFilter{Subject: p.text("target"), Limit: limit})
 		if err != nil {
 			return err
 		}

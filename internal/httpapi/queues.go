@@ -57,13 +57,9 @@ func (s *server) listQueues(c *call, caller berth.Caller, _ params) error {
 	if err != nil {
 		return err
 	}
-	answer := struct {
+	return c.writeJSON(struct {
 		Queues []queueAnswer `json:"queues"`
-	}{make([]queueAnswer, len(queues))}
-	for i, q := range queues {
-		answer.Queues[i] = queueAnswer(q)
-	}
-	return c.writeJSON(answer)
+	}{each(queues, func(q berth.Queue) queueAnswer { return queueAnswer(q) })})
 }
 
 // setQueue makes or replaces a queue.

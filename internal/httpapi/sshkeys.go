@@ -24,13 +24,9 @@ func (s *server) sshKeys(c *call, caller berth.Caller, _ params) error {
 	if err != nil {
 		return err
 	}
-	answer := struct {
+	return c.writeJSON(struct {
 		Keys []sshKeyAnswer `json:"keys"`
-	}{make([]sshKeyAnswer, len(keys))}
-	for i, k := range keys {
-		answer.Keys[i] = newSSHKeyAnswer(k)
-	}
-	return c.writeJSON(answer)
+	}{each(keys, newSSHKeyAnswer)})
 }
 
 // addSSHKey registers a public key of the caller.

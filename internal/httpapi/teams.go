@@ -22,13 +22,9 @@ func (s *server) teams(c *call, caller berth.Caller, _ params) error {
 	if err != nil {
 		return err
 	}
-	answer := struct {
+	return c.writeJSON(struct {
 		Teams []teamAnswer `json:"teams"`
-	}{make([]teamAnswer, len(teams))}
-	for i, t := range teams {
-		answer.Teams[i] = teamAnswer(t)
-	}
-	return c.writeJSON(answer)
+	}{each(teams, func(t berth.Team) teamAnswer { return teamAnswer(t) })})
 }
 
 func (s *server) addTeam(c *call, caller berth.Caller, _ params) error {

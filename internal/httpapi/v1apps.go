@@ -51,13 +51,9 @@ func (s *server) applications(c *call, caller berth.Caller, _ params) error {
 	if err != nil {
 		return err
 	}
-	answer := struct {
+	return c.writeJSON(struct {
 		Apps []appAnswer `json:"apps"`
-	}{make([]appAnswer, len(found))}
-	for i, app := range found {
-		answer.Apps[i] = newAppAnswer(app)
-	}
-	return c.writeJSON(answer)
+	}{each(found, newAppAnswer)})
 }
 
 // application answers one application with its AppDef as it was sent.

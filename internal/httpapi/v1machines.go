@@ -35,13 +35,9 @@ func (s *server) machineTypes(c *call, caller berth.Caller, _ params) error {
 	if err != nil {
 		return err
 	}
-	answer := struct {
+	return c.writeJSON(struct {
 		Machines []machineAnswer `json:"machines"`
-	}{make([]machineAnswer, len(machines))}
-	for i, m := range machines {
-		answer.Machines[i] = newMachineAnswer(m)
-	}
-	return c.writeJSON(answer)
+	}{each(machines, newMachineAnswer)})
 }
 
 // Bounds of what a machine type says: all that control takes can be said.

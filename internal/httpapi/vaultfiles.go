@@ -71,19 +71,15 @@ func entryOrder(p params) (func(a, b vault.Entry) int, error) {
 	case "m":
 		order = func(a, b vault.Entry) int { return cmp.Or(a.Modified.Compare(b.Modified), byName(a, b)) }
 	default:
-		return nil, invalidSort(quote(sort) + " was sent, n, s and m are allowed, and N, S and M for the reverse")
+		return nil, wrong("sort", quote(sort)+" was sent, n, s and m are allowed, and N, S and M for the reverse")
 	}
 	if strings.ToLower(sort) != "n" && !p.flag("details") {
-		return nil, invalidSort("by size or time needs details=true")
+		return nil, wrong("sort", "by size or time needs details=true")
 	}
 	if sort != strings.ToLower(sort) {
 		return func(a, b vault.Entry) int { return order(b, a) }, nil
 	}
 	return order, nil
-}
-
-func invalidSort(detail string) error {
-	return &berth.Error{Kind: berth.Invalid, Msg: msgInvalid, Detail: "sort: " + detail}
 }
 
 // writeEntries sends a listing entry by entry: as one text it would be as large again.

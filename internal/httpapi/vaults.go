@@ -55,13 +55,9 @@ func (s *server) vaults(c *call, caller berth.Caller, p params) error {
 	if err != nil {
 		return err
 	}
-	answer := struct {
+	return c.writeJSON(struct {
 		Vaults []vaultAnswer `json:"vaults"`
-	}{make([]vaultAnswer, len(vaults))}
-	for i, v := range vaults {
-		answer.Vaults[i] = newVaultAnswer(caller, v)
-	}
-	return c.writeJSON(answer)
+	}{each(vaults, func(v berth.Vault) vaultAnswer { return newVaultAnswer(caller, v) })})
 }
 
 func (s *server) vault(c *call, caller berth.Caller, _ params) error {
@@ -164,13 +160,9 @@ func (s *server) keptData(c *call, caller berth.Caller, p params) error {
 	if err != nil {
 		return err
 	}
-	answer := struct {
+	return c.writeJSON(struct {
 		Kept []keptAnswer `json:"kept"`
-	}{make([]keptAnswer, len(kept))}
-	for i, k := range kept {
-		answer.Kept[i] = keptAnswer{k.Number, k.Owner, string(k.Wish), k.Detail}
-	}
-	return c.writeJSON(answer)
+	}{each(kept, func(k berth.Kept) keptAnswer { return keptAnswer{k.Number, k.Owner, string(k.Wish), k.Detail} })})
 }
 
 func (s *server) saveKept(c *call, caller berth.Caller, _ params) error {
