@@ -187,7 +187,9 @@ func (m *manifest) append(text []byte) error {
 }
 
 // finish stores that everything was brought.
-func (m *manifest) finish() error { return errors.Join(m.add(line{Complete: true, Boot: bootID()}), m.sync()) }
+func (m *manifest) finish() error {
+	return errors.Join(m.add(line{Complete: true, Boot: bootID()}), m.sync())
+}
 
 // whole says whether everything was brought and is there still. Files are not synced, so the end of the machine may have taken some away.
 func (m *manifest) whole() bool { return m.complete && m.boot != "" && m.boot == bootID() }
