@@ -10,7 +10,7 @@ import (
 func TestMachinesWithoutScratch(t *testing.T) {
 	t.Parallel()
 	eachDatabase(t, func(t *testing.T, dsn string) {
-		err := store.MigrateTo(t.Context(), dsn, 5,
+		err := store.MigrateTo(t.Context(), dsn, 4,
 			`INSERT INTO machines (name, description, cores, ram, gpus, scale_min, scale_max, grace, personal, price, position)
 			VALUES ('n0', 'small', 1, 2, 3, 1, 4, 5, TRUE, 0.5, 6)`,
 			`INSERT INTO jobs (number, name, version, owner, team, payer, state, application, command, label, submission, image, machine,

@@ -2,7 +2,6 @@ package topology_test
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -170,8 +169,11 @@ func TestChoose(t *testing.T) {
 		"too few":                                 {machine(1, 2, 2, 0), 2, 2, ""},
 		"sockets of one core, as virtual machines have": {
 			[]topology.Core{
-				{CPUs: []int{0}, Socket: 0, Node: 0}, {CPUs: []int{1}, Socket: 1, Node: 0}, {CPUs: []int{2}, Socket: 2, Node: 1},
-				{CPUs: []int{3}, Socket: 3, Node: 1}, {CPUs: []int{4}, Socket: 4, Node: 1},
+				{CPUs: []int{0}, Socket: 0, Node: 0},
+				{CPUs: []int{1}, Socket: 1, Node: 0},
+				{CPUs: []int{2}, Socket: 2, Node: 1},
+				{CPUs: []int{3}, Socket: 3, Node: 1},
+				{CPUs: []int{4}, Socket: 4, Node: 1},
 			},
 			1, 3, "[4 3 2]",
 		},
@@ -209,20 +211,17 @@ func TestChosenCores(t *testing.T) {
 			}
 			return
 		}
-		left := make(map[int]topology.Core)
-		for _, core := range free {
-			left[core.CPUs[0]] = core
-		}
 		for _, cores := range chosen {
 			if len(cores) != each {
 				t.Fatalf("%d cores, want %d", len(cores), each)
 			}
-			checkPlace(t, cores, slices.Collect(maps.Values(left)))
+			checkPlace(t, cores, free)
 			for _, core := range cores {
-				if _, ok := left[core.CPUs[0]]; !ok {
+				at := slices.IndexFunc(free, func(c topology.Core) bool { return c.CPUs[0] == core.CPUs[0] })
+				if at < 0 {
 					t.Fatalf("core %v is not free", core)
 				}
-				delete(left, core.CPUs[0])
+				free = slices.Delete(free, at, at+1)
 			}
 		}
 	})
