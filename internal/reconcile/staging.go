@@ -38,10 +38,9 @@ func (r *Reconciler) vault(ctx context.Context, job berth.Job) (berth.Vault, err
 // errInterrupted says that somebody wants the end of a job whose data is being brought.
 var errInterrupted = errors.New("the job is to end")
 
-// data returns the directory that a job finds at /data, with everything in it that the job asked for, and bounded by scratch where that
-// counts. The error wraps
-// engine.ErrRefused when the job can never have it, is errInterrupted when it is to end meanwhile, and wraps a *volume.Busy as long as
-// another attempt has the vault.
+// data returns the directory that a job finds at /data, with everything in it that the job asked for; scratch bounds an ephemeral one. The
+// error wraps engine.ErrRefused when the job can never have it, is errInterrupted when it is to end meanwhile, and wraps a *volume.Busy as
+// long as another attempt has the vault.
 func (r *Reconciler) data(ctx context.Context, job berth.Job, scratch int64) (string, error) {
 	v, err := r.vault(ctx, job)
 	if err != nil {
@@ -99,7 +98,7 @@ func (r *Reconciler) transfer(ctx context.Context, job berth.Job, v berth.Vault,
 	if err != nil {
 		return staging.Transfer{}, err
 	}
-	data, err := r.cfg.Vaults.Prepare(v, job.Attempt, 0) // of objects
+	data, err := r.cfg.Vaults.Prepare(v, job.Attempt, 0) // objects have no bound
 	if err != nil {
 		return staging.Transfer{}, err
 	}
