@@ -228,9 +228,6 @@ type JobsFilter struct {
 	LabelExact bool
 	// Team lists the jobs of everybody whose jobs the caller may see.
 	Team bool
-	// After continues a listing behind this number; Limit bounds it, 0 is no limit. Ended jobs come newest first.
-	After int64
-	Limit int
 }
 
 // ImportRequest says what an archive is.

@@ -63,11 +63,10 @@ func (s *Service) find(ctx context.Context, ref JobRef) (job berth.Job, err erro
 }
 
 // Jobs lists jobs of the caller, with filter.Team those of the whole team for who may see them, and every job for administrators.
-// Those that have not ended come first, in the order of their numbers, then ended ones, newest
-// first; a listing of ended jobs has at most 1,000 unless filter.Limit says otherwise.
+// Those that have not ended come first, in the order of their numbers, then the 1,000 newest of those that have, newest first.
 func (s *Service) Jobs(ctx context.Context, caller berth.Caller, filter JobsFilter) ([]berth.Job, error) {
 	selection := store.Filter{
-		Owner: caller.User.Name, Label: filter.Label, LabelExact: filter.LabelExact, After: filter.After, Limit: filter.Limit,
+		Owner: caller.User.Name, Label: filter.Label, LabelExact: filter.LabelExact,
 	}
 	switch {
 	case filter.Team && caller.User.Admin:
@@ -86,10 +85,7 @@ func (s *Service) Jobs(ctx context.Context, caller berth.Caller, filter JobsFilt
 	}
 	if filter.Ended || filter.All {
 		selection.States = statesWhere(berth.State.Final)
-		selection.Newest = true
-		if selection.Limit == 0 {
-			selection.Limit = endedPage
-		}
+		selection.Newest, selection.Limit = true, endedPage
 		ended, err := s.cfg.Store.Jobs(ctx, selection)
 		if err != nil {
 			return nil, err
