@@ -3,6 +3,7 @@ package control
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/berth-hpc/berth"
 	"github.com/berth-hpc/berth/internal/store"
@@ -77,11 +78,10 @@ func (s *Service) Jobs(ctx context.Context, caller berth.Caller, filter JobsFilt
 	var jobs []berth.Job
 	if !filter.Ended || filter.All {
 		selection.States = statesWhere(func(st berth.State) bool { return !st.Final() })
-		active, err := s.cfg.Store.Jobs(ctx, selection)
-		if err != nil {
+		var err error
+		if jobs, err = s.cfg.Store.Jobs(ctx, selection); err != nil {
 			return nil, err
 		}
-		jobs = active
 	}
 	if filter.Ended || filter.All {
 		selection.States = statesWhere(berth.State.Final)
@@ -90,9 +90,18 @@ func (s *Service) Jobs(ctx context.Context, caller berth.Caller, filter JobsFilt
 		if err != nil {
 			return nil, err
 		}
-		jobs = append(jobs, ended...)
+		jobs = append(withoutJobs(jobs, ended), ended...)
 	}
 	return jobs, nil
+}
+
+// withoutJobs returns the jobs that are not among others: those have ended since the first ones were read.
+func withoutJobs(jobs, others []berth.Job) []berth.Job {
+	among := make(map[int64]bool, len(others))
+	for _, job := range others {
+		among[job.Number] = true
+	}
+	return slices.DeleteFunc(jobs, func(job berth.Job) bool { return among[job.Number] })
 }
 
 func statesWhere(keep func(berth.State) bool) []berth.State {
