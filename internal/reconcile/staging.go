@@ -87,9 +87,13 @@ func (r *Reconciler) beginInterruptible(ctx context.Context, job berth.Job) (int
 	return interruptible, stop, nil
 }
 
-// teller stores how far a transfer is. What cannot be stored is not worth a failed one.
+// teller stores how far a pull or a transfer is, for one goroutine at a time. What cannot be stored is not worth a failed one.
 func (r *Reconciler) teller(ctx context.Context, job berth.Job, wait berth.Wait) func(string) {
-	return func(sentence string) { _, _ = r.waits(ctx, job, wait, sentence) }
+	return func(sentence string) {
+		if told, err := r.waits(ctx, job, wait, sentence); err == nil {
+			job = told
+		}
+	}
 }
 
 // transfer is the way of data between a vault and a job.
