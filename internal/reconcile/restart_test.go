@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"github.com/berth-hpc/berth"
 	"github.com/berth-hpc/berth/internal/agentapi"
@@ -121,10 +122,13 @@ func TestDoubtRemovesNothing(t *testing.T) {
 func TestNotKnowingEndsNothing(t *testing.T) {
 	b := newBench(t)
 	defer b.run(t)()
-	job := b.place(t, "sleep 0.2\nexit 8")
+	job := b.place(t, "trap 'exit 8' USR1\nsleep 1000")
 	b.until(t, job.Number, in(berth.StateRunning))
 	b.engine.Fail(fake.Status, errors.New("does not answer"))
-	b.poke(job.Number)
+	end := agentapi.Request{Signal: &agentapi.SignalRequest{Number: int(unix.SIGUSR1)}}
+	if _, err := b.engine.Ask(t.Context(), job.Attempt, end); err != nil {
+		t.Fatal(err)
+	}
 	if more, err := b.step(t.Context(), job.Number); err == nil || more {
 		t.Errorf("step = %v, %v; want the engine's error", more, err)
 	}
