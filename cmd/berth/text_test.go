@@ -49,10 +49,10 @@ func TestSummary(t *testing.T) {
 		"job 1: COMPLETED WITH ERROR: not all of its data was copied to the vault: a": {
 			Status: client.StatusFailed, End: &client.End{Reason: "not-saved", Detail: "a"},
 		},
-		"job 1: CANCELED: it could not be started: no such image":        {Status: client.StatusCanceled, End: &client.End{Reason: "refused", Detail: "no such image"}},
-		"job 1: CANCELED: canceled before it ran by ada":                 {Status: client.StatusCanceled, End: &client.End{Reason: "canceled", By: "ada"}},
-		"job 1: CANCELED: something new":                                 {Status: client.StatusCanceled, End: &client.End{Reason: "something new"}},
-		"job 1: CANCELED":                                                {Status: client.StatusCanceled},
+		"job 1: CANCELED: it could not be started: no such image": {Status: client.StatusCanceled, End: &client.End{Reason: "refused", Detail: "no such image"}},
+		"job 1: CANCELED: canceled before it ran by ada":          {Status: client.StatusCanceled, End: &client.End{Reason: "canceled", By: "ada"}},
+		"job 1: CANCELED: something new":                          {Status: client.StatusCanceled, End: &client.End{Reason: "something new"}},
+		"job 1: CANCELED":                                         {Status: client.StatusCanceled},
 	} {
 		job.Number = 1
 		check(t, want, summary(job))
