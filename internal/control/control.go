@@ -136,6 +136,8 @@ type Outputs interface {
 	// Open returns the output from the offset on. With done not nil it goes on until done is closed and everything written before
 	// was read; otherwise it ends at the present end.
 	Open(ctx context.Context, number, offset int64, done <-chan struct{}) (io.ReadCloser, error)
+	// Has says whether a job has an output, be it empty, or may have one.
+	Has(number int64) bool
 }
 
 // Forecaster says why a queued job waits.
