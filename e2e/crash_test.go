@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -366,11 +365,11 @@ func (r *crashRun) left(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	out, err := exec.CommandContext(t.Context(), "pgrep", "-af", "containerd-shim-runc-v2 .* -id berth-.* -address "+private.StateDir(r.server.Data)).Output()
+	shims, err := processes("containerd-shim-runc-v2 .* -id berth-.* -address " + private.StateDir(r.server.Data))
 	if err != nil {
-		out = nil // pgrep found none
+		t.Fatal(err)
 	}
-	return strings.Join(append(scratch, attached...), "\n") + string(out)
+	return strings.Join(append(scratch, attached...), "\n") + shims
 }
 
 // logsOf returns what the server and its containerd said of a job.
