@@ -27,7 +27,7 @@ var (
 var crashPoints = []string{
 	"store.commit.before", "store.commit.after",
 	"scheduler.store.before", "scheduler.store.after",
-	"reconcile.start.before", "reconcile.start.after",
+	"reconcile.start.before", "engine.recorded", "engine.made", "reconcile.start.after",
 	"reconcile.started.before", "reconcile.started.after",
 	"reconcile.stop.before", "reconcile.stop.after",
 	"reconcile.ended.before", "reconcile.ended.after",

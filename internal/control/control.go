@@ -230,9 +230,6 @@ type JobsFilter struct {
 	LabelExact bool
 	// Team lists the jobs of everybody whose jobs the caller may see.
 	Team bool
-	// After continues a listing behind this number; Limit bounds it, 0 is no limit. Ended jobs come newest first.
-	After int64
-	Limit int
 }
 
 // ImportRequest says what an archive is.
@@ -250,8 +247,10 @@ type Service struct {
 	turns        turns
 	holders      cache[string, holder]
 	machineTypes cache[struct{}, []berth.Machine]
-	// walking holds a value while somebody walks, see walk; volumes while somebody makes a block vault.
+	// walking holds a value while somebody walks, see walk; reporting while somebody reads all jobs; volumes while somebody makes a block
+	// vault.
 	walking   chan struct{}
+	reporting chan struct{}
 	volumes   chan struct{}
 	local     cache[string, engine.Image]
 	catalogue cache[string, berth.Application]
@@ -273,7 +272,7 @@ func New(cfg Config) *Service {
 		cfg.Random = randomBytes
 	}
 	s := &Service{
-		cfg: cfg, walking: make(chan struct{}, 1), volumes: make(chan struct{}, 1),
+		cfg: cfg, walking: make(chan struct{}, 1), reporting: make(chan struct{}, 1), volumes: make(chan struct{}, 1),
 		reading: make(chan struct{}, maxReading), pulls: make(chan struct{}, maxPulls),
 		shots: make(chan struct{}, shotsAtOnce),
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/containerd/typeurl/v2"
 
 	"github.com/berth-hpc/berth/internal/agentapi"
+	"github.com/berth-hpc/berth/internal/crashpoint"
 	"github.com/berth-hpc/berth/internal/engine"
 )
 
@@ -51,9 +52,11 @@ func (e *Engine) Start(ctx context.Context, a engine.Attempt) error {
 		if err != nil {
 			return err
 		}
+		crashpoint.Here("engine.recorded")
 		if err := e.make(ctx, a, r, at); err != nil {
 			return e.discard(ctx, a.ID, err)
 		}
+		crashpoint.Here("engine.made")
 		return e.begin(ctx, a.ID)
 	})
 }
