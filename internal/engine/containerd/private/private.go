@@ -154,6 +154,10 @@ func (d *Daemon) start(ctx context.Context) (pid int, err error) {
 	if err := cmd.Process.Release(); err != nil {
 		return 0, fmt.Errorf("start the private containerd: %w", err)
 	}
+	// The kernel shows its arguments a moment after it runs, and by them it is found.
+	for _, found := d.pid(); !found && !reap(pid); _, found = d.pid() {
+		time.Sleep(time.Millisecond)
+	}
 	return pid, nil
 }
 

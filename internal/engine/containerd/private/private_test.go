@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"syscall"
 	"testing"
@@ -67,6 +68,32 @@ func TestEnsure(t *testing.T) {
 	}
 	if pid := runningPID(t, d); pid == first {
 		t.Errorf("process is still %d, which was killed", pid)
+	}
+}
+
+// TestStartedIsFound at once: the kernel shows the arguments of a new process a moment after it runs.
+func TestStartedIsFound(t *testing.T) {
+	d := newDaemon(t)
+	for _, dir := range []string{d.root, d.state} {
+		if err := os.MkdirAll(dir, 0o711); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 10 {
+		pid, err := d.start(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		arguments, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "cmdline"))
+		if err != nil || len(arguments) == 0 {
+			t.Errorf("its arguments are %q, %v", arguments, err)
+		}
+		if found, running := d.pid(); found != pid || !running {
+			t.Errorf("process %d, %v is found; want %d", found, running, pid)
+		}
+		if err := errors.Join(unix.Kill(pid, unix.SIGKILL), waitEnd(t.Context(), pid)); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

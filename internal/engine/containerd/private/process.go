@@ -84,5 +84,8 @@ func waitEnd(ctx context.Context, pid int) error {
 	return nil
 }
 
-// reap collects a child that has ended. It fails when it is somebody else's, who does it.
-func reap(pid int) { _, _ = unix.Wait4(pid, nil, unix.WNOHANG, nil) }
+// reap collects a child that has ended, and says whether it has. It fails when it is somebody else's, who does it.
+func reap(pid int) bool {
+	ended, err := unix.Wait4(pid, nil, unix.WNOHANG, nil)
+	return err == nil && ended == pid
+}
