@@ -305,27 +305,3 @@ func TestWalltime(t *testing.T) {
 		t.Errorf("ended after %s", job.Walltime())
 	}
 }
-
-func TestPull(t *testing.T) {
-	remote := func(j *berth.Job) { j.Image = remoteImage }
-	t.Run("from the registry", func(t *testing.T) {
-		b := newBench(t)
-		defer b.run(t)()
-		job := b.place(t, "exit 0", remote)
-		b.until(t, job.Number, func(j berth.Job) bool { return j.Wait == berth.WaitImage && j.WaitDetail != "" })
-		if job = b.until(t, job.Number, ended); job.State != berth.StateCompleted {
-			t.Errorf("state %s, end %+v", job.State, job.End)
-		}
-		b.checkClean(t, job)
-	})
-	t.Run("refused", func(t *testing.T) {
-		b := newBench(t)
-		defer b.run(t)()
-		job := b.place(t, "exit 0", func(j *berth.Job) { j.Image = "docker.io/library/nothing:latest" })
-		job = b.until(t, job.Number, ended)
-		if job.State != berth.StateCanceled || job.End.Reason != berth.EndRefused || job.End.Detail == "" {
-			t.Errorf("state %s, end %+v", job.State, job.End)
-		}
-		b.checkClean(t, job)
-	})
-}

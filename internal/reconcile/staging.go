@@ -89,7 +89,7 @@ func (r *Reconciler) beginInterruptible(ctx context.Context, job berth.Job) (int
 
 // teller stores how far a transfer is. What cannot be stored is not worth a failed one.
 func (r *Reconciler) teller(ctx context.Context, job berth.Job, wait berth.Wait) func(string) {
-	return func(sentence string) { _, _ = r.waits(ctx, job, wait, sentence) }
+	return func(sentence string) { _ = r.waits(ctx, job, wait, sentence) }
 }
 
 // transfer is the way of data between a vault and a job.

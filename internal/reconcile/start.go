@@ -110,9 +110,11 @@ func (r *Reconciler) pull(ctx context.Context, job berth.Job) (more bool, err er
 	}
 	pulling, stop := r.interruptible(ctx, job.Number)
 	defer stop()
-	latest, err := r.tell(ctx, job, "Pulling "+image.Familiar(job.Image))
-	if err != nil || latest.Wish != berth.WishNone {
-		return true, err
+	unanswered := "The registry of " + image.Familiar(job.Image) + " does not answer as it should; trying again"
+	if job.WaitDetail != unanswered { // trying again is no news
+		if err := r.tell(ctx, job, "Pulling "+image.Familiar(job.Image)); err != nil {
+			return false, err
+		}
 	}
 	err = r.cfg.Images.Pull(pulling, job.Image, credentials, r.progress(pulling, job))
 	switch {
@@ -121,19 +123,20 @@ func (r *Reconciler) pull(ctx context.Context, job berth.Job) (more bool, err er
 	case errors.Is(err, engine.ErrRefused):
 		return true, r.refuse(ctx, job, image.Reason(err))
 	default:
-		_, told := r.tell(ctx, job, "The registry of "+image.Familiar(job.Image)+" does not answer as it should; trying again")
-		return false, errors.Join(err, told)
+		return false, errors.Join(err, r.tell(ctx, job, unanswered))
 	}
 }
 
-// interruptible returns a context that ends when somebody asks for the end of the job from now on. The caller looks at the wish
-// once more after it.
+// interruptible returns a context that ends with a wish for the job that this step has not seen.
 func (r *Reconciler) interruptible(ctx context.Context, number int64) (context.Context, func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	w := r.workers[number]
 	w.interrupt = cancel
+	if w.wished {
+		cancel()
+	}
 	return ctx, func() {
 		r.mu.Lock()
 		defer r.mu.Unlock()
@@ -148,18 +151,24 @@ func (r *Reconciler) progress(ctx context.Context, job berth.Job) engine.Progres
 	return func(sentence string) {
 		if now := r.cfg.Now(); now.Sub(last) >= progressEvery {
 			last = now
-			_, _ = r.tell(ctx, job, "Pulling "+image.Familiar(job.Image)+": "+sentence)
+			_ = r.tell(ctx, job, "Pulling "+image.Familiar(job.Image)+": "+sentence)
 		}
 	}
 }
 
 // tell stores what a job waits for while its image is brought.
-func (r *Reconciler) tell(ctx context.Context, job berth.Job, detail string) (berth.Job, error) {
+func (r *Reconciler) tell(ctx context.Context, job berth.Job, detail string) error {
 	return r.waits(ctx, job, berth.WaitImage, detail)
 }
 
-func (r *Reconciler) waits(ctx context.Context, job berth.Job, wait berth.Wait, detail string) (berth.Job, error) {
-	return r.apply(ctx, job, berth.Event{Kind: berth.EventWaiting, Wait: wait, Detail: detail})
+// waits stores what a job waits for, when that is news.
+func (r *Reconciler) waits(ctx context.Context, job berth.Job, wait berth.Wait, detail string) error {
+	latest, err := r.cfg.Store.Job(ctx, job.Number)
+	if err != nil || latest.Wait == wait && latest.WaitDetail == detail {
+		return err
+	}
+	_, err = r.apply(ctx, job, berth.Event{Kind: berth.EventWaiting, Wait: wait, Detail: detail})
+	return err
 }
 
 // prepare makes everything that an attempt needs on the host. Safe to repeat.
