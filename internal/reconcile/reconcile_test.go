@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -41,7 +42,9 @@ type bench struct {
 	volumes *fakeVolumes
 	changes chan berth.Job
 	tick    time.Duration
-	names   int
+	// ahead is by how much the time of the jobs is ahead.
+	ahead atomic.Int64
+	names int
 }
 
 func newBench(t *testing.T) *bench {
@@ -82,9 +85,11 @@ func newBench(t *testing.T) *bench {
 func (b *bench) renew() {
 	b.Reconciler = New(Config{
 		Store: b.store, Engine: b.engine, Images: b.engine, Vaults: b.vaults, Volumes: b.volumes, Unseal: b.unseal, Dir: b.files.Dir, Grace: 100 * time.Millisecond,
-		Now: time.Now, Tick: b.tick, Log: slog.New(slog.DiscardHandler),
+		Now: b.now, Tick: b.tick, Log: slog.New(slog.DiscardHandler),
 	})
 }
+
+func (b *bench) now() time.Time { return time.Now().Add(time.Duration(b.ahead.Load())) }
 
 // run runs the reconciler until the returned function is called.
 func (b *bench) run(t *testing.T) (stop func()) {
@@ -123,7 +128,7 @@ func (b *bench) place(t *testing.T, script string, change ...func(*berth.Job)) b
 
 func (b *bench) apply(t *testing.T, number int64, ev berth.Event) berth.Job {
 	t.Helper()
-	ev.At = time.Now()
+	ev.At = b.now()
 	job, err := b.store.Apply(t.Context(), number, ev)
 	if err != nil {
 		t.Fatal(err)
@@ -242,6 +247,9 @@ func TestAStartThatFailsIsTriedAgainUntilItsEndIsAsked(t *testing.T) {
 	b := newBench(t)
 	defer b.run(t)()
 	job := b.place(t, "# fake: start-error\nexit 0")
+	b.until(t, job.Number, func(j berth.Job) bool {
+		return j.Wait == berth.WaitResources && strings.Contains(j.WaitDetail, "could not start the job")
+	})
 	b.apply(t, job.Number, berth.Event{Kind: berth.EventTerminateRequested, By: "ada"})
 	job = b.until(t, job.Number, ended)
 	if diff := cmp.Diff(berth.End{Reason: berth.EndCanceled, ExitCode: -1, By: "ada"}, job.End); diff != "" {
@@ -304,4 +312,69 @@ func TestWalltime(t *testing.T) {
 	if job.Walltime() < 50*time.Millisecond {
 		t.Errorf("ended after %s", job.Walltime())
 	}
+}
+
+func TestPull(t *testing.T) {
+	remote := func(j *berth.Job) { j.Image = remoteImage }
+	t.Run("from the registry", func(t *testing.T) {
+		b := newBench(t)
+		defer b.run(t)()
+		job := b.place(t, "exit 0", remote)
+		b.until(t, job.Number, func(j berth.Job) bool { return j.Wait == berth.WaitImage && j.WaitDetail != "" })
+		if job = b.until(t, job.Number, ended); job.State != berth.StateCompleted {
+			t.Errorf("state %s, end %+v", job.State, job.End)
+		}
+		b.checkClean(t, job)
+	})
+	t.Run("refused", func(t *testing.T) {
+		b := newBench(t)
+		defer b.run(t)()
+		job := b.place(t, "exit 0", func(j *berth.Job) { j.Image = "docker.io/library/nothing:latest" })
+		job = b.until(t, job.Number, ended)
+		if job.State != berth.StateCanceled || job.End.Reason != berth.EndRefused || job.End.Detail == "" {
+			t.Errorf("state %s, end %+v", job.State, job.End)
+		}
+		b.checkClean(t, job)
+	})
+}
+
+// silentRegistry does not answer for some pulls.
+type silentRegistry struct {
+	*fake.Engine
+	pulls int
+}
+
+func (s *silentRegistry) Pull(ctx context.Context, ref string, credentials engine.Credentials, progress engine.Progress) error {
+	if s.pulls--; s.pulls >= 0 {
+		return errors.New("no answer")
+	}
+	return s.Engine.Pull(ctx, ref, credentials, progress)
+}
+
+// TestARegistryThatDoesNotAnswerIsToldOnce, however often it is asked.
+func TestARegistryThatDoesNotAnswerIsToldOnce(t *testing.T) {
+	b := newBench(t)
+	b.cfg.Images = &silentRegistry{b.engine, 3}
+	defer b.run(t)()
+	job := b.place(t, "exit 0", func(j *berth.Job) { j.Image = remoteImage })
+	var told []string
+	for !ended(job) { // not by until, which may look ahead of the changes
+		select {
+		case job = <-b.changes:
+		case <-time.After(time.Minute):
+			t.Fatalf("the job does not end: %+v", job)
+		}
+		if job.Wait == berth.WaitImage {
+			told = append(told, job.WaitDetail)
+		}
+	}
+	want := []string{
+		"Pulling busybox:latest",
+		"The registry of busybox:latest does not answer as it should; trying again",
+		"Pulling busybox:latest: 0.1 of 0.1 MB",
+	}
+	if diff := cmp.Diff(want, told); diff != "" {
+		t.Error(diff)
+	}
+	b.checkClean(t, job)
 }

@@ -87,7 +87,11 @@ func (r *Reconciler) waitForVault(ctx context.Context, job berth.Job, busy *volu
 			detail += fmt.Sprintf(" after job %d", number)
 		}
 	}
-	return r.waits(ctx, job, berth.WaitVault, detail)
+	if job.Wait == berth.WaitVault && job.WaitDetail == detail {
+		return nil
+	}
+	_, err := r.waits(ctx, job, berth.WaitVault, detail)
+	return err
 }
 
 // detach gives back the block vault of an ended job. While something still uses the mount it fails, and is tried again.
