@@ -83,6 +83,11 @@ func (j Job) NodeName(node int) string {
 // Label returns the job's label, "" when it has none.
 func (j Job) Label() string { return j.Submission.Label }
 
+// Preparing says whether the job has its resources but not yet what it needs to start, such as its image.
+func (j Job) Preparing() bool {
+	return j.State == StateStarting && j.Wait != WaitNone && j.Wait != WaitStopping
+}
+
 // Walltime is how long the job ran: the time from its start to its end, 0 before its end and for a job that never ran.
 func (j Job) Walltime() time.Duration {
 	if j.Started.IsZero() || j.Ended.IsZero() {

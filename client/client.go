@@ -101,10 +101,7 @@ func parseBase(address string) (*url.URL, error) {
 		return nil, errors.New("no server URL")
 	}
 	base, err := url.Parse(address)
-	if err != nil {
-		return nil, fmt.Errorf("server URL: %w", err)
-	}
-	if (base.Scheme != "http" && base.Scheme != "https") || base.Host == "" {
+	if err != nil || base.Scheme != "http" && base.Scheme != "https" || base.Host == "" {
 		return nil, fmt.Errorf("server URL %q is not of the form http://HOST:PORT", address)
 	}
 	if base.User != nil {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 
@@ -58,6 +59,9 @@ func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 
 // backupFile leaves a whole backup, or what was there before.
 func (a *app) backupFile(ctx context.Context, path string, outputs bool) error {
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		return fmt.Errorf("%s is a directory: give a FILE", path)
+	}
 	file, err := os.OpenFile(path+".part", os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err

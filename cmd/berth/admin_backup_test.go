@@ -24,6 +24,8 @@ func TestBackupIsWholeOrWhatWasBefore(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 	check(t, result{Stdout: "backup "}, f.berth(t, "-q", "admin", "backup", "-"))
+	dir := filepath.Dir(path)
+	check(t, result{Code: exitError, Stderr: "berth: " + dir + " is a directory: give a FILE\n"}, f.berth(t, "-q", "admin", "backup", dir))
 	broken = true
 	if got := f.berth(t, "-q", "admin", "backup", path); got.Code != exitError {
 		t.Errorf("%+v", got)

@@ -93,11 +93,14 @@ A JOB is a job's number or its name. Where the server is and who asks is taken f
 
 Exit codes: 0 all went well, 1 it did not, 2 wrong usage, 130 interrupted. wait, tail -f, and batch, submit and app run
 with -f or --wait exit with the job's own code: 0 only when it was COMPLETED.`,
+		Version:       a.version,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          cobra.ArbitraryArgs,
 		RunE:          func(cmd *cobra.Command, args []string) error { return group(cmd, args) },
 	}
+	root.SetVersionTemplate("berth {{.Version}}\n")
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return flagError(err) })
 	flags := root.PersistentFlags()
 	flags.StringVar(&a.flags.url, "url", "", "address of the server, such as http://127.0.0.1:8080")
 	flags.StringVar(&a.flags.user, "user", "", "name of the account")
@@ -119,10 +122,14 @@ with -f or --wait exit with the job's own code: 0 only when it was COMPLETED.`,
 
 // group is what a command does that only has commands below it.
 func group(cmd *cobra.Command, args []string) error {
-	if len(args) > 0 {
-		return usagef("unknown command %q for %q", args[0], cmd.CommandPath())
+	if len(args) == 0 {
+		return cmd.Help()
 	}
-	return cmd.Help()
+	cmd.SuggestionsMinimumDistance = min(2, len(args[0])/2) // of three letters all words are near with 2
+	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+		return usagef("unknown command %q for %q: did you mean %s?", args[0], cmd.CommandPath(), strings.Join(near, " or "))
+	}
+	return usagef("unknown command %q for %q", args[0], cmd.CommandPath())
 }
 
 // verb is what a command does, after its arguments were found right.

@@ -1,7 +1,10 @@
 package main
 
 import (
+	"errors"
+
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/berth-hpc/berth/client"
 )
@@ -44,4 +47,22 @@ func refs(args []string) ([]client.Ref, error) {
 		parsed[i] = ref
 	}
 	return parsed, nil
+}
+
+// flagValues says what a flag takes, by the type of its value.
+var flagValues = map[string]string{
+	"bool": "true or false", "int": "a whole number", "float64": "a number", "duration": "a duration such as 30s, 10m or 24h",
+}
+
+// flagError says what a flag takes that got something else. Other errors of the command line say themselves what is wrong.
+func flagError(err error) error {
+	wrong, ok := errors.AsType[*pflag.InvalidValueError](err)
+	if !ok {
+		return err
+	}
+	takes, known := flagValues[wrong.GetFlag().Value.Type()]
+	if !known {
+		return err
+	}
+	return usagef("--%s takes %s, and not %q", wrong.GetFlag().Name, takes, wrong.GetValue())
 }

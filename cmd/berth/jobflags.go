@@ -43,6 +43,8 @@ func (f *jobFlags) register(a *app, cmd *cobra.Command) {
 // check finds combinations that cannot be meant.
 func (f *jobFlags) check(a *app) error {
 	switch {
+	case f.nodes < 1:
+		return usagef("--nodes %d: a job has at least one node", f.nodes)
 	case f.readOnly && f.vault == "":
 		return usagef("--vault-readonly needs --vault")
 	case (f.force || f.password) && f.vault == "":

@@ -25,6 +25,9 @@ func (a *app) machinesCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if name != "" && len(machines) == 0 {
+				return hintf(fmt.Errorf("machine type %s: Machine type not found", name), "see them: berth machines")
+			}
 			if a.flags.json {
 				object := map[string]json.RawMessage{}
 				for _, m := range machines {

@@ -131,6 +131,10 @@ func TestSettingsMissingOrWrong(t *testing.T) {
 			command{args: []string{"jobs", "--url", "localhost:1", "--apikey", "k"}},
 			"berth: server URL \"localhost:1\" is not of the form http://HOST:PORT\n",
 		},
+		"URL without http://": {
+			command{args: []string{"jobs", "--url", "127.0.0.1:1", "--apikey", "k"}},
+			"berth: server URL \"127.0.0.1:1\" is not of the form http://HOST:PORT\n",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

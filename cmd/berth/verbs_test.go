@@ -154,6 +154,7 @@ walltime      00:00:17
 		"terminate as JSON":      {[]string{"terminate", "12", "--json"}, result{Stdout: "{\n  \"job\": \"12\",\n  \"status\": \"terminated\"\n}\n"}},
 		"image remove":           {[]string{"image", "remove", "x"}, result{Stdout: "removed x\n"}},
 		"version":                {[]string{"version"}, result{Stdout: "berth v1.2.3\n"}},
+		"version as a flag":      {[]string{"--version"}, result{Stdout: "berth v1.2.3\n"}},
 		"version as JSON":        {[]string{"version", "--json"}, result{Stdout: "{\n  \"version\": \"v1.2.3\"\n}\n"}},
 		"completion of jobs":     {[]string{"__complete", "wait", ""}, result{Stdout: "9\tSUBMITTED\n12\tPROCESSING STARTING\n100\tCOMPLETED\n:4\n", Stderr: "Completion ended with directive: ShellCompDirectiveNoFileComp\n"}},
 		"completion of machines": {[]string{"__complete", "batch", "--machine", ""}, result{Stdout: "n0\tone core\nn1\thalf of it\n:4\n", Stderr: "Completion ended with directive: ShellCompDirectiveNoFileComp\n"}},
@@ -213,6 +214,12 @@ func TestMachinesAsJSON(t *testing.T) {
 	check(t, result{Stdout: "{\n  \"n0\": {\n    \"mc_name\": \"n0\",\n    \"mc_cores\": 1,\n    \"new\": \"<&>\"\n  }\n}\n"},
 		f.berth(t, "machines", "--json", "n0"))
 	check(t, []string{"GET /jarvice/machines?name=n0&username=ada"}, f.asked())
+}
+
+func TestAMachineTypeThatIsNotThere(t *testing.T) {
+	t.Parallel()
+	f := newFake(t, map[string]http.HandlerFunc{"GET /jarvice/machines": text(200, `{}`)})
+	check(t, result{Code: 1, Stderr: "berth: machine type zz: Machine type not found (see them: berth machines)\n"}, f.berth(t, "machines", "zz"))
 }
 
 func TestFilters(t *testing.T) {
@@ -292,6 +299,10 @@ func TestErrors(t *testing.T) {
 		"unknown verb":     {[]string{"fly"}, 2, "berth: unknown command \"fly\" for \"berth\" (see: berth --help)\n"},
 		"unknown image":    {[]string{"image", "fly"}, 2, "berth: unknown command \"fly\" for \"berth image\" (see: berth image --help)\n"},
 		"unknown flag":     {[]string{"jobs", "--x"}, 2, "berth: unknown flag: --x (see: berth jobs --help)\n"},
+		"misspelt verb":    {[]string{"statsu"}, 2, "berth: unknown command \"statsu\" for \"berth\": did you mean status? (see: berth --help)\n"},
+		"no number":        {[]string{"tail", "1", "-n", "x"}, 2, "berth: --lines takes a whole number, and not \"x\" (see: berth tail --help)\n"},
+		"no duration":      {[]string{"admin", "user", "add", "x", "--expires", "5d"}, 2, "berth: --expires takes a duration such as 30s, 10m or 24h, and not \"5d\" (see: berth admin user add --help)\n"},
+		"no nodes":         {[]string{"batch", "--image", "x", "-c", "id", "--nodes", "0"}, 2, "berth: --nodes 0: a job has at least one node (see: berth batch --help)\n"},
 		"no job named":     {[]string{"wait"}, 2, "berth: give a JOB, its number or its name (see: berth wait --help)\n"},
 		"job 0":            {[]string{"status", "0"}, 2, "berth: \"0\" is no job number (see: berth status --help)\n"},
 		"tail of two":      {[]string{"tail", "1", "2"}, 2, "berth: give one JOB, its number or its name (see: berth tail --help)\n"},

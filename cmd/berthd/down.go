@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 
 	"github.com/spf13/cobra"
 
@@ -34,6 +35,9 @@ The data directory stays.`,
 }
 
 func down(ctx context.Context, cfg *config.Config, stderr io.Writer) error {
+	if _, err := os.Stat(cfg.Data); err != nil {
+		return fmt.Errorf("data directory: %w", err) // a misspelt one is not made
+	}
 	unlock, err := lockDirs(*cfg)
 	if err != nil {
 		return err

@@ -85,10 +85,14 @@ func serve(ctx context.Context, cfg config.Config, stdout, stderr io.Writer) err
 			Files: filepath.Join(cfg.Data, "vaults"), Scratch: filepath.Join(cfg.Data, "scratch"),
 		},
 	}
-	if err := s.open(ctx); err != nil {
-		return errors.Join(err, s.close())
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", cfg.Listen) // before anything starts or is migrated
+	if err != nil {
+		return fmt.Errorf("listen: %w", err)
 	}
-	return errors.Join(s.run(ctx, stdout), s.close())
+	if err := s.open(ctx); err != nil {
+		return errors.Join(err, s.close(), listener.Close())
+	}
+	return errors.Join(s.run(ctx, listener, stdout), s.close())
 }
 
 // lockDirs makes the data directory and the first one of volumes, and keeps a second server out of both.
@@ -198,12 +202,8 @@ func (s *server) close() (err error) {
 	return err
 }
 
-// run serves until ctx ends or a part fails. Requests are drained before the loops stop.
-func (s *server) run(ctx context.Context, stdout io.Writer) error {
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", s.cfg.Listen)
-	if err != nil {
-		return fmt.Errorf("listen: %w", err)
-	}
+// run serves until ctx ends or a part fails, and closes the listener. Requests are drained before the loops stop.
+func (s *server) run(ctx context.Context, listener net.Listener, stdout io.Writer) error {
 	url := "http://" + listener.Addr().String()
 	listeners, apiURL := s.listenForJobs(ctx, listener)
 	handler, sftp, err := s.services(ctx, apiURL, cmp.Or(s.cfg.APIURL, urlOf(listener.Addr())))

@@ -2,11 +2,14 @@ package main
 
 import (
 	"errors"
+	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -102,6 +105,35 @@ func TestASecondServerIsKeptOut(t *testing.T) {
 		t.Fatal(err)
 	}
 	again()
+}
+
+// TestABusyPortIsFoundFirst: nothing is migrated or started for a server that cannot serve.
+func TestABusyPortIsFoundFirst(t *testing.T) {
+	busy, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer busy.Close()
+	cfg := config.Default()
+	cfg.Data, cfg.VolumeDirs, cfg.Listen = t.TempDir(), []string{t.TempDir()}, busy.Addr().String()
+	if err := serve(t.Context(), cfg, io.Discard, io.Discard); !errors.Is(err, syscall.EADDRINUSE) {
+		t.Errorf("serve: %v", err)
+	}
+	if _, err := os.Stat(filepath.Join(cfg.Data, "berth.db")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the database: %v", err)
+	}
+}
+
+// TestDownMakesNothing of a misspelt directory.
+func TestDownMakesNothing(t *testing.T) {
+	cfg := config.Default()
+	cfg.Data = filepath.Join(t.TempDir(), "misspelt")
+	if err := down(t.Context(), &cfg, io.Discard); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("down: %v", err)
+	}
+	if _, err := os.Stat(cfg.Data); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the directory: %v", err)
+	}
 }
 
 func TestAStaleSocketIsNoContainerd(t *testing.T) {

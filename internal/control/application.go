@@ -51,7 +51,9 @@ func (s *Service) buildApplication(ctx context.Context, caller berth.Caller, req
 	d := draft{sub: req.Submission, application: app.ID, command: req.Submission.Command, image: app.Image}
 	command, ok := definition.Command(d.command)
 	if !ok {
-		return draft{}, &berth.Error{Kind: berth.NotFound, Msg: msgNoApplication}
+		return draft{}, &berth.Error{
+			Kind: berth.NotFound, Msg: msgNoApplication, Detail: fmt.Sprintf("%s has no command %q", app.ID, d.command),
+		}
 	}
 	if err := s.place(ctx, caller, &d); err != nil {
 		return draft{}, err

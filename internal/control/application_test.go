@@ -165,7 +165,7 @@ func TestSubmitApplicationRefuses(t *testing.T) {
 	}{
 		"no such application": {func(r *BatchRequest) { r.Submission.App = "absent" }, berth.NotFound, "Application Not Found"},
 		"no application":      {func(r *BatchRequest) { r.Submission.App = "" }, berth.NotFound, "Application Not Found"},
-		"no such command":     {func(r *BatchRequest) { r.Submission.Command = "Walk" }, berth.NotFound, "Application Not Found"},
+		"no such command":     {func(r *BatchRequest) { r.Submission.Command = "Walk" }, berth.NotFound, `Application Not Found: app has no command "Walk"`},
 		"no such machine":     {func(r *BatchRequest) { r.Submission.Machine.Type = "zz" }, berth.Invalid, malformed + `machine.type: "zz" is not one of n0, n1`},
 		"another machine":     {func(r *BatchRequest) { r.Submission.Machine.Type = "p0" }, berth.Invalid, malformed + `machine.type: "p0" is not one of n*, which`},
 		"too many nodes":      {func(r *BatchRequest) { r.Submission.Machine.Nodes = 2 }, berth.Invalid, malformed + `machine.nodes: 2 is above 1, the limit of the application`},

@@ -17,7 +17,7 @@ func (s *Service) Connect(ctx context.Context, caller berth.Caller, ref JobRef) 
 		return Connection{}, err
 	case !mayEnter(caller, job):
 		return Connection{}, errNotByToken
-	case !runs(job):
+	case !runs(job) && !begins(job):
 		return Connection{}, errNotRunning
 	}
 	run, _, err := s.cfg.Store.Run(ctx, job.Number)

@@ -216,6 +216,19 @@ func (a *asked) Image(ctx context.Context, ref string) (engine.Image, error) {
 	return a.localImages.Image(ctx, ref)
 }
 
+// silent is a registry that does not answer.
+type silent struct{ localImages }
+
+func (silent) Pull(context.Context, string, engine.Credentials, engine.Progress) error {
+	return errors.New("connection refused")
+}
+
+func TestASilentRegistryIsNoBug(t *testing.T) {
+	b := newBench(t, func(c *Config) { c.Images = silent{} })
+	_, err := b.PullImage(t.Context(), b.admin, "library/x", "", nil)
+	wantError(t, err, berth.Unavailable, "Image not pulled: the registry of x:latest does not answer as it should")
+}
+
 func (*asked) Pull(context.Context, string, engine.Credentials, engine.Progress) error { return nil }
 
 // TestAPulledImageIsLookedAtAgain: what was known of it is old.

@@ -184,6 +184,7 @@ func (b *bench) apply(t *testing.T, number int64, kinds ...berth.EventKind) {
 	for _, kind := range kinds {
 		ev := berth.Event{
 			Kind: kind, At: time.Now(), Attempt: berth.NewAttempt(number, "x"), Hosts: []string{"h"}, Exit: berth.Exit{Known: true, Ran: true},
+			Wait: berth.WaitImage,
 		}
 		if _, err := b.store.Apply(t.Context(), number, ev); err != nil {
 			t.Fatal(err)

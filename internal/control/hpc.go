@@ -76,6 +76,11 @@ func (s *Service) applicationOf(ctx context.Context, caller berth.Caller, id str
 	if id != "" && id != queue.Application {
 		return s.application(ctx, caller, id)
 	}
+	if queue.Name != "" && queue.Application == "" {
+		return berth.Application{}, &berth.Error{
+			Kind: berth.NotFound, Msg: msgNoApplication, Detail: "the queue " + queue.Name + " has none; send the script to another queue",
+		}
+	}
 	return s.known(ctx, queue.Application)
 }
 

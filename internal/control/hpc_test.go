@@ -150,7 +150,7 @@ func TestSubmitHPCRefuses(t *testing.T) {
 		text   string
 	}{
 		"unknown queue":       {func(s *berth.Submission) { s.HPC.Queue = "zz" }, berth.NotFound, "Queue not found"},
-		"queue without app":   {func(s *berth.Submission) { s.HPC.Queue = "bare" }, berth.NotFound, "Application Not Found"},
+		"queue without app":   {func(s *berth.Submission) { s.HPC.Queue = "bare" }, berth.NotFound, "Application Not Found: the queue bare has none"},
 		"no queue and no app": {func(s *berth.Submission) { s.HPC.Queue = "" }, berth.NotFound, "Application Not Found"},
 		"another's app":       {func(s *berth.Submission) { s.HPC.Queue, s.App = "bare", "secret" }, berth.NotFound, "Application Not Found"},
 		"above the queue":     {func(s *berth.Submission) { s.Machine.Nodes = 3 }, berth.Invalid, malformed + "machine.nodes: 3 is above 2, the size of queue work"},

@@ -85,7 +85,7 @@ func (s *Service) pull(
 	}
 	defer s.local.forget()
 	if err := s.cfg.Images.Pull(ctx, ref, credentials, progress); err != nil {
-		return engine.Image{}, imageError(err)
+		return engine.Image{}, pullError(ref, err)
 	}
 	img, err := s.cfg.Images.Image(ctx, ref)
 	if err != nil {
@@ -123,6 +123,18 @@ func reference(name string) (string, error) {
 		return "", &berth.Error{Kind: berth.Invalid, Msg: "Invalid image name", Detail: err.Error()}
 	}
 	return ref, nil
+}
+
+// pullError is imageError for a pull: what is neither a refusal nor a full disk is a registry that does not answer.
+func pullError(ref string, err error) error {
+	err = imageError(err)
+	if _, public := errors.AsType[*berth.Error](err); public || errors.Is(err, context.Canceled) {
+		return err
+	}
+	return &berth.Error{
+		Kind: berth.Unavailable, Msg: "Image not pulled",
+		Detail: "the registry of " + image.Familiar(ref) + " does not answer as it should", Err: err,
+	}
 }
 
 // imageError gives the engine's error classes their public form.

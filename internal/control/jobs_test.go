@@ -100,7 +100,14 @@ func TestTailAndOutputByState(t *testing.T) {
 	ref := JobRef{Number: job.Number}
 	_, err := b.Tail(t.Context(), b.ada, ref, 0)
 	wantError(t, err, berth.NotFound, "Running job is not found")
-	b.apply(t, job.Number, berth.EventPlaced, berth.EventStarted)
+	b.apply(t, job.Number, berth.EventPlaced)
+	if got, err := readAll(b.Tail(t.Context(), b.ada, ref, 0)); err != nil || got != "" {
+		t.Errorf("tail of a job that begins: %q, %v", got, err)
+	}
+	b.apply(t, job.Number, berth.EventWaiting)
+	_, err = b.Tail(t.Context(), b.ada, ref, 0)
+	wantError(t, err, berth.NotFound, "Running job is not found")
+	b.apply(t, job.Number, berth.EventStarted)
 	b.write(t, job.Number, "one\ntwo\n")
 	if got, err := readAll(b.Tail(t.Context(), b.ada, ref, 1)); err != nil || got != "two\n" {
 		t.Errorf("tail %q, %v", got, err)

@@ -10,14 +10,14 @@ import (
 	"github.com/berth-hpc/berth/internal/store"
 )
 
-// Tail returns the last lines of a running job's output as they are on disk now, all of it for 0; the caller closes it. NotFound
-// "Running job is not found" for a job that does not run.
+// Tail returns the last lines of a running job's output as they are on disk now, all of it for 0; the caller closes it. A job runs
+// here until its end is final, as its status tells clients. NotFound "Running job is not found" for others.
 func (s *Service) Tail(ctx context.Context, caller berth.Caller, ref JobRef, lines int) (io.ReadCloser, error) {
 	job, err := s.Job(ctx, caller, ref)
 	if err != nil {
 		return nil, err
 	}
-	if !runs(job) {
+	if !job.State.Active() || job.Preparing() {
 		return nil, errNotRunning
 	}
 	return s.cfg.Outputs.Tail(job.Number, lines)

@@ -41,6 +41,9 @@ func runs(job berth.Job) bool {
 	return job.State == berth.StateRunning || job.State == berth.StateStopping
 }
 
+// begins says whether the command of a job runs in a moment.
+func begins(job berth.Job) bool { return job.State == berth.StateStarting && !job.Preparing() }
+
 // invalid says what is wrong with a parameter.
 func invalid(field, format string, args ...any) error {
 	return &berth.Error{Kind: berth.Invalid, Msg: msgInvalid, Detail: field + ": " + fmt.Sprintf(format, args...)}
@@ -159,7 +162,7 @@ func (s *Service) order(
 		return agentapi.Answer{}, err
 	case req.Action != nil && !mayEnter(caller, job):
 		return agentapi.Answer{}, errNotByToken
-	case !runs(job):
+	case !runs(job) && !begins(job):
 		return agentapi.Answer{}, errNotRunning
 	}
 	done, err := s.turns.take(ctx, queue{number: job.Number})
@@ -182,19 +185,20 @@ func (s *Service) order(
 	return answer, err
 }
 
-// ask asks the agent of a job. A job that runs for the store may need some more milliseconds until its command does: it is asked
-// again for a while. The error is errNotRunning when it definitely does not run; an *agentapi.Error when the agent refuses.
+// ask asks the agent of a job. For clients a job runs when nothing is missing for its start, and its command does some milliseconds
+// later: it is asked again for a while. The error is errNotRunning when it definitely does not run; an *agentapi.Error when the agent
+// refuses.
 func (s *Service) ask(ctx context.Context, job berth.Job, req agentapi.Request) (agentapi.Answer, error) {
 	w, stop := s.cfg.Changes.watch(topic{number: job.Number})
 	defer stop()
 	enough := time.NewTimer(listensWithin)
 	defer enough.Stop()
 	for pause := firstAgain; ; pause = min(2*pause, lastAgain) {
-		if !runs(job) {
-			return agentapi.Answer{}, errNotRunning
+		answer, err := agentapi.Answer{}, error(errNotRunning)
+		if runs(job) {
+			answer, err = s.askOnce(ctx, job.Attempt, req)
 		}
-		answer, err := s.askOnce(ctx, job.Attempt, req)
-		if !notYet(err) {
+		if !notYet(err) && !begins(job) {
 			return answer, err
 		}
 		again := time.NewTimer(pause)

@@ -78,7 +78,7 @@ func TestSignalIsCheckedBeforeItsJob(t *testing.T) {
 	}
 }
 
-// TestOrdersNeedARunningJob: whatever else it is in, starting included.
+// TestOrdersNeedARunningJob: one that waits for its image is none.
 func TestOrdersNeedARunningJob(t *testing.T) {
 	b := newBench(t)
 	ref := JobRef{Number: b.submit(t).Number}
@@ -93,7 +93,7 @@ func TestOrdersNeedARunningJob(t *testing.T) {
 		wantError(t, err, berth.NotFound, "Running job is not found")
 	}
 	check()
-	b.apply(t, ref.Number, berth.EventPlaced)
+	b.apply(t, ref.Number, berth.EventPlaced, berth.EventWaiting)
 	check()
 	b.apply(t, ref.Number, berth.EventEnded)
 	check()
@@ -237,18 +237,64 @@ func TestAJobThatEndsBeforeItListens(t *testing.T) {
 	wantError(t, err, berth.NotFound, "Running job is not found")
 }
 
-// oneJob is a store with a job that runs for ever.
-type oneJob struct{ Store }
+// oneJob is a store with a job that is in a state for ever.
+type oneJob struct {
+	Store
+	state berth.State
+}
 
-func (oneJob) Job(context.Context, int64) (berth.Job, error) {
-	return berth.Job{Number: 1, Owner: "ada", State: berth.StateRunning}, nil
+func (o oneJob) Job(context.Context, int64) (berth.Job, error) {
+	return berth.Job{Number: 1, Owner: "ada", State: o.state}, nil
+}
+
+// TestAJobThatBegins runs for clients already, so they need not ask again.
+func TestAJobThatBegins(t *testing.T) {
+	b := newBench(t)
+	ref := JobRef{Number: b.submit(t).Number}
+	b.apply(t, ref.Number, berth.EventPlaced)
+	began := false
+	b.cfg.Agents = agents(func(context.Context, string, agentapi.Request) (agentapi.Answer, error) {
+		if !began {
+			t.Error("the agent was asked before the job ran")
+		}
+		return agentapi.Answer{Signal: &agentapi.SignalAnswer{Number: 15, PID: 7}}, nil
+	})
+	b.cfg.Store = beginning{b.cfg.Store, func() {
+		if !began {
+			began = true
+			b.apply(t, ref.Number, berth.EventStarted)
+		}
+	}}
+	if got, err := b.Signal(t.Context(), b.ada, ref, 15); err != nil || got.PID != 7 {
+		t.Errorf("Signal = %+v, %v", got, err)
+	}
+}
+
+// beginning is a store that has something happen after a job was read.
+type beginning struct {
+	Store
+	then func()
+}
+
+func (s beginning) Job(ctx context.Context, number int64) (berth.Job, error) {
+	defer s.then()
+	return s.Store.Job(ctx, number)
+}
+
+// TestAJobThatNeverBegins is no running job in the end.
+func TestAJobThatNeverBegins(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := New(Config{Store: oneJob{state: berth.StateStarting}, Changes: &Changes{}})
+		_, err := s.Signal(t.Context(), berth.Caller{User: berth.User{Name: "ada"}}, JobRef{Number: 1}, 15)
+		wantError(t, err, berth.NotFound, "Running job is not found")
+	})
 }
 
 // TestAJobThatNeverListens is asked again for a while, and not in haste.
 func TestAJobThatNeverListens(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		asked := 0
-		s := New(Config{Store: oneJob{}, Changes: &Changes{}, Agents: agents(
+		s := New(Config{Store: oneJob{state: berth.StateRunning}, Changes: &Changes{}, Agents: agents(
 			func(context.Context, string, agentapi.Request) (agentapi.Answer, error) {
 				asked++
 				return agentapi.Answer{}, engine.ErrNotFound
@@ -302,7 +348,7 @@ func TestOneJobIsNotAskedByEverybody(t *testing.T) {
 			"info":   {func(s *Service) error { return second(s.Info(t.Context(), ada, JobRef{Number: 1})) }, "The job does not answer"},
 		} {
 			answer := make(chan struct{})
-			s := New(Config{Store: oneJob{}, Changes: &Changes{}, Agents: agents(
+			s := New(Config{Store: oneJob{state: berth.StateRunning}, Changes: &Changes{}, Agents: agents(
 				func(context.Context, string, agentapi.Request) (agentapi.Answer, error) {
 					<-answer // longer than an agent may
 					return agentapi.Answer{}, errors.New("no answer")

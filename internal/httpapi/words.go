@@ -23,8 +23,8 @@ func statusWord(job berth.Job) string {
 	case berth.StateQueued:
 		return wordSubmitted
 	case berth.StateStarting:
-		if job.Wait != berth.WaitNone && job.Wait != berth.WaitStopping {
-			return wordSubmitted // it has its resources, but not yet what it needs to start
+		if job.Preparing() {
+			return wordSubmitted
 		}
 		return wordProcessing
 	case berth.StateRunning, berth.StateStopping, berth.StateStagingOut:

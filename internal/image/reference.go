@@ -16,6 +16,8 @@ const (
 	maxReference = 700
 	// maxQuoted bounds how much of a wrong input is repeated in an error.
 	maxQuoted = 100
+
+	msgLowerCase = "the name must be in lower case"
 )
 
 // Normalize returns the one long form of a reference that berth stores and compares: with its registry, with a tag or a digest.
@@ -55,6 +57,10 @@ func parse(ref string) (reference.Named, error) {
 	if err != nil {
 		return nil, fmt.Errorf("image reference %s: %s", quote(ref), problem(ref, err))
 	}
+	// A first word in upper case counts as a registry there; registries have a domain or a port.
+	if registry := reference.Domain(named); registry != strings.ToLower(registry) && !strings.ContainsAny(registry, ".:") {
+		return nil, fmt.Errorf("image reference %s: %s", quote(ref), msgLowerCase)
+	}
 	return named, nil
 }
 
@@ -63,7 +69,7 @@ func problem(ref string, err error) string {
 	_, lowerErr := reference.ParseNormalizedNamed(strings.ToLower(ref))
 	switch {
 	case lowerErr == nil:
-		return "the name must be in lower case"
+		return msgLowerCase
 	case errors.Is(err, reference.ErrNameTooLong):
 		return fmt.Sprintf("the name is longer than %d bytes", reference.RepositoryNameTotalLengthMax)
 	case strings.Contains(ref, "@"):

@@ -47,6 +47,7 @@ func TestNormalizeRefuses(t *testing.T) {
 		" ubuntu":                               "form",
 		"Ubuntu":                                "lower case",
 		"local/My:latest":                       "lower case",
+		"UPPER/x":                               "lower case",
 		"https://registry.example.com/x":        "leave the \"https://\" out",
 		"docker://ubuntu":                       "leave the \"docker://\" out",
 		"ubuntu:":                               "form",

@@ -103,7 +103,9 @@ type Reconciler struct {
 type worker struct {
 	// again says that the job changed meanwhile: look once more.
 	again bool
-	// interrupt ends a pull or the moving of data, because the job is to end.
+	// wished says that somebody wished something for the job meanwhile.
+	wished bool
+	// interrupt ends a pull, the moving of data or a pause, because of such a wish.
 	interrupt context.CancelFunc
 }
 
@@ -155,11 +157,16 @@ func (r *Reconciler) Look(number int64) {
 	r.poke(number)
 }
 
-// interrupt ends the pull, or the moving of data, that a job's worker may be waiting for.
+// interrupt ends what a job's worker may be waiting for, now or later in this step.
 func (r *Reconciler) interrupt(number int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if w := r.workers[number]; w != nil && w.interrupt != nil {
+	w := r.workers[number]
+	if w == nil {
+		return
+	}
+	w.wished = true
+	if w.interrupt != nil {
 		w.interrupt()
 	}
 }
@@ -282,8 +289,7 @@ func (r *Reconciler) work(ctx context.Context, number int64, w *worker) {
 		}
 		if err != nil {
 			r.cfg.Log.WarnContext(ctx, "job not brought on; trying again", "job", number, "pause", pause, "error", err)
-			sleep(ctx, pause)
-			pause = min(2*pause, lastPause)
+			pause = r.rest(ctx, number, pause)
 			continue
 		}
 		pause = firstPause
@@ -293,11 +299,22 @@ func (r *Reconciler) work(ctx context.Context, number int64, w *worker) {
 	}
 }
 
+// rest waits after an error, unless somebody wishes something for the job, and returns the next pause.
+func (r *Reconciler) rest(ctx context.Context, number int64, pause time.Duration) time.Duration {
+	resting, stop := r.interruptible(ctx, number)
+	defer stop()
+	sleep(resting, pause)
+	if resting.Err() != nil {
+		return firstPause
+	}
+	return min(2*pause, lastPause)
+}
+
 // begin marks that everything up to now is seen by the step that follows.
 func (r *Reconciler) begin(w *worker) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	w.again = false
+	w.again, w.wished = false, false
 }
 
 // done ends a worker unless its job was poked since the last step began.

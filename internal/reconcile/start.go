@@ -137,14 +137,16 @@ func (r *Reconciler) pull(ctx context.Context, job berth.Job) (more bool, err er
 	}
 }
 
-// interruptible returns a context that ends when somebody asks for the end of the job from now on. The caller looks at the wish
-// once more after it.
+// interruptible returns a context that ends with a wish for the job that came since this step began.
 func (r *Reconciler) interruptible(ctx context.Context, number int64) (context.Context, func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	w := r.workers[number]
 	w.interrupt = cancel
+	if w.wished {
+		cancel()
+	}
 	return ctx, func() {
 		r.mu.Lock()
 		defer r.mu.Unlock()
