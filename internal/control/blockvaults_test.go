@@ -21,6 +21,10 @@ type fakeVolumes struct {
 	// there are the paths of those that have not been removed.
 	there []string
 	busy  bool
+	// repaired are those that were, changed is the path and the new password of the one whose password was changed last.
+	repaired []string
+	changed  string
+	fails    error
 	// making is called before one is made, unless it is nil.
 	making func()
 }
@@ -45,6 +49,27 @@ func (f *fakeVolumes) Remove(_ context.Context, path string) error {
 	f.there = slices.DeleteFunc(f.there, func(p string) bool { return p == path })
 	return nil
 }
+
+func (f *fakeVolumes) Repair(_ context.Context, path string) error {
+	if f.busy {
+		return fmt.Errorf("repair: %w", &volume.Busy{Attempts: []string{"berth-1-a"}, Writer: true})
+	}
+	f.repaired = append(f.repaired, path)
+	return f.fails
+}
+
+func (f *fakeVolumes) ChangePassword(_ context.Context, path, old, changed string) error {
+	if f.busy {
+		return fmt.Errorf("password: %w", &volume.Busy{Attempts: []string{"berth-1-a"}})
+	}
+	if old != password {
+		return fmt.Errorf("password: %w", volume.ErrPassword)
+	}
+	f.changed = path + " " + changed
+	return f.fails
+}
+
+func openNothing(context.Context, berth.Vault, bool) (VaultFiles, error) { return nil, nil }
 
 func fakeSeal(secret, purpose string) string { return "sealed " + secret + " for " + purpose }
 

@@ -258,7 +258,7 @@ func TestWhatTokensMayDo(t *testing.T) {
 	}
 	b := newBench(t)
 	b.cfg.Images = b.engine
-	b.cfg.OpenVault = func(berth.Vault) (VaultFiles, error) { return nil, nil }
+	b.cfg.OpenVault = openNothing
 	b.addApp(t, b.ada, "mine", simpleAppDef)
 	own, other, ended := b.run(t, "sleep 1000"), b.run(t, "sleep 1000"), b.run(t, "true")
 	b.apply(t, ended.Number, berth.EventEnded)
