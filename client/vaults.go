@@ -147,7 +147,8 @@ func (c *Client) ChangeVaultPassword(ctx context.Context, name, password, change
 		Password string `json:"password"`
 		New      string `json:"new_password"`
 	}{password, changed}
-	_, err := c.send(ctx, call{method: http.MethodPost, path: vaultsPath, under: []string{name, "password"}}, body, nil)
+	var answer struct{}
+	_, err := c.send(ctx, call{method: http.MethodPost, path: vaultsPath, under: []string{name, "password"}}, body, &answer)
 	return err
 }
 

@@ -56,7 +56,7 @@ type server struct {
 	volumes *volume.Volumes
 	// blocks has the files of block vaults, and their volumes for who wants to attach one.
 	blocks *blockfiles.Files
-	sealer  *seal.Sealer
+	sealer *seal.Sealer
 
 	scheduler *scheduler.Scheduler
 	reconcile *reconcile.Reconciler

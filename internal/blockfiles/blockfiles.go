@@ -147,7 +147,7 @@ func (f *Files) attach(ctx context.Context, a *attachment, change bool) error {
 	f.mu.Unlock()
 	switch {
 	case excluded:
-		return inUse(fmt.Sprintf("job %d waits for it: its files can be reached again when that has ended", job), nil)
+		return inUse(fmt.Sprintf("job %d waits for it: try again when that has ended", job), nil)
 	case there:
 		return nil
 	}

@@ -140,7 +140,7 @@ func Refusal(err error) error {
 		return inUse("it has just been used: try again in a moment", err)
 	}
 	if number, ok := berth.AttemptJob(busy.Attempts[0]); ok {
-		return inUse(fmt.Sprintf("job %d has it: its files can be reached again when that has ended", number), err)
+		return inUse(fmt.Sprintf("job %d has it: try again when that has ended", number), err)
 	}
 	return inUse("another request uses its files: try again when that is done", err)
 }

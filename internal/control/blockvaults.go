@@ -137,10 +137,10 @@ func (s *Service) removeBlockVault(ctx context.Context, caller berth.Caller, v b
 	return s.forgetVault(ctx, caller, v)
 }
 
-// RepairVault makes the file system of a block vault valid that was not closed properly, as a job with "force" does. What is missing then
-// is for its user to judge. Conflict while somebody has the vault.
+// RepairVault makes the file system of a block vault of the caller, or any for administrators, valid that was not closed properly, as a job with
+// "force" does. What is missing then is for its user to judge. Conflict while somebody has the vault.
 func (s *Service) RepairVault(ctx context.Context, caller berth.Caller, called string) error {
-	v, err := s.VaultOf(ctx, caller, called, true)
+	v, err := s.changeableVault(ctx, caller, called)
 	if err != nil {
 		return err
 	}

@@ -230,6 +230,12 @@ var tokensMayNot = map[string]tokenUse{
 	"ChangeVault": func(ctx context.Context, b *bench, c berth.Caller, _ JobRef) error {
 		return second(b.ChangeVault(ctx, c, "data", VaultChange{}))
 	},
+	"ChangeVaultPassword": func(ctx context.Context, b *bench, c berth.Caller, _ JobRef) error {
+		return b.ChangeVaultPassword(ctx, c, "data", "old password", "new password")
+	},
+	"RepairVault": func(ctx context.Context, b *bench, c berth.Caller, _ JobRef) error {
+		return b.RepairVault(ctx, c, "data")
+	},
 	"RemoveVault": func(ctx context.Context, b *bench, c berth.Caller, _ JobRef) error {
 		return b.RemoveVault(ctx, c, "data", false)
 	},
