@@ -29,6 +29,15 @@ func (s *server) openVault(ctx context.Context, v berth.Vault, change bool) (*va
 	return s.vaults.Open(v)
 }
 
+// jobEnded says whether a job has ended. One that nobody knows may be one of before a backup, and has not.
+func (s *server) jobEnded(ctx context.Context, number int64) (bool, error) {
+	job, err := s.store.Job(ctx, number)
+	if berth.KindOf(err) == berth.NotFound {
+		return false, nil
+	}
+	return job.State.Final(), err
+}
+
 // lockVolumes makes the first directory of volumes and keeps servers with other data out of it: each would take those of the others for left
 // over.
 func lockVolumes(dir string) (unlock func(), err error) {
@@ -51,7 +60,9 @@ func (s *server) openVolumes(ctx context.Context) (err error) {
 		return err
 	}
 	s.volumes = &volume.Volumes{Dir: s.cfg.VolumeDirs[0], Dirs: s.cfg.VolumeDirs, Log: s.log}
-	s.blocks = blockfiles.New(blockfiles.Config{Volumes: s.volumes, Idle: filesIdle, KeepUploads: retention.UploadsKept, Log: s.log})
+	s.blocks = blockfiles.New(blockfiles.Config{
+		Volumes: s.volumes, Ended: s.jobEnded, Idle: filesIdle, KeepUploads: retention.UploadsKept, Log: s.log,
+	})
 	vaults, err := s.store.BlockVaults(ctx)
 	if err != nil {
 		return err

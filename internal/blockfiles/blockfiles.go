@@ -4,6 +4,7 @@ package blockfiles
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -17,6 +18,8 @@ import (
 const (
 	// look is how often Run looks for what is not used any more.
 	look = time.Second
+	// pause is how soon a volume is tried again that is about to be let go.
+	pause = 50 * time.Millisecond
 	// patience is how long somebody waits for others of the server to be done with a vault.
 	patience = 10 * time.Second
 )
@@ -36,6 +39,8 @@ type Volumes interface {
 // Config is what Files is made of. All is required.
 type Config struct {
 	Volumes Volumes
+	// Ended says whether a job has ended, which has its volume a moment longer.
+	Ended func(ctx context.Context, job int64) (bool, error)
 	// Idle is how long a vault stays attached that nobody uses, and how long an open file that nobody uses keeps it from a job.
 	Idle time.Duration
 	// KeepUploads is how long what came of an upload is kept that nobody continues.
@@ -160,7 +165,7 @@ func (f *Files) attach(ctx context.Context, a *attachment, change bool) error {
 	f.mu.Lock()
 	a.claimed = true
 	f.mu.Unlock()
-	data, err := f.cfg.Volumes.Attach(ctx, volume.Request{Path: a.path, Attempt: volume.Server, ReadOnly: !change})
+	data, err := f.patiently(ctx, volume.Request{Path: a.path, Attempt: volume.Server, ReadOnly: !change})
 	if err != nil {
 		return err
 	}
@@ -173,4 +178,41 @@ func (f *Files) attach(ctx context.Context, a *attachment, change bool) error {
 		}
 	}
 	return nil
+}
+
+// patiently attaches a volume for files. It waits for jobs that have ended.
+func (f *Files) patiently(ctx context.Context, req volume.Request) (data string, err error) {
+	deadline := time.Now().Add(patience)
+	for {
+		data, err = f.cfg.Volumes.Attach(ctx, req)
+		busy, ok := errors.AsType[*volume.Busy](err)
+		if !ok || time.Now().After(deadline) {
+			return data, err
+		}
+		soon, errEnded := f.soonFree(ctx, busy)
+		if errEnded != nil || !soon {
+			return "", errors.Join(err, errEnded)
+		}
+		timer := time.NewTimer(pause)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return "", ctx.Err()
+		}
+	}
+}
+
+// soonFree says whether those who have a volume are all about to let it go.
+func (f *Files) soonFree(ctx context.Context, busy *volume.Busy) (bool, error) {
+	for _, attempt := range busy.Attempts {
+		number, ok := berth.AttemptJob(attempt)
+		if !ok {
+			return false, nil
+		}
+		if ended, err := f.cfg.Ended(ctx, number); err != nil || !ended {
+			return false, err
+		}
+	}
+	return true, nil
 }
