@@ -160,12 +160,12 @@ func (f *Files) detachIdle(ctx context.Context, a *attachment) {
 	}
 }
 
-// idle lists what nobody has used for so long.
+// idle lists what nobody has used for so long, and what could not be detached, or was left by another server.
 func (f *Files) idle(since time.Duration) (idle []*attachment) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, a := range f.vaults {
-		if a.claimed && len(a.uses) == 0 && time.Since(a.last) >= since {
+		if a.claimed && len(a.uses) == 0 && (a.data == "" || time.Since(a.last) >= since) {
 			idle = append(idle, a)
 		}
 	}
