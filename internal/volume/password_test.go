@@ -103,7 +103,7 @@ func TestGocryptfsIsKilled(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantPassword(t, v, path, now, next)
-	for after := 40 * time.Millisecond; after < 400*time.Millisecond; after += 40 * time.Millisecond {
+	for after := 60 * time.Millisecond; after < 300*time.Millisecond; after += 60 * time.Millisecond {
 		soon, cancel := context.WithTimeout(t.Context(), after)
 		err := v.ChangePassword(soon, changing(path, now), next)
 		cancel()
