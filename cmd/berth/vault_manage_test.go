@@ -202,11 +202,13 @@ func TestVaultPasswordVerb(t *testing.T) {
 		asked       string
 	}{
 		"changed": {
-			"home --password-stdin", "correct horse\nbattery staple\nmore", result{Stdout: "password of vault home changed\n"},
+			"home --password-stdin", "correct horse\nbattery staple\nmore",
+			result{Stdout: "password of vault home changed\n"},
 			`POST /v1/vaults/home/password {"password":"correct horse","new_password":"battery staple"}`,
 		},
 		"as JSON": {
-			"home --password-stdin --json", "correct horse\r\nbattery staple", result{Stdout: "{\n  \"status\": \"changed\",\n  \"vault\": \"home\"\n}\n"},
+			"home --password-stdin --json", "correct horse\r\nbattery staple",
+			result{Stdout: "{\n  \"status\": \"changed\",\n  \"vault\": \"home\"\n}\n"},
 			`POST /v1/vaults/home/password {"password":"correct horse","new_password":"battery staple"}`,
 		},
 		"one line": {
@@ -214,7 +216,8 @@ func TestVaultPasswordVerb(t *testing.T) {
 		},
 		"no terminal": {
 			"home", "correct horse\nbattery staple\n",
-			result{2, "", "berth: it asks for the passwords, and there is no terminal: --password-stdin reads them from stdin (see: berth vault password --help)\n"}, "",
+			result{2, "", "berth: it asks for the passwords, and there is no terminal: --password-stdin reads them from stdin (see: berth vault password --help)\n"},
+			"",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

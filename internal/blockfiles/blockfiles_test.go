@@ -226,7 +226,7 @@ func TestWhatIsStillUsed(t *testing.T) {
 		if _, err := b.Attach(t.Context(), job(12, false)); err == nil || !errors.Is(err, stillUsed) {
 			t.Errorf("the job gets %v", err)
 		}
-		if err := b.Files.Close(t.Context()); !errors.Is(err, stillUsed) {
+		if err := b.Close(t.Context()); !errors.Is(err, stillUsed) {
 			t.Errorf("closed: %v", err)
 		}
 		b.volumes.set(func() { b.volumes.busy = nil })

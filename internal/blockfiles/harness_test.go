@@ -50,7 +50,7 @@ func (v *fakeVolumes) Attach(_ context.Context, req volume.Request) (string, err
 	}
 	busy := &volume.Busy{}
 	for attempt, other := range v.claims {
-		if attempt != req.Attempt && !(other.ReadOnly && req.ReadOnly) {
+		if attempt != req.Attempt && (!other.ReadOnly || !req.ReadOnly) {
 			busy.Attempts, busy.Writer = append(busy.Attempts, attempt), busy.Writer || !other.ReadOnly
 		}
 	}

@@ -35,7 +35,7 @@ func everybody(t *testing.T, seed uint64) {
 	}
 	all.Wait()
 	stop()
-	if err := b.Files.Close(t.Context()); err != nil {
+	if err := b.Close(t.Context()); err != nil {
 		t.Error(err)
 	}
 	if left, _ := b.volumes.Attempts(); len(left) > 0 {
