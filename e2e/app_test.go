@@ -83,8 +83,10 @@ mkdir -p "/tmp/www/$1"
 echo "page of $(id -un) below [$1] is [$JARVICE_INGRESSPATH]" > "/tmp/www/$1/page.html"
 httpd -p 8888 -h /tmp/www
 httpd -p 8000 -h /tmp/www
+while true; do nc -l -p 8080 -e /usr/local/bin/websocket; done &
+until grep -q ':1F90 .* 0A ' /proc/net/tcp /proc/net/tcp6; do sleep 0.05; done # it listens
 echo serving
-while true; do nc -l -p 8080 -e /usr/local/bin/websocket; done
+wait
 `,
 	"usr/local/bin/websocket": `#!/bin/sh
 while read -r line && [ "$line" != "$(printf '\r')" ]; do case $line in [Aa]uthorization*|[Cc]ookie*) secret=$line;; esac; done

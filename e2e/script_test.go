@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -99,6 +100,7 @@ func TestStories(t *testing.T) {
 			"attempt":     attemptCmd,
 			"await":       awaitCmd,
 			"gone":        goneCmd,
+			"holds":       holdsCmd,
 			"survivors":   survivorsCmd,
 			"cpu":         cpuCmd,
 			"killshim":    killshimCmd,
@@ -243,6 +245,23 @@ func goneCmd(ts *testscript.TestScript, neg bool, args []string) {
 		}
 	}
 	ts.Fatalf("still there: %v", left)
+}
+
+// holdsCmd: holds FILE PATTERN waits until a line of a file matches.
+func holdsCmd(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 2 || neg {
+		ts.Fatalf("usage: holds FILE PATTERN")
+	}
+	pattern, err := regexp.Compile("(?m)" + args[1])
+	ts.Check(err)
+	var text string
+	for deadline := time.Now().Add(berthdtest.ReadyWithin); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		text = ts.ReadFile(args[0])
+		if pattern.MatchString(text) {
+			return
+		}
+	}
+	ts.Fatalf("no line of %s matches %s:\n%s", args[0], args[1], text)
 }
 
 // postgresCmd: postgres sets POSTGRES to the address of an empty database.

@@ -81,45 +81,19 @@ func (a *app) removed(what, name string) error {
 
 // completeUsers offers the names of accounts.
 func (a *app) completeUsers() cobra.CompletionFunc {
-	return a.complete(func(ctx context.Context, c *client.Client) []cobra.Completion {
-		users, err := c.Users(ctx)
-		if err != nil {
-			return nil
-		}
-		var offers []cobra.Completion
-		for _, user := range users {
-			offers = append(offers, cobra.CompletionWithDesc(clean(user.Name), clean(user.Email)))
-		}
-		return offers
-	})
+	return complete(a, (*client.Client).Users, func(user client.User) (string, string) { return user.Name, user.Email })
 }
 
 // completeTeams offers the names of teams.
 func (a *app) completeTeams() cobra.CompletionFunc {
-	return a.complete(func(ctx context.Context, c *client.Client) []cobra.Completion {
-		teams, err := c.Teams(ctx)
-		if err != nil {
-			return nil
-		}
-		var offers []cobra.Completion
-		for _, team := range teams {
-			offers = append(offers, cobra.CompletionWithDesc(clean(team.Name), clean("paid by "+team.Payer)))
-		}
-		return offers
-	})
+	return complete(a, (*client.Client).Teams, func(team client.Team) (string, string) { return team.Name, "paid by " + team.Payer })
 }
 
 // completeKeys offers the keys of the user that was named before.
 func (a *app) completeKeys(cmd *cobra.Command, args []string, begun string) ([]cobra.Completion, cobra.ShellCompDirective) {
-	return a.complete(func(ctx context.Context, c *client.Client) []cobra.Completion {
+	list := func(c *client.Client, ctx context.Context) ([]client.Key, error) {
 		_, keys, err := c.User(ctx, args[0])
-		if err != nil {
-			return nil
-		}
-		var offers []cobra.Completion
-		for _, key := range keys {
-			offers = append(offers, cobra.CompletionWithDesc(clean(key.ID), clean(key.Label)))
-		}
-		return offers
-	})(cmd, args, begun)
+		return keys, err
+	}
+	return complete(a, list, func(key client.Key) (string, string) { return key.ID, key.Label })(cmd, args, begun)
 }

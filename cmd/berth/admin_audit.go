@@ -48,11 +48,7 @@ func (a *app) auditCommand() *cobra.Command {
 	flags.IntVar(&f.limit, "limit", 100, "how many records, 0 is all")
 	_ = cmd.RegisterFlagCompletionFunc("by", a.completeUsers())
 	_ = cmd.RegisterFlagCompletionFunc("job", a.completeJobs(true))
-	cmd.RunE = a.runE(func(ctx context.Context, _ []string) error {
-		c, err := a.client()
-		if err != nil {
-			return err
-		}
+	cmd.RunE = a.withClient(func(ctx context.Context, c *client.Client, _ []string) (err error) {
 		filter := client.AuditFilter{By: f.by, Subject: f.subject}
 		if filter.Since, err = a.parseSince(f.since); err != nil {
 			return err

@@ -111,11 +111,7 @@ func (a *app) keyListCommand() *cobra.Command {
 		Short:             "List what is known of an account's keys",
 		Args:              words("the NAME of the user"),
 		ValidArgsFunction: positions(a.completeUsers()),
-		RunE: a.runE(func(ctx context.Context, args []string) error {
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
+		RunE: a.withClient(func(ctx context.Context, c *client.Client, args []string) error {
 			_, keys, err := c.User(ctx, args[0])
 			if err != nil {
 				return about("user", args[0], err)
@@ -151,11 +147,7 @@ func (a *app) keyAddCommand() *cobra.Command {
 		ValidArgsFunction: positions(a.completeUsers()),
 	}
 	key.register(cmd, "label")
-	cmd.RunE = a.runE(func(ctx context.Context, args []string) error {
-		c, err := a.client()
-		if err != nil {
-			return err
-		}
+	cmd.RunE = a.withClient(func(ctx context.Context, c *client.Client, args []string) error {
 		return a.handOut(c, key.out, func() (issued, error) { return addKey(ctx, c, args[0], key.request()) })
 	})
 	return cmd
@@ -176,11 +168,7 @@ func (a *app) keyRevokeCommand() *cobra.Command {
 		Example:           `  berth admin user key revoke ada k7`,
 		Args:              words("the NAME of the user", "the KEY that list shows"),
 		ValidArgsFunction: positions(a.completeUsers(), a.completeKeys),
-		RunE: a.runE(func(ctx context.Context, args []string) error {
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
+		RunE: a.withClient(func(ctx context.Context, c *client.Client, args []string) error {
 			if err := c.RevokeKey(ctx, args[0], args[1]); err != nil {
 				return about("key", args[1], err)
 			}
@@ -206,11 +194,7 @@ when only one of the account's keys may act and has not expired.`,
 		ValidArgsFunction: positions(a.completeUsers(), a.completeKeys),
 	}
 	key.registerOut(cmd)
-	cmd.RunE = a.runE(func(ctx context.Context, args []string) error {
-		c, err := a.client()
-		if err != nil {
-			return err
-		}
+	cmd.RunE = a.withClient(func(ctx context.Context, c *client.Client, args []string) error {
 		user := args[0]
 		_, keys, err := c.User(ctx, user)
 		if err != nil {

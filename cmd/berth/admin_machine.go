@@ -19,11 +19,7 @@ func (a *app) machineListCommand() *cobra.Command {
 		Use:   "list",
 		Short: "List the machine types with all that administrators say about them",
 		Args:  cobra.NoArgs,
-		RunE: a.runE(func(ctx context.Context, _ []string) error {
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
+		RunE: a.withClient(func(ctx context.Context, c *client.Client, _ []string) error {
 			machines, err := c.MachineTypes(ctx)
 			if err != nil {
 				return err
@@ -35,7 +31,7 @@ func (a *app) machineListCommand() *cobra.Command {
 			for _, m := range machines {
 				rows = append(rows, []string{
 					m.Name, strconv.Itoa(m.Cores), memory(m.RAM << 20), strconv.Itoa(m.GPUs), scale(m.ScaleMin, m.ScaleMax), grace(m.GraceSeconds),
-					yes(m.Personal), strconv.FormatFloat(m.Price, 'f', -1, 64), strconv.Itoa(m.Position), m.Description,
+					yes(m.Personal), decimal(m.Price), strconv.Itoa(m.Position), m.Description,
 				})
 			}
 			return table(a.stdout, rows)
@@ -154,11 +150,7 @@ func (a *app) machineSetCommand() *cobra.Command {
 		ValidArgsFunction: positions(a.completeMachines()),
 	}
 	f.register(cmd)
-	cmd.RunE = a.runE(func(ctx context.Context, args []string) error {
-		c, err := a.client()
-		if err != nil {
-			return err
-		}
+	cmd.RunE = a.withClient(func(ctx context.Context, c *client.Client, args []string) error {
 		machines, err := c.MachineTypes(ctx)
 		if err != nil {
 			return err
@@ -195,11 +187,7 @@ func (a *app) machineRemoveCommand() *cobra.Command {
 		Short:             "Remove a machine type: no job can ask for it any more",
 		Args:              words("the NAME of the machine type"),
 		ValidArgsFunction: positions(a.completeMachines()),
-		RunE: a.runE(func(ctx context.Context, args []string) error {
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
+		RunE: a.withClient(func(ctx context.Context, c *client.Client, args []string) error {
 			if err := c.RemoveMachine(ctx, args[0]); err != nil {
 				return about("machine type", args[0], err)
 			}

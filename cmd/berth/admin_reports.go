@@ -134,11 +134,7 @@ func (a *app) projectsCommand() *cobra.Command {
 		Long: `projects lists the users of each project. A project is a word that submissions give (batch --project); its name here is that of who
 pays, a hyphen, and the word.`,
 		Args: cobra.NoArgs,
-		RunE: a.runE(func(ctx context.Context, _ []string) error {
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
+		RunE: a.withClient(func(ctx context.Context, c *client.Client, _ []string) error {
 			projects, err := c.Projects(ctx)
 			if err != nil {
 				return err
@@ -160,11 +156,7 @@ func (a *app) licenseCommand() *cobra.Command {
 		Use:   "license",
 		Short: "Show what allows this server to be used",
 		Args:  cobra.NoArgs,
-		RunE: a.runE(func(ctx context.Context, _ []string) error {
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
+		RunE: a.withClient(func(ctx context.Context, c *client.Client, _ []string) error {
 			text, err := c.License(ctx)
 			if err != nil {
 				return err

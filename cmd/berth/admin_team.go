@@ -13,11 +13,7 @@ func (a *app) teamListCommand() *cobra.Command {
 		Use:   "list",
 		Short: "List the teams that you may see",
 		Args:  cobra.NoArgs,
-		RunE: a.runE(func(ctx context.Context, _ []string) error {
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
+		RunE: a.withClient(func(ctx context.Context, c *client.Client, _ []string) error {
 			teams, err := c.Teams(ctx)
 			if err != nil {
 				return err
@@ -57,11 +53,7 @@ func (a *app) teamPayerCommand(verb string) *cobra.Command {
 		cmd.ValidArgsFunction = cobra.NoFileCompletions
 		request, words = (*client.Client).AddTeam, "added"
 	}
-	cmd.RunE = a.runE(func(ctx context.Context, args []string) error {
-		c, err := a.client()
-		if err != nil {
-			return err
-		}
+	cmd.RunE = a.withClient(func(ctx context.Context, c *client.Client, args []string) error {
 		team, err := request(c, ctx, client.Team{Name: args[0], Payer: payer})
 		if err != nil {
 			return about("team", args[0], err)
@@ -77,11 +69,7 @@ func (a *app) teamRemoveCommand() *cobra.Command {
 		Short:             "Remove a team that has no other member than its payer",
 		Args:              words("the NAME of the team"),
 		ValidArgsFunction: positions(a.completeTeams()),
-		RunE: a.runE(func(ctx context.Context, args []string) error {
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
+		RunE: a.withClient(func(ctx context.Context, c *client.Client, args []string) error {
 			if err := c.RemoveTeam(ctx, args[0]); err != nil {
 				return about("team", args[0], err)
 			}

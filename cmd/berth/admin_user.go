@@ -30,11 +30,7 @@ again. With --credentials-out it goes into a file instead, as lines for the shel
 	flags.BoolVar(&user.NoBilling, "no-billing", false, "may not submit jobs")
 	key.register(cmd, "key-label")
 	_ = cmd.RegisterFlagCompletionFunc("team", a.completeTeams())
-	cmd.RunE = a.runE(func(ctx context.Context, args []string) error {
-		c, err := a.client()
-		if err != nil {
-			return err
-		}
+	cmd.RunE = a.withClient(func(ctx context.Context, c *client.Client, args []string) error {
 		user.Name = args[0]
 		user.Key = key.request()
 		return a.handOut(c, key.out, func() (issued, error) {
@@ -53,11 +49,7 @@ func (a *app) userListCommand() *cobra.Command {
 		Use:   "list",
 		Short: "List the accounts that you may see",
 		Args:  cobra.NoArgs,
-		RunE: a.runE(func(ctx context.Context, _ []string) error {
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
+		RunE: a.withClient(func(ctx context.Context, c *client.Client, _ []string) error {
 			users, err := c.Users(ctx)
 			if err != nil {
 				return err
@@ -109,11 +101,7 @@ func (a *app) userShowCommand() *cobra.Command {
 		Short:             "Show an account and what is known of its keys",
 		Args:              words("the NAME of the user"),
 		ValidArgsFunction: positions(a.completeUsers()),
-		RunE: a.runE(func(ctx context.Context, args []string) error {
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
+		RunE: a.withClient(func(ctx context.Context, c *client.Client, args []string) error {
 			user, keys, err := c.User(ctx, args[0])
 			if err != nil {
 				return about("user", args[0], err)

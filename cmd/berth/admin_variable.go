@@ -27,11 +27,7 @@ func (a *app) variableListCommand() *cobra.Command {
 		Short:             "List an account's variables",
 		Args:              words("the NAME of the user"),
 		ValidArgsFunction: positions(a.completeUsers()),
-		RunE: a.runE(func(ctx context.Context, args []string) error {
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
+		RunE: a.withClient(func(ctx context.Context, c *client.Client, args []string) error {
 			variables, err := c.Variables(ctx, args[0])
 			if err != nil {
 				return about("user", args[0], err)
@@ -63,11 +59,7 @@ the next submission on. Members of a team can get the value of the payer's accou
 			return nil
 		},
 		ValidArgsFunction: positions(a.completeUsers(), a.completeVariables),
-		RunE: a.runE(func(ctx context.Context, args []string) error {
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
+		RunE: a.withClient(func(ctx context.Context, c *client.Client, args []string) error {
 			user, key, value := args[0], args[1], args[2]
 			if err := c.SetVariable(ctx, user, key, value); err != nil {
 				return about("user", user, err)
@@ -83,15 +75,9 @@ the next submission on. Members of a team can get the value of the payer's accou
 
 // completeVariables offers the variables of the user that was named before.
 func (a *app) completeVariables(cmd *cobra.Command, args []string, begun string) ([]cobra.Completion, cobra.ShellCompDirective) {
-	return a.complete(func(ctx context.Context, c *client.Client) []cobra.Completion {
+	list := func(c *client.Client, ctx context.Context) ([]string, error) {
 		variables, err := c.Variables(ctx, args[0])
-		if err != nil {
-			return nil
-		}
-		var offers []cobra.Completion
-		for _, key := range slices.Sorted(maps.Keys(variables)) {
-			offers = append(offers, clean(key))
-		}
-		return offers
-	})(cmd, args, begun)
+		return slices.Sorted(maps.Keys(variables)), err
+	}
+	return complete(a, list, func(key string) (string, string) { return key, "" })(cmd, args, begun)
 }

@@ -135,6 +135,39 @@ func (a *app) runE(v verb) func(*cobra.Command, []string) error {
 	}
 }
 
+// withClient is runE for a verb that asks the server.
+func (a *app) withClient(v func(ctx context.Context, c *client.Client, args []string) error) func(*cobra.Command, []string) error {
+	return a.runE(func(ctx context.Context, args []string) error {
+		c, err := a.client()
+		if err != nil {
+			return err
+		}
+		return v(ctx, c, args)
+	})
+}
+
+// withJob is runE for a verb about one job, the first argument; rest are the others.
+func (a *app) withJob(v func(ctx context.Context, c *client.Client, ref client.Ref, rest []string) error) func(*cobra.Command, []string) error {
+	return a.withClient(func(ctx context.Context, c *client.Client, args []string) error {
+		ref, err := client.ParseRef(args[0])
+		if err != nil {
+			return err
+		}
+		return v(ctx, c, ref, args[1:])
+	})
+}
+
+// withJobs is runE for a verb about the jobs that its arguments name.
+func (a *app) withJobs(v func(ctx context.Context, c *client.Client, jobs []client.Ref) error) func(*cobra.Command, []string) error {
+	return a.withClient(func(ctx context.Context, c *client.Client, args []string) error {
+		jobs, err := refs(args)
+		if err != nil {
+			return err
+		}
+		return v(ctx, c, jobs)
+	})
+}
+
 // client returns a client of the configured server.
 func (a *app) client() (*client.Client, error) {
 	s, err := a.settings()

@@ -35,11 +35,7 @@ func (a *app) appListCommand() *cobra.Command {
 		Use:   "list",
 		Short: "List the applications that you may run",
 		Args:  cobra.NoArgs,
-		RunE: a.runE(func(ctx context.Context, _ []string) error {
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
+		RunE: a.withClient(func(ctx context.Context, c *client.Client, _ []string) error {
 			apps, err := c.Apps(ctx)
 			if err != nil {
 				return err
@@ -94,11 +90,7 @@ func (a *app) appShowCommand() *cobra.Command {
 		ValidArgsFunction: positions(a.completeApps()),
 	}
 	cmd.Flags().BoolVar(&onlyDef, "appdef", false, "print only the AppDef, as JSON")
-	cmd.RunE = a.runE(func(ctx context.Context, args []string) error {
-		c, err := a.client()
-		if err != nil {
-			return err
-		}
+	cmd.RunE = a.withClient(func(ctx context.Context, c *client.Client, args []string) error {
 		if onlyDef || a.flags.json {
 			details, err := c.App(ctx, args[0])
 			switch {
@@ -206,11 +198,7 @@ each record is one line.`,
 		}
 		return words("the ID of the application")(cmd, args)
 	}
-	cmd.RunE = a.runE(func(ctx context.Context, args []string) error {
-		c, err := a.client()
-		if err != nil {
-			return err
-		}
+	cmd.RunE = a.withClient(func(ctx context.Context, c *client.Client, args []string) error {
 		if _, err := c.App(ctx, args[0]); err != nil {
 			return about("application", args[0], err)
 		}
@@ -229,11 +217,7 @@ func (a *app) appRemoveCommand() *cobra.Command {
 		Short:             "Take an application from the catalogue; its jobs go on",
 		Args:              words("the ID of the application"),
 		ValidArgsFunction: positions(a.completeApps()),
-		RunE: a.runE(func(ctx context.Context, args []string) error {
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
+		RunE: a.withClient(func(ctx context.Context, c *client.Client, args []string) error {
 			if err := c.RemoveApp(ctx, args[0]); err != nil {
 				return about("application", args[0], err)
 			}

@@ -67,11 +67,7 @@ while; berth image pull shows how it goes on.`,
 		ValidArgsFunction: cobra.NoFileCompletions,
 	}
 	f.register(a, cmd)
-	cmd.RunE = a.runE(func(ctx context.Context, args []string) error {
-		c, err := a.client()
-		if err != nil {
-			return err
-		}
+	cmd.RunE = a.withClient(func(ctx context.Context, c *client.Client, args []string) (err error) {
 		f.ID = args[0]
 		if f.AppDef, err = a.readAppDef(f.file); err != nil {
 			return err
@@ -120,11 +116,7 @@ func (a *app) appUpdateCommand() *cobra.Command {
 		}
 		return words("the ID of the application")(cmd, args)
 	}
-	cmd.RunE = a.runE(func(ctx context.Context, args []string) error {
-		c, err := a.client()
-		if err != nil {
-			return err
-		}
+	cmd.RunE = a.withClient(func(ctx context.Context, c *client.Client, args []string) (err error) {
 		change := f.change(cmd)
 		if change.AppDef, err = a.readAppDef(f.file); err != nil {
 			return err

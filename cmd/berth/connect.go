@@ -4,6 +4,8 @@ import (
 	"context"
 
 	"github.com/spf13/cobra"
+
+	"github.com/berth-hpc/berth/client"
 )
 
 func (a *app) connectCommand() *cobra.Command {
@@ -13,11 +15,7 @@ func (a *app) connectCommand() *cobra.Command {
 		Example:           `  berth connect 12`,
 		Args:              oneJob,
 		ValidArgsFunction: positions(a.completeJobs(false)),
-		RunE: a.runE(func(ctx context.Context, args []string) error {
-			ref, c, err := a.forJob(args)
-			if err != nil {
-				return err
-			}
+		RunE: a.withJob(func(ctx context.Context, c *client.Client, ref client.Ref, _ []string) error {
 			connection, err := c.Connect(ctx, ref)
 			if err != nil {
 				return a.notNow(ref, err, "only running jobs of interactive commands have an address: berth status %s", ref)

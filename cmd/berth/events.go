@@ -40,15 +40,11 @@ on over restarts of the server, and misses nothing. With -f --json each event is
 	flags := cmd.Flags()
 	flags.BoolVarP(&follow, "follow", "f", false, "go on as it happens")
 	flags.BoolVar(&all, "all", false, "with --follow, every job that you may see, not only your own")
-	cmd.RunE = a.runE(func(ctx context.Context, args []string) error {
+	cmd.RunE = a.withClient(func(ctx context.Context, c *client.Client, args []string) error {
 		if len(args) == 0 {
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
 			return a.followEvents(ctx, c, client.EventsFilter{All: all})
 		}
-		ref, c, err := a.forJob(args)
+		ref, err := client.ParseRef(args[0])
 		if err != nil {
 			return err
 		}

@@ -27,11 +27,7 @@ func (a *app) imageListCommand() *cobra.Command {
 		Use:   "list",
 		Short: "List the images in the server's store",
 		Args:  cobra.NoArgs,
-		RunE: a.runE(func(ctx context.Context, _ []string) error {
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
+		RunE: a.withClient(func(ctx context.Context, c *client.Client, _ []string) error {
 			images, err := c.Images(ctx)
 			if err != nil {
 				return err
@@ -59,11 +55,7 @@ func (a *app) imageRemoveCommand() *cobra.Command {
 			}
 			return nil
 		},
-		RunE: a.runE(func(ctx context.Context, args []string) error {
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
+		RunE: a.withClient(func(ctx context.Context, c *client.Client, args []string) (err error) {
 			for _, name := range args {
 				if err := c.RemoveImage(ctx, name); err != nil {
 					return aboutImage(name, err)

@@ -23,11 +23,7 @@ func (a *app) jobsCommand() *cobra.Command {
   berth jobs --all --label night
   berth jobs --team`,
 		Args: cobra.NoArgs,
-		RunE: a.runE(func(ctx context.Context, _ []string) error {
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
+		RunE: a.withClient(func(ctx context.Context, c *client.Client, _ []string) error {
 			list := c.Jobs
 			if team {
 				list = c.TeamJobs

@@ -16,11 +16,7 @@ func (a *app) machinesCommand() *cobra.Command {
 		Use:   "machines [NAME]",
 		Short: "List the machine types that jobs can ask for",
 		Args:  atMostOne("machine type"),
-		RunE: a.runE(func(ctx context.Context, args []string) error {
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
+		RunE: a.withClient(func(ctx context.Context, c *client.Client, args []string) error {
 			name := ""
 			if len(args) > 0 {
 				name = args[0]

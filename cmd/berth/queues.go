@@ -15,11 +15,7 @@ func (a *app) queuesCommand() *cobra.Command {
 		Use:   "queues",
 		Short: "List the queues that HPC scripts can be sent to",
 		Args:  cobra.NoArgs,
-		RunE: a.runE(func(ctx context.Context, _ []string) error {
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
+		RunE: a.withClient(func(ctx context.Context, c *client.Client, _ []string) error {
 			queues, err := c.Queues(ctx)
 			if err != nil {
 				return err
@@ -52,11 +48,7 @@ func (a *app) queueSetCommand() *cobra.Command {
 	flags.IntVar(&f.Size, "size", 1, "greatest number of nodes of a job")
 	_ = cmd.RegisterFlagCompletionFunc("app", a.completeApps())
 	_ = cmd.RegisterFlagCompletionFunc("machine", a.completeMachines())
-	cmd.RunE = a.runE(func(ctx context.Context, args []string) error {
-		c, err := a.client()
-		if err != nil {
-			return err
-		}
+	cmd.RunE = a.withClient(func(ctx context.Context, c *client.Client, args []string) error {
 		queues, err := c.Queues(ctx)
 		if err != nil {
 			return err
@@ -85,11 +77,7 @@ func (a *app) queueRemoveCommand() *cobra.Command {
 		Short:             "Remove a queue: no script can be sent to it any more",
 		Args:              words("the NAME of the queue"),
 		ValidArgsFunction: positions(a.completeQueues()),
-		RunE: a.runE(func(ctx context.Context, args []string) error {
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
+		RunE: a.withClient(func(ctx context.Context, c *client.Client, args []string) error {
 			if err := c.RemoveQueue(ctx, args[0]); err != nil {
 				return about("queue", args[0], err)
 			}

@@ -22,11 +22,7 @@ func (a *app) screenshotCommand() *cobra.Command {
   berth screenshot 12 -o - | display`,
 		Args:              oneJob,
 		ValidArgsFunction: positions(a.completeJobs(false)),
-		RunE: a.runE(func(ctx context.Context, args []string) error {
-			ref, c, err := a.forJob(args)
-			if err != nil {
-				return err
-			}
+		RunE: a.withJob(func(ctx context.Context, c *client.Client, ref client.Ref, _ []string) error {
 			picture, err := c.Screenshot(ctx, ref, size)
 			if err != nil {
 				return a.notNow(ref, err, "only running jobs have desktops: berth status %s", ref)

@@ -38,11 +38,7 @@ shell's.`,
   echo nvidia-smi | berth shell 12`,
 		Args:              oneJob,
 		ValidArgsFunction: positions(a.completeJobs(false)),
-		RunE: a.runE(func(ctx context.Context, args []string) error {
-			ref, c, err := a.forJob(args)
-			if err != nil {
-				return err
-			}
+		RunE: a.withJob(func(ctx context.Context, c *client.Client, ref client.Ref, _ []string) error {
 			return a.shell(ctx, c, ref)
 		}),
 	}

@@ -63,14 +63,10 @@ suspended until it gets CONT; a suspended job keeps its resources.`,
 			return err
 		},
 		ValidArgsFunction: positions(a.completeJobs(false), cobra.FixedCompletions(signalNames, cobra.ShellCompDirectiveNoFileComp)),
-		RunE: a.runE(func(ctx context.Context, args []string) error {
+		RunE: a.withJob(func(ctx context.Context, c *client.Client, ref client.Ref, rest []string) error {
 			signal := client.SignalSuspend
-			if len(args) == 2 {
-				signal, _ = parseSignal(args[1]) // it was read before
-			}
-			ref, c, err := a.forJob(args)
-			if err != nil {
-				return err
+			if len(rest) > 0 {
+				signal, _ = parseSignal(rest[0]) // it was read before
 			}
 			answer, err := c.Signal(ctx, ref, signal)
 			if err != nil {
@@ -108,17 +104,13 @@ berth info JOB lists the actions.`,
 			return err
 		},
 		ValidArgsFunction: positions(a.completeJobs(false), a.completeActions),
-		RunE: a.runE(func(ctx context.Context, args []string) error {
-			ref, c, err := a.forJob(args)
-			if err != nil {
-				return err
-			}
-			if err := c.Action(ctx, ref, args[1]); err != nil {
+		RunE: a.withJob(func(ctx context.Context, c *client.Client, ref client.Ref, rest []string) error {
+			if err := c.Action(ctx, ref, rest[0]); err != nil {
 				return a.notNow(ref, uncertain(err, "it may have been started: berth events %s", ref), "only running jobs have actions: berth status %s", ref)
 			}
 			const status = "action requested"
 			if a.flags.json {
-				return a.printJSON(map[string]string{"job": ref.String(), "action": args[1], "status": status})
+				return a.printJSON(map[string]string{"job": ref.String(), "action": rest[0], "status": status})
 			}
 			a.say("job %s: %s", ref, status)
 			return nil
@@ -133,11 +125,7 @@ func (a *app) infoCommand() *cobra.Command {
 		Example:           `  berth info 12`,
 		Args:              oneJob,
 		ValidArgsFunction: positions(a.completeJobs(false)),
-		RunE: a.runE(func(ctx context.Context, args []string) error {
-			ref, c, err := a.forJob(args)
-			if err != nil {
-				return err
-			}
+		RunE: a.withJob(func(ctx context.Context, c *client.Client, ref client.Ref, _ []string) error {
 			info, err := c.Info(ctx, ref)
 			if err != nil {
 				return a.notNow(ref, err, "only running jobs say something: berth status %s", ref)
@@ -163,11 +151,7 @@ func (a *app) metricsCommand() *cobra.Command {
 		Example:           `  berth metrics 12`,
 		Args:              oneJob,
 		ValidArgsFunction: positions(a.completeJobs(false)),
-		RunE: a.runE(func(ctx context.Context, args []string) error {
-			ref, c, err := a.forJob(args)
-			if err != nil {
-				return err
-			}
+		RunE: a.withJob(func(ctx context.Context, c *client.Client, ref client.Ref, _ []string) error {
 			metrics, err := c.Metrics(ctx, ref)
 			if err != nil {
 				return a.notNow(ref, err, "only running jobs are measured, every few seconds: berth status %s", ref)
@@ -185,16 +169,6 @@ func (a *app) metricsCommand() *cobra.Command {
 			return table(a.stdout, rows)
 		}),
 	}
-}
-
-// forJob returns what the verbs about one job need; their arguments were checked before.
-func (a *app) forJob(args []string) (client.Ref, *client.Client, error) {
-	ref, err := client.ParseRef(args[0])
-	if err != nil {
-		return client.Ref{}, nil, err
-	}
-	c, err := a.client()
-	return ref, c, err
 }
 
 // printLine writes a JSON value in one line.

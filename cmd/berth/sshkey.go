@@ -68,11 +68,7 @@ func (a *app) sshKeyListCommand() *cobra.Command {
 		Use:   "list",
 		Short: "List your public keys",
 		Args:  cobra.NoArgs,
-		RunE: a.runE(func(ctx context.Context, _ []string) error {
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
+		RunE: a.withClient(func(ctx context.Context, c *client.Client, _ []string) error {
 			keys, err := c.SSHKeys(ctx)
 			if err != nil {
 				return err
@@ -95,11 +91,7 @@ func (a *app) sshKeyRemoveCommand() *cobra.Command {
 		Short:             "Forget a public key; jobs that run let it in until their end",
 		Args:              words("the FINGERPRINT that list shows"),
 		ValidArgsFunction: positions(a.completeSSHKeys()),
-		RunE: a.runE(func(ctx context.Context, args []string) error {
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
+		RunE: a.withClient(func(ctx context.Context, c *client.Client, args []string) error {
 			if err := c.RemoveSSHKey(ctx, args[0]); err != nil {
 				return about("key", args[0], err)
 			}
@@ -110,15 +102,5 @@ func (a *app) sshKeyRemoveCommand() *cobra.Command {
 
 // completeSSHKeys offers the fingerprints of the user's public keys, with their comments as description.
 func (a *app) completeSSHKeys() cobra.CompletionFunc {
-	return a.complete(func(ctx context.Context, c *client.Client) []cobra.Completion {
-		keys, err := c.SSHKeys(ctx)
-		if err != nil {
-			return nil
-		}
-		offers := make([]cobra.Completion, 0, len(keys))
-		for _, key := range keys {
-			offers = append(offers, cobra.CompletionWithDesc(clean(key.Fingerprint), clean(key.Comment)))
-		}
-		return offers
-	})
+	return complete(a, (*client.Client).SSHKeys, func(key client.SSHKey) (string, string) { return key.Fingerprint, key.Comment })
 }

@@ -20,15 +20,7 @@ func (a *app) statusCommand() *cobra.Command {
 		Short:             "Show where jobs are, what they wait for and how they ended",
 		Args:              someJobs,
 		ValidArgsFunction: a.completeJobs(true),
-		RunE: a.runE(func(ctx context.Context, args []string) error {
-			jobs, err := refs(args)
-			if err != nil {
-				return err
-			}
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
+		RunE: a.withJobs(func(ctx context.Context, c *client.Client, jobs []client.Ref) error {
 			for i, ref := range jobs {
 				if i > 0 && !a.flags.json {
 					fmt.Fprintln(a.stdout)

@@ -15,11 +15,7 @@ func (a *app) vaultKeptCommand() *cobra.Command {
 		Use:   "kept",
 		Short: "List data of ended jobs that could not be copied back to their object vaults",
 		Args:  cobra.NoArgs,
-		RunE: a.runE(func(ctx context.Context, _ []string) error {
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
+		RunE: a.withClient(func(ctx context.Context, c *client.Client, _ []string) error {
 			kept, err := c.Kept(ctx, all)
 			if err != nil {
 				return err

@@ -17,11 +17,7 @@ func (a *app) vaultListCommand() *cobra.Command {
 		Use:   "list",
 		Short: "List your vaults, and those that your team shares",
 		Args:  cobra.NoArgs,
-		RunE: a.runE(func(ctx context.Context, _ []string) error {
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
+		RunE: a.withClient(func(ctx context.Context, c *client.Client, _ []string) error {
 			vaults, err := c.Vaults(ctx, owner)
 			if err != nil {
 				return err
@@ -83,11 +79,7 @@ func (a *app) vaultShowCommand() *cobra.Command {
 		Short:             "Show a vault",
 		Args:              words("the name of the vault"),
 		ValidArgsFunction: positions(a.completeVaults()),
-		RunE: a.runE(func(ctx context.Context, args []string) error {
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
+		RunE: a.withClient(func(ctx context.Context, c *client.Client, args []string) error {
 			v, err := c.Vault(ctx, args[0])
 			if err != nil {
 				return about("vault", args[0], err)
@@ -193,11 +185,7 @@ func (a *app) vaultRemoveCommand() *cobra.Command {
 		ValidArgsFunction: positions(a.completeVaults()),
 	}
 	cmd.Flags().BoolVar(&data, "with-data", false, "delete the files that it has on the server, too")
-	cmd.RunE = a.runE(func(ctx context.Context, args []string) error {
-		c, err := a.client()
-		if err != nil {
-			return err
-		}
+	cmd.RunE = a.withClient(func(ctx context.Context, c *client.Client, args []string) error {
 		if err := c.RemoveVault(ctx, args[0], data); err != nil {
 			return about("vault", args[0], err)
 		}
@@ -208,15 +196,6 @@ func (a *app) vaultRemoveCommand() *cobra.Command {
 
 // completeVaults offers the names of vaults.
 func (a *app) completeVaults() cobra.CompletionFunc {
-	return a.complete(func(ctx context.Context, c *client.Client) []cobra.Completion {
-		vaults, err := c.Vaults(ctx, "")
-		if err != nil {
-			return nil
-		}
-		var offers []cobra.Completion
-		for _, v := range vaults {
-			offers = append(offers, cobra.CompletionWithDesc(clean(v.Name), clean(v.Kind)))
-		}
-		return offers
-	})
+	list := func(c *client.Client, ctx context.Context) ([]client.Vault, error) { return c.Vaults(ctx, "") }
+	return complete(a, list, func(v client.Vault) (string, string) { return v.Name, v.Kind })
 }

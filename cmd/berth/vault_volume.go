@@ -4,6 +4,8 @@ import (
 	"context"
 
 	"github.com/spf13/cobra"
+
+	"github.com/berth-hpc/berth/client"
 )
 
 func (a *app) vaultPasswordCommand() *cobra.Command {
@@ -46,11 +48,7 @@ func (a *app) vaultRepairCommand() *cobra.Command {
 to, which takes minutes for a large one. Look at what is there then. Encrypted ones are repaired by a job with --vault-force.`,
 		Args:              words("the name of the vault"),
 		ValidArgsFunction: positions(a.completeVaults()),
-		RunE: a.runE(func(ctx context.Context, args []string) error {
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
+		RunE: a.withClient(func(ctx context.Context, c *client.Client, args []string) error {
 			if err := c.RepairVault(ctx, args[0]); err != nil {
 				return about("vault", args[0], uncertain(err, "it goes on all the same"))
 			}

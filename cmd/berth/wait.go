@@ -16,15 +16,7 @@ func (a *app) waitCommand() *cobra.Command {
 several jobs, with the first in the order of the arguments that is not 0. A job that was not COMPLETED never gives 0.`,
 		Args:              someJobs,
 		ValidArgsFunction: a.completeJobs(false),
-		RunE: a.runE(func(ctx context.Context, args []string) error {
-			jobs, err := refs(args)
-			if err != nil {
-				return err
-			}
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
+		RunE: a.withJobs(func(ctx context.Context, c *client.Client, jobs []client.Ref) error {
 			code := 0
 			for _, ref := range jobs {
 				job, err := a.await(ctx, c, ref)
@@ -59,15 +51,7 @@ func (a *app) endCommand(verb string) *cobra.Command {
 		cmd.Short = "End jobs at once, in whatever state they are"
 		request, answer = (*client.Client).Terminate, "terminated"
 	}
-	cmd.RunE = a.runE(func(ctx context.Context, args []string) error {
-		jobs, err := refs(args)
-		if err != nil {
-			return err
-		}
-		c, err := a.client()
-		if err != nil {
-			return err
-		}
+	cmd.RunE = a.withJobs(func(ctx context.Context, c *client.Client, jobs []client.Ref) error {
 		return a.endJobs(jobs, answer, func(ref client.Ref) error { return request(c, ctx, ref) })
 	})
 	return cmd

@@ -165,10 +165,24 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-// TestSilentClients: neither the job's end nor another client waits for them.
+// TestSilentClients: neither the job's end nor another client waits for them. A busy machine may take as long for the job as the agent does to
+// give a client up, which tells nothing.
 func TestSilentClients(t *testing.T) {
 	t.Parallel()
+	const givenUp, tries = 9 * time.Second, 3
+	for range tries {
+		if endsWithSilentClients(t, givenUp) {
+			return
+		}
+	}
+	t.Errorf("%d jobs took %s to end beside clients that say nothing", tries, givenUp)
+}
+
+// endsWithSilentClients says whether a job ends, within some time, beside clients that say nothing. It checks what they see then.
+func endsWithSilentClients(t *testing.T, within time.Duration) bool {
+	t.Helper()
 	c := started(t, "trap 'exit 9' USR1\nBEGUN\nsleep 1000 & wait")
+	began := time.Now()
 	silent := make([]net.Conn, 20)
 	for i := range silent {
 		conn, err := c.dial()
@@ -180,14 +194,18 @@ func TestSilentClients(t *testing.T) {
 	must(t, err)
 	c.signaled(10)
 	got := c.wait()
-	if took := got.report.Ended.Sub(got.report.Started); got.code != 9 || took > 9*time.Second {
-		t.Errorf("exit code %d after %v; want 9, before the agent gives up a client", got.code, took)
+	if got.code != 9 {
+		t.Errorf("exit code %d; want 9", got.code)
+	}
+	if got.report.Ended.Sub(began) > within {
+		return false
 	}
 	for _, conn := range silent {
 		if n, err := conn.Read(make([]byte, 1)); n != 0 || err == nil {
 			t.Errorf("a client read %d bytes, %v; want its connection closed", n, err)
 		}
 	}
+	return true
 }
 
 func TestManyRequests(t *testing.T) {

@@ -2,12 +2,15 @@ package agent_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -54,6 +57,9 @@ func (c *container) processes() []process {
 	var all []process
 	for _, pid := range pids {
 		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ESRCH) {
+			continue // it has ended in between
+		}
 		must(c.t, err)
 		name, rest, _ := strings.Cut(string(text), ") ")
 		if strings.HasSuffix(name, "(berth-init") {

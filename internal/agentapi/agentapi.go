@@ -28,14 +28,14 @@ const (
 	// any of them. Without it a job has one node.
 	PeersFile = "peers.json"
 	// OutputFile holds the job's output: the agent's INIT lines, the banner, then stdout and stderr of the command in one ordered
-	// stream. The agent appends to it and nobody else. It is not empty once the agent has begun: a missing or empty output file
-	// means that nothing of the job ever ran.
+	// stream. The agent appends to it and nobody else. It is not empty once the agent has begun: a missing or empty output file, without
+	// a report, means that nothing of the job ever ran.
 	OutputFile = "output"
 	// SocketFile is a socket of the agent, root's only, on which it answers one Request for each connection while the command
 	// runs: the server writes a Request as JSON and a line end, the agent an Answer as JSON and a line end, and closes.
 	SocketFile = "agent.sock"
-	// ReportFile holds a Report as JSON. The agent writes it under another name, syncs and renames it, first when it has begun
-	// (Ended zero), then after the command's end, when all output has been written.
+	// ReportFile holds a Report as JSON. It is on the disk and whole: the agent writes it under another name, syncs and renames it, first
+	// before it starts the command (Ended zero), then after the command's end, when all output has been written.
 	ReportFile = "report.json"
 )
 

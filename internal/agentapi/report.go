@@ -23,15 +23,21 @@ func ReadReport(dir string) (Report, error) {
 	return report, nil
 }
 
-// Begun says whether the agent has begun in a job's directory: whether its output file is there and not empty.
+// Begun says whether the agent has begun in a job's directory: whether its output file is there and not empty, or its report is there,
+// which outlives a failure of the power.
 func Begun(dir string) (bool, error) {
-	info, err := os.Stat(filepath.Join(dir, OutputFile))
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return false, nil
-	case err != nil:
-		return false, fmt.Errorf("output of the attempt: %w", err)
-	default:
-		return info.Size() > 0, nil
+	for _, sign := range []struct {
+		file string
+		size int64
+	}{{OutputFile, 1}, {ReportFile, 0}} {
+		info, err := os.Stat(filepath.Join(dir, sign.file))
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+		case err != nil:
+			return false, fmt.Errorf("what the agent has written: %w", err)
+		case info.Size() >= sign.size:
+			return true, nil
+		}
 	}
+	return false, nil
 }

@@ -41,7 +41,7 @@ type Config struct {
 	Volumes Volumes
 	// Ended says whether a job has ended, which has its volume a moment longer.
 	Ended func(ctx context.Context, job int64) (bool, error)
-	// Idle is how long a vault stays attached that nobody uses, and how long an open file that nobody uses keeps it from a job.
+	// Idle is how long a vault stays attached that nobody uses, and how long an open file that nobody uses keeps it from others.
 	Idle time.Duration
 	// KeepUploads is how long what came of an upload is kept that nobody continues.
 	KeepUploads time.Duration

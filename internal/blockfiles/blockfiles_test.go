@@ -164,6 +164,18 @@ func TestWhatNobodyUsesIsRecalled(t *testing.T) {
 	})
 }
 
+// TestWhoWritesRecallsWhatNobodyReads, so that a file that somebody has left open keeps nobody from writing.
+func TestWhoWritesRecallsWhatNobodyReads(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		unused := b.use(t, false)
+		context.AfterFunc(unused.Recalled(), func() { _ = unused.Close() })
+		time.Sleep(idle)
+		_ = b.use(t, true).Close()
+		wantServer(t, b, "write")
+	})
+}
+
 // TestAJobThatHasEnded has its volume a moment longer, which is waited for; one that has not is not.
 func TestAJobThatHasEnded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

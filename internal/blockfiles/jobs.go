@@ -38,16 +38,12 @@ func (f *Files) Attach(ctx context.Context, req volume.Request) (data string, er
 func (f *Files) makeRoom(ctx context.Context, a *attachment, readOnly bool) error {
 	f.mu.Lock()
 	shared, uses := readOnly && a.readOnly && a.data != "", len(a.uses)
-	for u := range a.uses {
-		if !shared && time.Since(time.Unix(0, u.last.Load())) >= f.cfg.Idle {
-			u.recall()
-		}
-	}
 	f.mu.Unlock()
 	switch {
 	case shared:
 		return nil
 	case uses > 0:
+		f.recall(a)
 		return f.busy(a)
 	}
 	return f.detach(ctx, a)

@@ -64,8 +64,20 @@ func (w wish) excludes(a *attachment, change bool) bool {
 	return time.Now().Before(w.until) && !shared
 }
 
+// recall asks for what has not been used for a while.
+func (f *Files) recall(a *attachment) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for u := range a.uses {
+		if time.Since(time.Unix(0, u.last.Load())) >= f.cfg.Idle {
+			u.recall()
+		}
+	}
+}
+
 // unused waits until nobody uses a volume. The caller has the turn, so that nobody comes.
 func (f *Files) unused(ctx context.Context, a *attachment) error {
+	f.recall(a)
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
 	for {

@@ -110,9 +110,8 @@ type VaultStore interface {
 
 // KeptStore keeps what is known of data that could not be copied back.
 type KeptStore interface {
-	Kept(ctx context.Context, number int64) (berth.Kept, bool, error)
 	AllKept(ctx context.Context, owner string) ([]berth.Kept, error)
-	SetKept(ctx context.Context, kept berth.Kept) error
+	WishKept(ctx context.Context, number int64, wish berth.KeptWish, act berth.Act) error
 }
 
 // LogStore keeps what happened.

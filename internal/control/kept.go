@@ -32,17 +32,10 @@ func (s *Service) WishKept(ctx context.Context, caller berth.Caller, number int6
 	if err != nil {
 		return err
 	}
-	kept, found, err := s.cfg.Store.Kept(ctx, job.Number)
-	switch {
-	case err != nil:
-		return err
-	case !found:
-		return &berth.Error{Kind: berth.NotFound, Msg: msgNotKept}
-	}
-	kept.Wish = wish
-	if err := s.cfg.Store.SetKept(ctx, kept); err != nil {
+	act := s.act(caller, berth.ActKeptWished, strconv.FormatInt(job.Number, 10), string(wish))
+	if err := s.cfg.Store.WishKept(ctx, job.Number, wish, act); err != nil {
 		return named(err, msgNotKept)
 	}
 	s.cfg.LookAtKept(job.Number)
-	return s.cfg.Store.Record(ctx, s.act(caller, berth.ActKeptWished, strconv.FormatInt(job.Number, 10), string(wish)))
+	return nil
 }

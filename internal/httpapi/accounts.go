@@ -53,45 +53,25 @@ type oneUser struct {
 	Keys *[]keyAnswer `json:"keys,omitempty"`
 }
 
-func (s *server) users(c *call) error {
-	caller, _, err := s.queryCaller(c)
-	if err != nil {
-		return err
-	}
+func (s *server) users(c *call, caller berth.Caller, _ params) error {
 	users, err := s.control.Users(c.r.Context(), caller)
 	if err != nil {
 		return err
 	}
-	answer := struct {
+	return c.writeJSON(struct {
 		Users []userAnswer `json:"users"`
-	}{make([]userAnswer, len(users))}
-	for i, u := range users {
-		answer.Users[i] = newUserAnswer(u)
-	}
-	return c.writeJSON(answer)
+	}{each(users, newUserAnswer)})
 }
 
-func (s *server) user(c *call) error {
-	caller, _, err := s.queryCaller(c)
-	if err != nil {
-		return err
-	}
+func (s *server) user(c *call, caller berth.Caller, _ params) error {
 	user, keys, err := s.control.User(c.r.Context(), caller, c.r.PathValue("name"))
 	if err != nil {
 		return err
 	}
-	shown := make([]keyAnswer, len(keys))
-	for i, k := range keys {
-		shown[i] = newShownKey(k)
-	}
-	return c.writeJSON(oneUser{newUserAnswer(user), &shown})
+	return c.writeJSON(oneUser{newUserAnswer(user), new(each(keys, newShownKey))})
 }
 
-func (s *server) addUser(c *call) error {
-	caller, _, err := s.queryCaller(c)
-	if err != nil {
-		return err
-	}
+func (s *server) addUser(c *call, caller berth.Caller, _ params) error {
 	d, m, err := c.readMembers("name", "email", "admin", "billing", "team", "team_admin", "key")
 	if err != nil {
 		return err
@@ -112,11 +92,7 @@ func (s *server) addUser(c *call) error {
 	return c.writeJSON(newKeyAnswer{new(newUserAnswer(user)), newShownKey(key.Key), key.Secret})
 }
 
-func (s *server) changeUser(c *call) error {
-	caller, _, err := s.queryCaller(c)
-	if err != nil {
-		return err
-	}
+func (s *server) changeUser(c *call, caller berth.Caller, _ params) error {
 	d, m, err := c.readMembers("email", "admin", "disabled", "billing", "team", "team_admin")
 	if err != nil {
 		return err
@@ -148,11 +124,7 @@ func (d *decoder) key(path string, m members, now time.Time) control.KeyRequest 
 	}
 }
 
-func (s *server) addKey(c *call) error {
-	caller, _, err := s.queryCaller(c)
-	if err != nil {
-		return err
-	}
+func (s *server) addKey(c *call, caller berth.Caller, _ params) error {
 	d, m, err := c.readMembers(keyMembers()...)
 	if err != nil {
 		return err
@@ -168,11 +140,7 @@ func (s *server) addKey(c *call) error {
 	return c.writeJSON(newKeyAnswer{Key: newShownKey(key.Key), Secret: key.Secret})
 }
 
-func (s *server) revokeKey(c *call) error {
-	caller, _, err := s.queryCaller(c)
-	if err != nil {
-		return err
-	}
+func (s *server) revokeKey(c *call, caller berth.Caller, _ params) error {
 	if err := s.control.RevokeKey(c.r.Context(), caller, c.r.PathValue("name"), c.r.PathValue("id")); err != nil {
 		return err
 	}

@@ -113,15 +113,7 @@ func (s *server) logUnreadable(c *call, app berth.Application, err error) {
 }
 
 // appdef answers the AppDef of one application.
-func (s *server) appdef(c *call) error {
-	p, err := c.parameters()
-	if err != nil {
-		return err
-	}
-	caller, err := s.authenticate(c, p, "name")
-	if err != nil {
-		return err
-	}
+func (s *server) appdef(c *call, caller berth.Caller, p params) error {
 	app, err := s.control.Application(c.r.Context(), caller, p.text("name"))
 	if err != nil {
 		return err

@@ -45,14 +45,7 @@ func newAuditRecord(r berth.Record) auditRecord {
 	}
 }
 
-func (s *server) auditByParameters(c *call) error { return s.audit(c, s.parameterCaller) }
-func (s *server) auditByQuery(c *call) error      { return s.audit(c, s.queryCaller) }
-
-func (s *server) audit(c *call, request func(*call) (berth.Caller, params, error)) error {
-	caller, p, err := request(c)
-	if err != nil {
-		return err
-	}
+func (s *server) audit(c *call, caller berth.Caller, p params) error {
 	filter, err := auditFilter(&p)
 	if err != nil {
 		return err
@@ -61,10 +54,7 @@ func (s *server) audit(c *call, request func(*call) (berth.Caller, params, error
 	if err != nil {
 		return err
 	}
-	answer := auditAnswer{Records: make([]auditRecord, len(records))}
-	for i, r := range records {
-		answer.Records[i] = newAuditRecord(r)
-	}
+	answer := auditAnswer{Records: each(records, newAuditRecord)}
 	if len(records) >= filter.Limit {
 		answer.Next = records[len(records)-1].ID
 	}
@@ -83,13 +73,15 @@ func auditFilter(p *params) (control.AuditFilter, error) {
 	if filter.Since, err = p.moment("since"); err != nil {
 		return filter, err
 	}
+	filter.Limit, err = p.auditLimit()
+	return filter, err
+}
+
+// auditLimit is how many records a page of the audit log shall have.
+func (p *params) auditLimit() (int, error) {
 	limit, err := p.integer("limit", defaultAudit)
-	if err != nil {
-		return filter, err
+	if err == nil && (limit < 1 || limit > maxAudit) {
+		err = wrong("limit", "a whole number from 1 to 1000 is allowed")
 	}
-	if limit < 1 || limit > maxAudit {
-		return filter, &berth.Error{Kind: berth.Invalid, Msg: msgInvalid, Detail: "limit: a whole number from 1 to 1000 is allowed"}
-	}
-	filter.Limit = int(limit)
-	return filter, nil
+	return int(limit), err
 }

@@ -1,11 +1,9 @@
 package httpapi
 
+import "github.com/berth-hpc/berth"
+
 // backup sends a backup of the server. One that breaks off is told by its end, which is missing.
-func (s *server) backup(c *call) error {
-	caller, p, err := s.queryCaller(c)
-	if err != nil {
-		return err
-	}
+func (s *server) backup(c *call, caller berth.Caller, p params) error {
 	if err := s.linger(c); err != nil {
 		return err
 	}

@@ -33,11 +33,7 @@ func nodeSeconds(job berth.Job, stats jobStats) int64 { return stats.ComputeTime
 
 // billing answers what was used and what it cost, as a table for spreadsheets: a line for each job, or for each user. Prices are those
 // at the submission.
-func (s *server) billing(c *call) error {
-	caller, p, err := s.parameterCaller(c)
-	if err != nil {
-		return err
-	}
+func (s *server) billing(c *call, caller berth.Caller, p params) error {
 	filter, err := billingFilter(&p, s.cfg.Now().UTC())
 	if err != nil {
 		return err
@@ -60,7 +56,8 @@ func (s *server) billing(c *call) error {
 		case len(statuses) > 0 && !slices.Contains(statuses, statusWord(job)):
 			return nil
 		case itemized:
-			return table.Write(billedJob(job, stats))
+			_ = table.Write(billedJob(job, stats))
+			return c.holdAll(int64(text.Len()))
 		default:
 			who := [2]string{job.Owner, cmp.Or(job.Payer, job.Owner)}
 			users[who] = users[who].plus(job, stats)
@@ -176,17 +173,8 @@ func day(p *params, name string) (time.Time, error) {
 	return date, nil
 }
 
-// wrong says what is wrong with a parameter.
-func wrong(name, sentence string) error {
-	return &berth.Error{Kind: berth.Invalid, Msg: msgInvalid, Detail: name + ": " + sentence}
-}
-
 // projects answers who has submitted jobs of which project.
-func (s *server) projects(c *call) error {
-	caller, _, err := s.parameterCaller(c)
-	if err != nil {
-		return err
-	}
+func (s *server) projects(c *call, caller berth.Caller, _ params) error {
 	if err := s.linger(c); err != nil {
 		return err
 	}
@@ -198,11 +186,7 @@ func (s *server) projects(c *call) error {
 }
 
 // license answers what allows this server to be used.
-func (s *server) license(c *call) error {
-	caller, _, err := s.parameterCaller(c)
-	if err != nil {
-		return err
-	}
+func (s *server) license(c *call, caller berth.Caller, _ params) error {
 	text, err := s.control.Licence(c.r.Context(), caller)
 	if err != nil {
 		return err

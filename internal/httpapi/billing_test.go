@@ -1,7 +1,9 @@
 package httpapi
 
 import (
+	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -41,6 +43,21 @@ func TestReports(t *testing.T) {
 		if got := a.get("/jarvice/" + path); got.status != 400 || got.errorText(t) != "User required" {
 			t.Errorf("%s, by nobody: status %d: %s", name, got.status, got.body)
 		}
+	}
+}
+
+// TestBillsHaveALimitTogether: one for which there is no memory is refused for the moment.
+func TestBillsHaveALimitTogether(t *testing.T) {
+	a := newTestAPI(t, func(cfg *Config) { cfg.MaxBody, cfg.MaxBodies, cfg.Patience = 1, 10_000, time.Millisecond })
+	for range 5 {
+		a.jobs = slices.Concat(a.jobs, a.jobs)
+	}
+	got := a.get("/jarvice/billing?itemized=True&" + asRoot)
+	if text := got.errorText(t); got.status != http.StatusServiceUnavailable || !strings.HasPrefix(text, "Server busy") {
+		t.Errorf("status %d: %s", got.status, text)
+	}
+	if got := a.get("/jarvice/billing?" + asRoot); got.status != http.StatusOK {
+		t.Errorf("by users: status %d: %s", got.status, got.body)
 	}
 }
 

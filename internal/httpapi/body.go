@@ -79,15 +79,13 @@ type metered struct {
 func (m *metered) Read(p []byte) (int, error) {
 	n, err := m.body.Read(p)
 	m.read += int64(n)
-	if due := m.read - freeBody - m.call.held; due > 0 {
-		if err := m.call.hold(due); err != nil {
-			return n, err
-		}
+	if err := m.call.holdAll(m.read - freeBody); err != nil {
+		return n, err
 	}
 	return n, err
 }
 
-// hold waits for memory for some more bytes of the body. It counts when they have come: clients that send nothing hold nothing.
+// hold waits for memory for some more bytes. It counts when they have come: clients that send nothing hold nothing.
 func (c *call) hold(bytes int64) error {
 	ctx, cancel := context.WithTimeout(c.r.Context(), c.server.cfg.Patience)
 	defer cancel()
@@ -96,6 +94,14 @@ func (c *call) hold(bytes int64) error {
 		return busy("too many large requests at a time, try again")
 	}
 	c.held += bytes
+	return nil
+}
+
+// holdAll is hold for what has so many bytes by now in all: a body, or an answer that is made in memory.
+func (c *call) holdAll(bytes int64) error {
+	if due := bytes - c.held; due > 0 {
+		return c.hold(due)
+	}
 	return nil
 }
 

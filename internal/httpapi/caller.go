@@ -115,6 +115,51 @@ func plainWord(name string) bool {
 	return true
 }
 
+// The handlers of routes that know who asks: with parameters, or for one job and nothing else. Whoever is not who they say does not get there.
+type (
+	handler    func(c *call, caller berth.Caller, p params) error
+	jobHandler func(c *call, caller berth.Caller, ref control.JobRef) error
+)
+
+// byQuery authenticates a request whose body is not parameters.
+func (s *server) byQuery(handle handler) func(*call) error {
+	return s.authenticated((*call).queryParameters, handle)
+}
+
+// byParameters authenticates a request that has nothing but parameters, some of which it must have.
+func (s *server) byParameters(handle handler, required ...string) func(*call) error {
+	return s.authenticated((*call).parameters, handle, required...)
+}
+
+func (s *server) authenticated(read func(*call) (params, error), handle handler, required ...string) func(*call) error {
+	return func(c *call) error {
+		p, err := read(c)
+		if err != nil {
+			return err
+		}
+		caller, err := s.authenticate(c, p, required...)
+		if err != nil {
+			return err
+		}
+		return handle(c, caller, p)
+	}
+}
+
+// byJob authenticates a request that says nothing but who asks and for which job.
+func (s *server) byJob(handle jobHandler) func(*call) error {
+	return func(c *call) error {
+		p, err := c.parameters()
+		if err != nil {
+			return err
+		}
+		caller, ref, err := s.jobRequest(c, p)
+		if err != nil {
+			return err
+		}
+		return handle(c, caller, ref)
+	}
+}
+
 // jobRequest reads and checks what all operations on one job have in common, in the order that clients know.
 func (s *server) jobRequest(c *call, p params, required ...string) (berth.Caller, control.JobRef, error) {
 	number, err := p.integer("number", 0)
@@ -133,24 +178,4 @@ func (s *server) jobRequest(c *call, p params, required ...string) (berth.Caller
 		return caller, ref, &berth.Error{Kind: berth.Invalid, Msg: msgNoJob}
 	}
 	return caller, ref, nil
-}
-
-// queryCaller authenticates a request whose body is not parameters.
-func (s *server) queryCaller(c *call) (berth.Caller, params, error) {
-	p, err := c.queryParameters()
-	if err != nil {
-		return berth.Caller{}, p, err
-	}
-	caller, err := s.authenticate(c, p)
-	return caller, p, err
-}
-
-// parameterCaller authenticates a request that has nothing but parameters.
-func (s *server) parameterCaller(c *call) (berth.Caller, params, error) {
-	p, err := c.parameters()
-	if err != nil {
-		return berth.Caller{}, p, err
-	}
-	caller, err := s.authenticate(c, p)
-	return caller, p, err
 }

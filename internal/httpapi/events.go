@@ -67,26 +67,24 @@ type blockerAnswer struct {
 	Detail string `json:"detail"`
 }
 
+func newBlockerAnswer(b berth.Blocker) blockerAnswer {
+	return blockerAnswer{string(b.Kind), b.Number, b.Detail}
+}
+
 func newExplanationAnswer(ex control.Explanation) explanationAnswer {
 	answer := explanationAnswer{
-		Number: ex.Job.Number, Status: statusWord(ex.Job), State: string(ex.Job.State), Events: make([]eventAnswer, len(ex.Records)),
+		Number: ex.Job.Number, Status: statusWord(ex.Job), State: string(ex.Job.State), Events: each(ex.Records, newEventAnswer),
 		LeftOut: ex.LeftOut,
 	}
-	for i, r := range ex.Records {
-		answer.Events[i] = newEventAnswer(r)
-	}
 	if f := ex.Forecast; f != nil {
-		answer.Waiting = &waitingAnswer{Position: f.Position, Blockers: make([]blockerAnswer, len(f.Blockers)), Start: f.Start}
-		for i, b := range f.Blockers {
-			answer.Waiting.Blockers[i] = blockerAnswer{string(b.Kind), b.Number, b.Detail}
-		}
+		answer.Waiting = &waitingAnswer{Position: f.Position, Blockers: each(f.Blockers, newBlockerAnswer), Start: f.Start}
 	}
 	return answer
 }
 
 // explanation answers what happened to a job for programs.
-func (s *server) explanation(c *call) error {
-	caller, _, number, err := s.numberRequest(c)
+func (s *server) explanation(c *call, caller berth.Caller, _ params) error {
+	number, err := c.jobNumber()
 	if err != nil {
 		return err
 	}

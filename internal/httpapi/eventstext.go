@@ -13,11 +13,7 @@ import (
 )
 
 // eventsText answers what happened to a job for people, a line for each event, and then why it waits.
-func (s *server) eventsText(c *call) error {
-	caller, ref, err := s.oneJob(c)
-	if err != nil {
-		return err
-	}
+func (s *server) eventsText(c *call, caller berth.Caller, ref control.JobRef) error {
 	ex, err := s.control.Explain(c.r.Context(), caller, ref)
 	if err != nil {
 		return err

@@ -20,11 +20,7 @@ const fromNow = -1
 
 // eventStream sends what happens to jobs, as server-sent events, until the client goes or the server stops. The ID of each is its
 // position, at which another stream can go on.
-func (s *server) eventStream(c *call) error {
-	caller, p, err := s.queryCaller(c)
-	if err != nil {
-		return err
-	}
+func (s *server) eventStream(c *call, caller berth.Caller, p params) error {
 	filter, err := eventsFilter(&p, c.r.Header.Get("Last-Event-ID"))
 	if err != nil {
 		return err

@@ -25,18 +25,10 @@ type imagesAnswer struct {
 }
 
 func newImagesAnswer(images []engine.Image) imagesAnswer {
-	answer := imagesAnswer{Images: make([]imageAnswer, len(images))}
-	for i, img := range images {
-		answer.Images[i] = imageAnswer(img)
-	}
-	return answer
+	return imagesAnswer{each(images, func(img engine.Image) imageAnswer { return imageAnswer(img) })}
 }
 
-func (s *server) images(c *call) error {
-	caller, _, err := s.queryCaller(c)
-	if err != nil {
-		return err
-	}
+func (s *server) images(c *call, caller berth.Caller, _ params) error {
 	images, err := s.control.Images(c.r.Context(), caller)
 	if err != nil {
 		return err
@@ -44,11 +36,7 @@ func (s *server) images(c *call) error {
 	return c.writeJSON(newImagesAnswer(images))
 }
 
-func (s *server) removeImage(c *call) error {
-	caller, p, err := s.queryCaller(c)
-	if err != nil {
-		return err
-	}
+func (s *server) removeImage(c *call, caller berth.Caller, p params) error {
 	if p.text("name") == "" {
 		return &berth.Error{Kind: berth.Invalid, Msg: msgMissing, Detail: "name"}
 	}
@@ -59,11 +47,7 @@ func (s *server) removeImage(c *call) error {
 }
 
 // importImage reads an archive of any size from the body while it tells of its progress.
-func (s *server) importImage(c *call) error {
-	caller, p, err := s.queryCaller(c)
-	if err != nil {
-		return err
-	}
+func (s *server) importImage(c *call, caller berth.Caller, p params) error {
 	_ = http.NewResponseController(c.w).EnableFullDuplex() // progress goes out while the archive comes in; HTTP/2 always can
 	req := control.ImportRequest{Name: p.text("name"), Rootfs: p.flag("rootfs")}
 	return s.long(c, func(progress engine.Progress) ([]engine.Image, error) {
@@ -71,14 +55,7 @@ func (s *server) importImage(c *call) error {
 	})
 }
 
-func (s *server) pullImage(c *call) error {
-	caller, p, err := s.parameterCaller(c)
-	if err != nil {
-		return err
-	}
-	if p.text("name") == "" {
-		return &berth.Error{Kind: berth.Invalid, Msg: msgMissing, Detail: "name"}
-	}
+func (s *server) pullImage(c *call, caller berth.Caller, p params) error {
 	return s.long(c, func(progress engine.Progress) ([]engine.Image, error) {
 		img, err := s.control.PullImage(c.r.Context(), caller, p.text("name"), p.text("pull_secret"), progress)
 		return []engine.Image{img}, err

@@ -25,11 +25,7 @@ type actionInfo struct {
 }
 
 // info is also how clients see that a job runs: it is refused before.
-func (s *server) info(c *call) error {
-	caller, ref, err := s.oneJob(c)
-	if err != nil {
-		return err
-	}
+func (s *server) info(c *call, caller berth.Caller, ref control.JobRef) error {
 	info, err := s.control.Info(c.r.Context(), caller, ref)
 	if err != nil {
 		return err
@@ -48,11 +44,7 @@ type connection struct {
 	Password *string `json:"password"`
 }
 
-func (s *server) connect(c *call) error {
-	caller, ref, err := s.oneJob(c)
-	if err != nil {
-		return err
-	}
+func (s *server) connect(c *call, caller berth.Caller, ref control.JobRef) error {
 	found, err := s.control.Connect(c.r.Context(), caller, ref)
 	if err != nil {
 		return err
@@ -93,15 +85,6 @@ func orNull(text string) *string {
 	return &text
 }
 
-// oneJob reads a request that says nothing but who asks and for which job.
-func (s *server) oneJob(c *call) (berth.Caller, control.JobRef, error) {
-	p, err := c.parameters()
-	if err != nil {
-		return berth.Caller{}, control.JobRef{}, err
-	}
-	return s.jobRequest(c, p)
-}
-
 // metricsAnswer has whole numbers only: real clients refuse fractions. Memory is in KB.
 type metricsAnswer struct {
 	Summary struct {
@@ -136,11 +119,7 @@ func newMetricsAnswer(nodes []control.NodeMetrics) metricsAnswer {
 }
 
 // jobMetrics answers what a running job uses, in all and for each node.
-func (s *server) jobMetrics(c *call) error {
-	caller, ref, err := s.oneJob(c)
-	if err != nil {
-		return err
-	}
+func (s *server) jobMetrics(c *call, caller berth.Caller, ref control.JobRef) error {
 	metrics, err := s.control.Metrics(c.r.Context(), caller, ref)
 	if err != nil {
 		return err
@@ -160,8 +139,8 @@ type nodeAnswer struct {
 	Sampled     time.Time `json:"sampled,omitzero"`
 }
 
-func (s *server) nodeMetrics(c *call) error {
-	caller, _, number, err := s.numberRequest(c)
+func (s *server) nodeMetrics(c *call, caller berth.Caller, _ params) error {
+	number, err := c.jobNumber()
 	if err != nil {
 		return err
 	}
@@ -169,9 +148,5 @@ func (s *server) nodeMetrics(c *call) error {
 	if err != nil {
 		return err
 	}
-	answer := nodesAnswer{Nodes: make([]nodeAnswer, len(metrics.Nodes))}
-	for i, n := range metrics.Nodes {
-		answer.Nodes[i] = nodeAnswer(n)
-	}
-	return c.writeJSON(answer)
+	return c.writeJSON(nodesAnswer{each(metrics.Nodes, func(n control.NodeMetrics) nodeAnswer { return nodeAnswer(n) })})
 }

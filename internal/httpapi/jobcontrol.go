@@ -1,34 +1,23 @@
 package httpapi
 
 import (
-	"context"
-
 	"github.com/berth-hpc/berth"
 	"github.com/berth-hpc/berth/internal/control"
 )
 
-func (s *server) shutdown(c *call) error {
-	return s.end(c, s.control.Shutdown, "shutdown requested")
+// shutdown and terminate carry out a wish for a job's end. When they answer 200 the wish is on disk.
+func (s *server) shutdown(c *call, caller berth.Caller, ref control.JobRef) error {
+	if err := s.control.Shutdown(c.r.Context(), caller, ref); err != nil {
+		return err
+	}
+	return c.writeJSON(statusAnswer{Status: "shutdown requested"})
 }
 
-func (s *server) terminate(c *call) error {
-	return s.end(c, s.control.Terminate, "terminated")
-}
-
-// end carries out a wish for a job's end. When it answers 200 the wish is on disk.
-func (s *server) end(c *call, wish func(context.Context, berth.Caller, control.JobRef) error, done string) error {
-	p, err := c.parameters()
-	if err != nil {
+func (s *server) terminate(c *call, caller berth.Caller, ref control.JobRef) error {
+	if err := s.control.Terminate(c.r.Context(), caller, ref); err != nil {
 		return err
 	}
-	caller, ref, err := s.jobRequest(c, p)
-	if err != nil {
-		return err
-	}
-	if err := wish(c.r.Context(), caller, ref); err != nil {
-		return err
-	}
-	return c.writeJSON(statusAnswer{Status: done})
+	return c.writeJSON(statusAnswer{Status: "terminated"})
 }
 
 // signaledAnswer tells which process got which signal.

@@ -13,15 +13,7 @@ import (
 )
 
 // status answers an object with one member: the number and what the job is.
-func (s *server) status(c *call) error {
-	p, err := c.parameters()
-	if err != nil {
-		return err
-	}
-	caller, ref, err := s.jobRequest(c, p)
-	if err != nil {
-		return err
-	}
+func (s *server) status(c *call, caller berth.Caller, ref control.JobRef) error {
 	job, err := s.control.Job(c.r.Context(), caller, ref)
 	if err != nil {
 		return err
@@ -30,15 +22,16 @@ func (s *server) status(c *call) error {
 }
 
 // jobs lists the caller's jobs, teamJobs those of everybody in the team whose jobs the caller may see.
-func (s *server) jobs(c *call) error     { return s.listJobs(c, false) }
-func (s *server) teamJobs(c *call) error { return s.listJobs(c, true) }
+func (s *server) jobs(c *call, caller berth.Caller, p params) error {
+	return s.listJobs(c, caller, p, false)
+}
+
+func (s *server) teamJobs(c *call, caller berth.Caller, p params) error {
+	return s.listJobs(c, caller, p, true)
+}
 
 // listJobs answers an object keyed by the jobs' numbers, in their order.
-func (s *server) listJobs(c *call, team bool) error {
-	caller, p, err := s.parameterCaller(c)
-	if err != nil {
-		return err
-	}
+func (s *server) listJobs(c *call, caller berth.Caller, p params, team bool) error {
 	jobs, err := s.control.Jobs(c.r.Context(), caller, control.JobsFilter{
 		Ended: p.flag("completed"), All: p.flag("all"), Label: p.text("label"), LabelExact: p.flag("exactmatch"),
 		Team: team,

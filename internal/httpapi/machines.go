@@ -35,11 +35,7 @@ type machineEntry struct {
 }
 
 // machines answers an object keyed by the names of machine types.
-func (s *server) machines(c *call) error {
-	caller, p, err := s.parameterCaller(c)
-	if err != nil {
-		return err
-	}
+func (s *server) machines(c *call, caller berth.Caller, p params) error {
 	machines, err := s.control.Machines(c.r.Context(), caller, p.text("name"), p.text("vault"))
 	if err != nil {
 		return err

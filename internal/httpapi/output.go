@@ -60,8 +60,8 @@ func (s *server) lines(c *call, read func(context.Context, berth.Caller, control
 }
 
 // jobOutput streams the output of a job in any state, as valid UTF-8 or, for clients that count its bytes, as it is.
-func (s *server) jobOutput(c *call) error {
-	caller, p, number, err := s.numberRequest(c)
+func (s *server) jobOutput(c *call, caller berth.Caller, p params) error {
+	number, err := c.jobNumber()
 	if err != nil {
 		return err
 	}

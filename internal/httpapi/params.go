@@ -59,6 +59,11 @@ func (p *params) refuse(name, detail string) error {
 	return &berth.Error{Kind: berth.Invalid, Msg: p.unreadable, Detail: name + ": " + detail}
 }
 
+// wrong returns the error for a parameter that can be read and makes no sense.
+func wrong(name, sentence string) error {
+	return &berth.Error{Kind: berth.Invalid, Msg: msgInvalid, Detail: name + ": " + sentence}
+}
+
 // addForm adds name=value pairs. Unlike url.ParseQuery it takes a semicolon for what it is: clients send values unescaped.
 func (p *params) addForm(where, form string) error {
 	for pair := range strings.SplitSeq(form, "&") {

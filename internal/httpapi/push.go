@@ -10,22 +10,8 @@ import (
 	"github.com/berth-hpc/berth/internal/control"
 )
 
-// target reads a request about the image of an application.
-func (s *server) target(c *call, required ...string) (berth.Caller, params, error) {
-	p, err := c.parameters()
-	if err != nil {
-		return berth.Caller{}, p, err
-	}
-	caller, err := s.authenticate(c, p, append(required, "target")...)
-	return caller, p, err
-}
-
 // pull gives an application another image. It is done when it is answered; what it says is what clients know.
-func (s *server) pull(c *call) error {
-	caller, p, err := s.target(c, "repo")
-	if err != nil {
-		return err
-	}
+func (s *server) pull(c *call, caller berth.Caller, p params) error {
 	repo := p.text("repo")
 	if _, err := s.control.ChangeApplication(c.r.Context(), caller, p.text("target"), control.ApplicationChange{Image: &repo}); err != nil {
 		return err
@@ -34,25 +20,15 @@ func (s *server) pull(c *call) error {
 }
 
 // build says that this server runs images and makes none.
-func (s *server) build(c *call) error {
-	if _, _, err := s.target(c); err != nil {
-		return err
-	}
+func (s *server) build(*call, berth.Caller, params) error {
 	return &berth.Error{Kind: berth.Unsupported, Msg: "This server builds no images", Detail: "build it elsewhere and pull it"}
 }
 
 // history answers what was done to an application, a line for each act, the newest first; nothing for one that the caller does not see.
-func (s *server) history(c *call) error {
-	caller, p, err := s.target(c)
+func (s *server) history(c *call, caller berth.Caller, p params) error {
+	limit, err := p.auditLimit()
 	if err != nil {
 		return err
-	}
-	limit, err := p.integer("limit", defaultAudit)
-	if err != nil {
-		return err
-	}
-	if limit < 1 || limit > maxAudit {
-		return wrong("limit", "a whole number from 1 to 1000 is allowed")
 	}
 	var text strings.Builder
 	_, err = s.control.Application(c.r.Context(), caller, p.text("target"))
@@ -61,7 +37,7 @@ func (s *server) history(c *call) error {
 	case err != nil:
 		return err
 	default:
-		records, err := s.control.Audit(c.r.Context(), caller, control.AuditFilter{Subject: p.text("target"), Limit: int(limit)})
+		records, err := s.control.Audit(c.r.Context(), caller, control.AuditFilter{Subject: p.text("target"), Limit: limit})
 		if err != nil {
 			return err
 		}

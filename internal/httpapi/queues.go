@@ -15,11 +15,7 @@ type queueEntry struct {
 }
 
 // queues answers in the form that the parameter info asks for: clients want names, an object or a list, and none takes another.
-func (s *server) queues(c *call) error {
-	caller, p, err := s.parameterCaller(c)
-	if err != nil {
-		return err
-	}
+func (s *server) queues(c *call, caller berth.Caller, p params) error {
 	queues, err := s.control.Queues(c.r.Context(), caller, allByName(p.text("name")))
 	if err != nil {
 		return err
@@ -56,30 +52,18 @@ type queueAnswer struct {
 	Size        int    `json:"size"`
 }
 
-func (s *server) listQueues(c *call) error {
-	caller, _, err := s.queryCaller(c)
-	if err != nil {
-		return err
-	}
+func (s *server) listQueues(c *call, caller berth.Caller, _ params) error {
 	queues, err := s.control.Queues(c.r.Context(), caller, "")
 	if err != nil {
 		return err
 	}
-	answer := struct {
+	return c.writeJSON(struct {
 		Queues []queueAnswer `json:"queues"`
-	}{make([]queueAnswer, len(queues))}
-	for i, q := range queues {
-		answer.Queues[i] = queueAnswer(q)
-	}
-	return c.writeJSON(answer)
+	}{each(queues, func(q berth.Queue) queueAnswer { return queueAnswer(q) })})
 }
 
 // setQueue makes or replaces a queue.
-func (s *server) setQueue(c *call) error {
-	caller, _, err := s.queryCaller(c)
-	if err != nil {
-		return err
-	}
+func (s *server) setQueue(c *call, caller berth.Caller, _ params) error {
 	d, m, err := c.readMembers("application", "machine", "size")
 	if err != nil {
 		return err
@@ -99,11 +83,7 @@ func (s *server) setQueue(c *call) error {
 	}{queueAnswer(queue)})
 }
 
-func (s *server) removeQueue(c *call) error {
-	caller, _, err := s.queryCaller(c)
-	if err != nil {
-		return err
-	}
+func (s *server) removeQueue(c *call, caller berth.Caller, _ params) error {
 	if err := s.control.RemoveQueue(c.r.Context(), caller, c.r.PathValue("name")); err != nil {
 		return err
 	}

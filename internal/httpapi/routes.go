@@ -39,34 +39,34 @@ func (s *server) jarviceRoutes() []route {
 	return []route{
 		{pattern: "/jarvice/submit", methods: post, texts: submissionTexts, handle: s.submit},
 		{pattern: "/jarvice/batch", methods: post, texts: submissionTexts, handle: s.batch},
-		{pattern: "/jarvice/status", methods: getOrPost, texts: commonTexts, handle: s.status},
-		{pattern: "/jarvice/jobs", methods: getOrPost, texts: commonTexts, handle: s.jobs},
-		{pattern: "/jarvice/teamjobs", methods: getOrPost, texts: commonTexts, handle: s.teamJobs},
-		{pattern: "/jarvice/teamusers", methods: getOrPost, texts: commonTexts, handle: s.teamUsers},
+		{pattern: "/jarvice/status", methods: getOrPost, texts: commonTexts, handle: s.byJob(s.status)},
+		{pattern: "/jarvice/jobs", methods: getOrPost, texts: commonTexts, handle: s.byParameters(s.jobs)},
+		{pattern: "/jarvice/teamjobs", methods: getOrPost, texts: commonTexts, handle: s.byParameters(s.teamJobs)},
+		{pattern: "/jarvice/teamusers", methods: getOrPost, texts: commonTexts, handle: s.byParameters(s.teamUsers)},
 		{pattern: "/jarvice/tail", methods: getOrPost, texts: commonTexts, handle: s.tail},
 		{pattern: "/jarvice/output", methods: getOrPost, texts: commonTexts, handle: s.output},
-		{pattern: "/jarvice/terminate", methods: getOrPost, texts: commonTexts, handle: s.terminate},
-		{pattern: "/jarvice/shutdown", methods: getOrPost, texts: commonTexts, handle: s.shutdown},
+		{pattern: "/jarvice/terminate", methods: getOrPost, texts: commonTexts, handle: s.byJob(s.terminate)},
+		{pattern: "/jarvice/shutdown", methods: getOrPost, texts: commonTexts, handle: s.byJob(s.shutdown)},
 		{pattern: "/jarvice/signal", methods: getOrPost, texts: commonTexts, handle: s.signal},
 		{pattern: "/jarvice/action", methods: getOrPost, texts: jobTexts, handle: s.action},
-		{pattern: "/jarvice/info", methods: getOrPost, texts: jobTexts, handle: s.info},
-		{pattern: "/jarvice/connect", methods: getOrPost, texts: jobTexts, handle: s.connect},
+		{pattern: "/jarvice/info", methods: getOrPost, texts: jobTexts, handle: s.byJob(s.info)},
+		{pattern: "/jarvice/connect", methods: getOrPost, texts: jobTexts, handle: s.byJob(s.connect)},
 		{pattern: "/jarvice/screenshot", methods: getOrPost, texts: jobTexts, handle: s.screenshot},
-		{pattern: "/jarvice/metrics", methods: getOrPost, texts: jobTexts, handle: s.jobMetrics},
-		{pattern: "/jarvice/events", methods: getOrPost, texts: jobTexts, handle: s.eventsText},
-		{pattern: "/jarvice/audit", methods: getOrPost, texts: commonTexts, handle: s.auditByParameters},
-		{pattern: "/jarvice/vault", methods: getOrPost, texts: commonTexts, handle: s.vaultListing},
-		{pattern: "/jarvice/machines", methods: getOrPost, texts: commonTexts, handle: s.machines},
-		{pattern: "/jarvice/queues", methods: getOrPost, texts: commonTexts, handle: s.queues},
+		{pattern: "/jarvice/metrics", methods: getOrPost, texts: jobTexts, handle: s.byJob(s.jobMetrics)},
+		{pattern: "/jarvice/events", methods: getOrPost, texts: jobTexts, handle: s.byJob(s.eventsText)},
+		{pattern: "/jarvice/audit", methods: getOrPost, texts: commonTexts, handle: s.byParameters(s.audit)},
+		{pattern: "/jarvice/vault", methods: getOrPost, texts: commonTexts, handle: s.byParameters(s.vaultListing, "vault", "path")},
+		{pattern: "/jarvice/machines", methods: getOrPost, texts: commonTexts, handle: s.byParameters(s.machines)},
+		{pattern: "/jarvice/queues", methods: getOrPost, texts: commonTexts, handle: s.byParameters(s.queues)},
 		{pattern: "/jarvice/apps", methods: getOrPost, texts: commonTexts, handle: s.apps},
-		{pattern: "/jarvice/appdef", methods: getOrPost, texts: commonTexts, handle: s.appdef},
+		{pattern: "/jarvice/appdef", methods: getOrPost, texts: commonTexts, handle: s.byParameters(s.appdef, "name")},
 		{pattern: "/jarvice/validate", methods: getOrPost, texts: commonTexts, handle: s.validate},
-		{pattern: "/jarvice/pull", methods: getOrPost, texts: commonTexts, handle: s.pull},
-		{pattern: "/jarvice/build", methods: getOrPost, texts: commonTexts, handle: s.build},
-		{pattern: "/jarvice/history", methods: getOrPost, texts: commonTexts, handle: s.history},
-		{pattern: "/jarvice/billing", methods: getOrPost, texts: commonTexts, handle: s.billing},
-		{pattern: "/jarvice/projects", methods: getOrPost, texts: commonTexts, handle: s.projects},
-		{pattern: "/jarvice/license", methods: getOrPost, texts: commonTexts, handle: s.license},
+		{pattern: "/jarvice/pull", methods: getOrPost, texts: commonTexts, handle: s.byParameters(s.pull, "repo", "target")},
+		{pattern: "/jarvice/build", methods: getOrPost, texts: commonTexts, handle: s.byParameters(s.build, "target")},
+		{pattern: "/jarvice/history", methods: getOrPost, texts: commonTexts, handle: s.byParameters(s.history, "target")},
+		{pattern: "/jarvice/billing", methods: getOrPost, texts: commonTexts, handle: s.byParameters(s.billing)},
+		{pattern: "/jarvice/projects", methods: getOrPost, texts: commonTexts, handle: s.byParameters(s.projects)},
+		{pattern: "/jarvice/license", methods: getOrPost, texts: commonTexts, handle: s.byParameters(s.license)},
 		{pattern: "/jarvice/live", methods: getOrPost, texts: commonTexts, handle: s.live, vital: true},
 		{pattern: "/jarvice/ready", methods: getOrPost, texts: commonTexts, handle: s.ready, vital: true},
 	}
@@ -85,7 +85,6 @@ func (s *server) ownRoutes() []route {
 		{"/v1/images", http.MethodGet, s.images},
 		{"/v1/images", http.MethodPost, s.importImage},
 		{"/v1/images", http.MethodDelete, s.removeImage},
-		{"/v1/images/pull", http.MethodPost, s.pullImage},
 
 		{"/v1/apps", http.MethodGet, s.applications},
 		{"/v1/apps", http.MethodPost, s.addApplication},
@@ -115,10 +114,18 @@ func (s *server) ownRoutes() []route {
 		{"/v1/machines", http.MethodGet, s.machineTypes},
 		{"/v1/machines/{name}", http.MethodPut, s.setMachine},
 		{"/v1/machines/{name}", http.MethodDelete, s.removeMachine},
-		{"/v1/audit", http.MethodGet, s.auditByQuery},
+		{"/v1/audit", http.MethodGet, s.audit},
 		{"/v1/backup", http.MethodGet, s.backup},
 	}
-	return withCommonTexts(slices.Concat(table, s.vaultRoutes()))
+	routes := make([]route, 0, len(table)+1)
+	for _, row := range slices.Concat(table, s.vaultRoutes()) {
+		routes = append(routes, route{
+			pattern: row.pattern, methods: []string{row.method}, texts: commonTexts, handle: s.byQuery(row.handle),
+		})
+	}
+	return append(routes, route{
+		pattern: "/v1/images/pull", methods: []string{http.MethodPost}, texts: commonTexts, handle: s.byParameters(s.pullImage, "name"),
+	})
 }
 
 // vaultRoutes are those of vaults and of what is in them.
@@ -141,18 +148,10 @@ func (s *server) vaultRoutes() []ownRoute {
 	}
 }
 
-// ownRoute is a row of our own API, where all operations have the same texts.
+// ownRoute is a row of our own API, where all operations have the same texts and say in the query who asks.
 type ownRoute struct {
 	pattern, method string
-	handle          func(*call) error
-}
-
-func withCommonTexts(table []ownRoute) []route {
-	routes := make([]route, len(table))
-	for i, row := range table {
-		routes[i] = route{pattern: row.pattern, methods: []string{row.method}, texts: commonTexts, handle: row.handle}
-	}
-	return routes
+	handle          handler
 }
 
 // serverRoutes are those of the server itself, which need no credentials.

@@ -205,6 +205,15 @@ func (c *call) writeJSON(value any) error {
 	return nil
 }
 
+// each returns a list of what clients are shown of another one. It is never nil, which would be null.
+func each[T, A any](list []T, shown func(T) A) []A {
+	answers := make([]A, len(list))
+	for i, one := range list {
+		answers[i] = shown(one)
+	}
+	return answers
+}
+
 // encodeJSON encodes a value as people like to read it: with < > & as they are.
 func encodeJSON(value any) ([]byte, error) {
 	var buf bytes.Buffer

@@ -94,8 +94,8 @@ func (s *server) shellSocket(c *call) error {
 }
 
 // jobShell is the same for programs, which have an API key.
-func (s *server) jobShell(c *call) error {
-	caller, _, number, err := s.numberRequest(c)
+func (s *server) jobShell(c *call, caller berth.Caller, _ params) error {
+	number, err := c.jobNumber()
 	if err != nil {
 		return err
 	}

@@ -19,30 +19,18 @@ func newSSHKeyAnswer(k berth.SSHKey) sshKeyAnswer {
 }
 
 // sshKeys answers the caller's public keys.
-func (s *server) sshKeys(c *call) error {
-	caller, _, err := s.queryCaller(c)
-	if err != nil {
-		return err
-	}
+func (s *server) sshKeys(c *call, caller berth.Caller, _ params) error {
 	keys, err := s.control.SSHKeys(c.r.Context(), caller)
 	if err != nil {
 		return err
 	}
-	answer := struct {
+	return c.writeJSON(struct {
 		Keys []sshKeyAnswer `json:"keys"`
-	}{make([]sshKeyAnswer, len(keys))}
-	for i, k := range keys {
-		answer.Keys[i] = newSSHKeyAnswer(k)
-	}
-	return c.writeJSON(answer)
+	}{each(keys, newSSHKeyAnswer)})
 }
 
 // addSSHKey registers a public key of the caller.
-func (s *server) addSSHKey(c *call) error {
-	caller, _, err := s.queryCaller(c)
-	if err != nil {
-		return err
-	}
+func (s *server) addSSHKey(c *call, caller berth.Caller, _ params) error {
 	d, m, err := c.readMembers("key")
 	if err != nil {
 		return err
@@ -64,11 +52,7 @@ func (s *server) addSSHKey(c *call) error {
 }
 
 // removeSSHKey forgets a public key of the caller. Its fingerprint may have slashes, and so is a parameter.
-func (s *server) removeSSHKey(c *call) error {
-	caller, p, err := s.queryCaller(c)
-	if err != nil {
-		return err
-	}
+func (s *server) removeSSHKey(c *call, caller berth.Caller, p params) error {
 	if p.text("fingerprint") == "" {
 		return &berth.Error{Kind: berth.Invalid, Msg: msgMissing, Detail: "fingerprint"}
 	}

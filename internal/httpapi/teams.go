@@ -17,38 +17,28 @@ type oneTeam struct {
 	Team teamAnswer `json:"team"`
 }
 
-func (s *server) teams(c *call) error {
-	caller, _, err := s.queryCaller(c)
-	if err != nil {
-		return err
-	}
+func (s *server) teams(c *call, caller berth.Caller, _ params) error {
 	teams, err := s.control.Teams(c.r.Context(), caller)
 	if err != nil {
 		return err
 	}
-	answer := struct {
+	return c.writeJSON(struct {
 		Teams []teamAnswer `json:"teams"`
-	}{make([]teamAnswer, len(teams))}
-	for i, t := range teams {
-		answer.Teams[i] = teamAnswer(t)
-	}
-	return c.writeJSON(answer)
+	}{each(teams, func(t berth.Team) teamAnswer { return teamAnswer(t) })})
 }
 
-func (s *server) addTeam(c *call) error {
-	return s.writeTeam(c, s.control.AddTeam, "name", "payer")
+func (s *server) addTeam(c *call, caller berth.Caller, _ params) error {
+	return s.writeTeam(c, caller, s.control.AddTeam, "name", "payer")
 }
 
-func (s *server) changeTeam(c *call) error {
-	return s.writeTeam(c, s.control.ChangeTeam, "payer")
+func (s *server) changeTeam(c *call, caller berth.Caller, _ params) error {
+	return s.writeTeam(c, caller, s.control.ChangeTeam, "payer")
 }
 
 // writeTeam makes or changes a team, whose name is in the path or a member.
-func (s *server) writeTeam(c *call, write func(context.Context, berth.Caller, berth.Team) error, allowed ...string) error {
-	caller, _, err := s.queryCaller(c)
-	if err != nil {
-		return err
-	}
+func (s *server) writeTeam(
+	c *call, caller berth.Caller, write func(context.Context, berth.Caller, berth.Team) error, allowed ...string,
+) error {
 	d, m, err := c.readMembers(allowed...)
 	if err != nil {
 		return err
@@ -67,11 +57,7 @@ func (s *server) writeTeam(c *call, write func(context.Context, berth.Caller, be
 	return c.writeJSON(oneTeam{teamAnswer(team)})
 }
 
-func (s *server) removeTeam(c *call) error {
-	caller, _, err := s.queryCaller(c)
-	if err != nil {
-		return err
-	}
+func (s *server) removeTeam(c *call, caller berth.Caller, _ params) error {
 	if err := s.control.RemoveTeam(c.r.Context(), caller, c.r.PathValue("name")); err != nil {
 		return err
 	}
@@ -85,11 +71,7 @@ type teamUser struct {
 }
 
 // teamUsers answers an object keyed by the names of those who are in the caller's team.
-func (s *server) teamUsers(c *call) error {
-	caller, _, err := s.parameterCaller(c)
-	if err != nil {
-		return err
-	}
+func (s *server) teamUsers(c *call, caller berth.Caller, _ params) error {
 	users, err := s.control.TeamUsers(c.r.Context(), caller)
 	if err != nil {
 		return err

@@ -46,30 +46,18 @@ func (s *server) writeChangedApp(c *call, caller berth.Caller, app berth.Applica
 	return c.writeJSON(answer)
 }
 
-func (s *server) applications(c *call) error {
-	caller, _, err := s.queryCaller(c)
-	if err != nil {
-		return err
-	}
+func (s *server) applications(c *call, caller berth.Caller, _ params) error {
 	found, err := s.control.Applications(c.r.Context(), caller, control.ApplicationsFilter{})
 	if err != nil {
 		return err
 	}
-	answer := struct {
+	return c.writeJSON(struct {
 		Apps []appAnswer `json:"apps"`
-	}{make([]appAnswer, len(found))}
-	for i, app := range found {
-		answer.Apps[i] = newAppAnswer(app)
-	}
-	return c.writeJSON(answer)
+	}{each(found, newAppAnswer)})
 }
 
 // application answers one application with its AppDef as it was sent.
-func (s *server) application(c *call) error {
-	caller, _, err := s.queryCaller(c)
-	if err != nil {
-		return err
-	}
+func (s *server) application(c *call, caller berth.Caller, _ params) error {
 	app, err := s.control.Application(c.r.Context(), caller, c.r.PathValue("id"))
 	if err != nil {
 		return err
@@ -82,11 +70,7 @@ func (s *server) application(c *call) error {
 
 // addApplication makes an application. It may take long: without an AppDef in the body, or with a
 // pull secret, the image is pulled first.
-func (s *server) addApplication(c *call) error {
-	caller, _, err := s.queryCaller(c)
-	if err != nil {
-		return err
-	}
+func (s *server) addApplication(c *call, caller berth.Caller, _ params) error {
 	d, m, err := c.readMembersOf(maxAppDef, "id", "image", "appdef", "pull_secret", "team", "public", "certified", "price")
 	if err != nil {
 		return err
@@ -115,11 +99,7 @@ func (s *server) addApplication(c *call) error {
 func (d *decoder) image(path string, raw json.RawMessage) string { return d.line(path, raw, maxImage) }
 
 // changeApplication changes an application. It may take long: a new image is pulled with the pull secret.
-func (s *server) changeApplication(c *call) error {
-	caller, _, err := s.queryCaller(c)
-	if err != nil {
-		return err
-	}
+func (s *server) changeApplication(c *call, caller berth.Caller, _ params) error {
 	d, m, err := c.readMembersOf(maxAppDef, "image", "appdef", "pull_secret", "team", "public", "certified", "price")
 	if err != nil {
 		return err
@@ -148,11 +128,7 @@ func (s *server) changeApplication(c *call) error {
 	return s.writeChangedApp(c, caller, app)
 }
 
-func (s *server) removeApplication(c *call) error {
-	caller, _, err := s.queryCaller(c)
-	if err != nil {
-		return err
-	}
+func (s *server) removeApplication(c *call, caller berth.Caller, _ params) error {
 	if err := s.control.RemoveApplication(c.r.Context(), caller, c.r.PathValue("id")); err != nil {
 		return err
 	}

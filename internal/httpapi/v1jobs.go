@@ -65,8 +65,8 @@ func newJobAnswer(job berth.Job) jobAnswer {
 }
 
 // job answers one job, with the parameter wait only when it has ended or the time is over.
-func (s *server) job(c *call) error {
-	caller, p, number, err := s.numberRequest(c)
+func (s *server) job(c *call, caller berth.Caller, p params) error {
+	number, err := c.jobNumber()
 	if err != nil {
 		return err
 	}
@@ -115,15 +115,11 @@ func (p *params) patience() (time.Duration, error) {
 	return min(wait, maxWait), nil
 }
 
-// numberRequest reads and checks what the operations on the job of a path have in common.
-func (s *server) numberRequest(c *call) (berth.Caller, params, int64, error) {
-	caller, p, err := s.queryCaller(c)
-	if err != nil {
-		return caller, p, 0, err
-	}
+// jobNumber is that of the job which the path names.
+func (c *call) jobNumber() (int64, error) {
 	number, err := strconv.ParseInt(c.r.PathValue("number"), 10, 64)
 	if err != nil || number <= 0 {
-		return caller, p, 0, &berth.Error{Kind: berth.NotFound, Msg: msgNotFound}
+		return 0, &berth.Error{Kind: berth.NotFound, Msg: msgNotFound}
 	}
-	return caller, p, number, nil
+	return number, nil
 }

@@ -30,22 +30,14 @@ func newMachineAnswer(m berth.Machine) machineAnswer {
 	}
 }
 
-func (s *server) machineTypes(c *call) error {
-	caller, _, err := s.queryCaller(c)
-	if err != nil {
-		return err
-	}
+func (s *server) machineTypes(c *call, caller berth.Caller, _ params) error {
 	machines, err := s.control.Machines(c.r.Context(), caller, "", "")
 	if err != nil {
 		return err
 	}
-	answer := struct {
+	return c.writeJSON(struct {
 		Machines []machineAnswer `json:"machines"`
-	}{make([]machineAnswer, len(machines))}
-	for i, m := range machines {
-		answer.Machines[i] = newMachineAnswer(m)
-	}
-	return c.writeJSON(answer)
+	}{each(machines, newMachineAnswer)})
 }
 
 // Bounds of what a machine type says: all that control takes can be said.
@@ -56,11 +48,7 @@ const (
 )
 
 // setMachine makes or replaces a machine type.
-func (s *server) setMachine(c *call) error {
-	caller, _, err := s.queryCaller(c)
-	if err != nil {
-		return err
-	}
+func (s *server) setMachine(c *call, caller berth.Caller, _ params) error {
 	d, raw, err := c.readMembers("description", "cores", "ram_mb", "gpus", "scale_min", "scale_max", "grace_seconds", "personal",
 		"price", "position")
 	if err != nil {
@@ -103,11 +91,7 @@ func (d *decoder) present(path string, raw json.RawMessage, b bounds) int {
 	return d.whole(path, raw, b)
 }
 
-func (s *server) removeMachine(c *call) error {
-	caller, _, err := s.queryCaller(c)
-	if err != nil {
-		return err
-	}
+func (s *server) removeMachine(c *call, caller berth.Caller, _ params) error {
 	if err := s.control.RemoveMachine(c.r.Context(), caller, c.r.PathValue("name")); err != nil {
 		return err
 	}

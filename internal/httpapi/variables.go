@@ -1,11 +1,9 @@
 package httpapi
 
+import "github.com/berth-hpc/berth"
+
 // variables answers the variables of an account. Their values are the user's own, and secrets at times.
-func (s *server) variables(c *call) error {
-	caller, _, err := s.queryCaller(c)
-	if err != nil {
-		return err
-	}
+func (s *server) variables(c *call, caller berth.Caller, _ params) error {
 	values, err := s.control.Variables(c.r.Context(), caller, c.r.PathValue("name"))
 	if err != nil {
 		return err
@@ -19,11 +17,7 @@ func (s *server) variables(c *call) error {
 }
 
 // setVariable sets a variable, or removes it when its value is empty.
-func (s *server) setVariable(c *call) error {
-	caller, _, err := s.queryCaller(c)
-	if err != nil {
-		return err
-	}
+func (s *server) setVariable(c *call, caller berth.Caller, _ params) error {
 	d, m, err := c.readMembers("value")
 	if err != nil {
 		return err

@@ -3,7 +3,6 @@ package httpapi
 import (
 	"bufio"
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"io"
 	"io/fs"
@@ -19,15 +18,7 @@ import (
 )
 
 // vaultListing lists a directory of a vault: names, sizes and times, a directory with a slash at the end of its name.
-func (s *server) vaultListing(c *call) error {
-	p, err := c.parameters()
-	if err != nil {
-		return err
-	}
-	caller, err := s.authenticate(c, p, "vault", "path")
-	if err != nil {
-		return err
-	}
+func (s *server) vaultListing(c *call, caller berth.Caller, p params) error {
 	order, err := entryOrder(p)
 	if err != nil {
 		return err
@@ -80,19 +71,15 @@ func entryOrder(p params) (func(a, b vault.Entry) int, error) {
 	case "m":
 		order = func(a, b vault.Entry) int { return cmp.Or(a.Modified.Compare(b.Modified), byName(a, b)) }
 	default:
-		return nil, invalidSort(quote(sort) + " was sent, n, s and m are allowed, and N, S and M for the reverse")
+		return nil, wrong("sort", quote(sort)+" was sent, n, s and m are allowed, and N, S and M for the reverse")
 	}
 	if strings.ToLower(sort) != "n" && !p.flag("details") {
-		return nil, invalidSort("by size or time needs details=true")
+		return nil, wrong("sort", "by size or time needs details=true")
 	}
 	if sort != strings.ToLower(sort) {
 		return func(a, b vault.Entry) int { return order(b, a) }, nil
 	}
 	return order, nil
-}
-
-func invalidSort(detail string) error {
-	return &berth.Error{Kind: berth.Invalid, Msg: msgInvalid, Detail: "sort: " + detail}
 }
 
 // writeEntries sends a listing entry by entry: as one text it would be as large again.
@@ -125,20 +112,16 @@ func (c *call) writeEntries(entries []vault.Entry) error {
 }
 
 // vaultRequest opens the vault that the path of a request names, and returns the path in it.
-func (s *server) vaultRequest(c *call, change bool) (control.VaultFiles, params, string, error) {
-	caller, p, err := s.queryCaller(c)
-	if err != nil {
-		return nil, p, "", err
-	}
+func (s *server) vaultRequest(c *call, caller berth.Caller, change bool) (files control.VaultFiles, path string, err error) {
 	name := c.r.PathValue("vault")
-	_, path, _ := strings.Cut(strings.TrimPrefix(cleanPath(c.r.URL.Path), "/v1/vaults/"+name+"/"), "/")
-	files, err := s.control.OpenVault(c.r.Context(), caller, name, change)
-	return files, p, path, err
+	_, path, _ = strings.Cut(strings.TrimPrefix(cleanPath(c.r.URL.Path), "/v1/vaults/"+name+"/"), "/")
+	files, err = s.control.OpenVault(c.r.Context(), caller, name, change)
+	return files, path, err
 }
 
 // vaultFile sends a file, or the part of it that the client asks for.
-func (s *server) vaultFile(c *call) error {
-	files, _, path, err := s.vaultRequest(c, false)
+func (s *server) vaultFile(c *call, caller berth.Caller, _ params) error {
+	files, path, err := s.vaultRequest(c, caller, false)
 	if err != nil {
 		return err
 	}
@@ -233,8 +216,8 @@ type storedAnswer struct {
 }
 
 // putVaultFile stores the body as a file, or makes a directory.
-func (s *server) putVaultFile(c *call) error {
-	files, p, path, err := s.vaultRequest(c, true)
+func (s *server) putVaultFile(c *call, caller berth.Caller, p params) error {
+	files, path, err := s.vaultRequest(c, caller, true)
 	if err != nil {
 		return err
 	}
@@ -260,8 +243,8 @@ func (s *server) putVaultFile(c *call) error {
 }
 
 // vaultUpload tells how much has come of an upload that broke off.
-func (s *server) vaultUpload(c *call) error {
-	files, _, _, err := s.vaultRequest(c, false)
+func (s *server) vaultUpload(c *call, caller berth.Caller, _ params) error {
+	files, _, err := s.vaultRequest(c, caller, false)
 	if err != nil {
 		return err
 	}
@@ -270,11 +253,13 @@ func (s *server) vaultUpload(c *call) error {
 	if err != nil {
 		return err
 	}
-	return c.writeJSON(json.RawMessage(fmt.Sprintf(`{"offset":%d}`, offset)))
+	return c.writeJSON(struct {
+		Offset int64 `json:"offset"`
+	}{offset})
 }
 
-func (s *server) removeVaultFile(c *call) error {
-	files, p, path, err := s.vaultRequest(c, true)
+func (s *server) removeVaultFile(c *call, caller berth.Caller, p params) error {
+	files, path, err := s.vaultRequest(c, caller, true)
 	if err != nil {
 		return err
 	}

@@ -50,29 +50,17 @@ func newVaultAnswer(caller berth.Caller, v berth.Vault) vaultAnswer {
 }
 
 // vaults lists the caller's vaults, and those of the team; with owner, those of that user.
-func (s *server) vaults(c *call) error {
-	caller, p, err := s.queryCaller(c)
-	if err != nil {
-		return err
-	}
+func (s *server) vaults(c *call, caller berth.Caller, p params) error {
 	vaults, err := s.control.Vaults(c.r.Context(), caller, p.text("owner"))
 	if err != nil {
 		return err
 	}
-	answer := struct {
+	return c.writeJSON(struct {
 		Vaults []vaultAnswer `json:"vaults"`
-	}{make([]vaultAnswer, len(vaults))}
-	for i, v := range vaults {
-		answer.Vaults[i] = newVaultAnswer(caller, v)
-	}
-	return c.writeJSON(answer)
+	}{each(vaults, func(v berth.Vault) vaultAnswer { return newVaultAnswer(caller, v) })})
 }
 
-func (s *server) vault(c *call) error {
-	caller, _, err := s.queryCaller(c)
-	if err != nil {
-		return err
-	}
+func (s *server) vault(c *call, caller berth.Caller, _ params) error {
 	v, err := s.control.Vault(c.r.Context(), caller, c.r.PathValue("name"))
 	if err != nil {
 		return err
@@ -80,11 +68,7 @@ func (s *server) vault(c *call) error {
 	return c.writeJSON(oneVault{newVaultAnswer(caller, v)})
 }
 
-func (s *server) addVault(c *call) error {
-	caller, _, err := s.queryCaller(c)
-	if err != nil {
-		return err
-	}
+func (s *server) addVault(c *call, caller berth.Caller, _ params) error {
 	d, m, err := c.readMembers("owner", "name", "kind", "share", "default", "endpoint", "bucket", "prefix", "region", "path_style",
 		"access_key", "secret_key", "size", "images", "password")
 	if err != nil {
@@ -132,11 +116,7 @@ func (d *decoder) vaultCredentials(m members) *berth.Credentials {
 	return &berth.Credentials{AccessKey: d.word("access_key", m["access_key"]), SecretKey: d.word("secret_key", m["secret_key"])}
 }
 
-func (s *server) changeVault(c *call) error {
-	caller, _, err := s.queryCaller(c)
-	if err != nil {
-		return err
-	}
+func (s *server) changeVault(c *call, caller berth.Caller, _ params) error {
 	d, m, err := c.readMembers("share", "default", "access_key", "secret_key")
 	if err != nil {
 		return err
@@ -159,11 +139,7 @@ func (s *server) changeVault(c *call) error {
 }
 
 // removeVault forgets a vault, and with the parameter data=true deletes what it has on this server.
-func (s *server) removeVault(c *call) error {
-	caller, p, err := s.queryCaller(c)
-	if err != nil {
-		return err
-	}
+func (s *server) removeVault(c *call, caller berth.Caller, p params) error {
 	if err := s.control.RemoveVault(c.r.Context(), caller, c.r.PathValue("name"), p.flag("data")); err != nil {
 		return err
 	}
@@ -171,11 +147,7 @@ func (s *server) removeVault(c *call) error {
 }
 
 // changeVaultPassword gives an encrypted vault another password.
-func (s *server) changeVaultPassword(c *call) error {
-	caller, _, err := s.queryCaller(c)
-	if err != nil {
-		return err
-	}
+func (s *server) changeVaultPassword(c *call, caller berth.Caller, _ params) error {
 	d, m, err := c.readMembers("password", "new_password")
 	if err != nil {
 		return err
@@ -191,11 +163,7 @@ func (s *server) changeVaultPassword(c *call) error {
 }
 
 // repairVault makes the file system of a block vault valid that was not closed properly.
-func (s *server) repairVault(c *call) error {
-	caller, _, err := s.queryCaller(c)
-	if err != nil {
-		return err
-	}
+func (s *server) repairVault(c *call, caller berth.Caller, _ params) error {
 	if err := s.control.RepairVault(c.r.Context(), caller, c.r.PathValue("name")); err != nil {
 		return err
 	}
@@ -211,34 +179,26 @@ type keptAnswer struct {
 }
 
 // keptData lists what could not be copied back, with all=true that of everybody's jobs.
-func (s *server) keptData(c *call) error {
-	caller, p, err := s.queryCaller(c)
-	if err != nil {
-		return err
-	}
+func (s *server) keptData(c *call, caller berth.Caller, p params) error {
 	kept, err := s.control.KeptData(c.r.Context(), caller, p.flag("all"))
 	if err != nil {
 		return err
 	}
-	answer := struct {
+	return c.writeJSON(struct {
 		Kept []keptAnswer `json:"kept"`
-	}{make([]keptAnswer, len(kept))}
-	for i, k := range kept {
-		answer.Kept[i] = keptAnswer{k.Number, k.Owner, string(k.Wish), k.Detail}
-	}
-	return c.writeJSON(answer)
+	}{each(kept, func(k berth.Kept) keptAnswer { return keptAnswer{k.Number, k.Owner, string(k.Wish), k.Detail} })})
 }
 
-func (s *server) saveKept(c *call) error {
-	return s.wishKept(c, berth.KeptWishSave, "save requested")
+func (s *server) saveKept(c *call, caller berth.Caller, _ params) error {
+	return s.wishKept(c, caller, berth.KeptWishSave, "save requested")
 }
 
-func (s *server) dropKept(c *call) error {
-	return s.wishKept(c, berth.KeptWishDrop, "drop requested")
+func (s *server) dropKept(c *call, caller berth.Caller, _ params) error {
+	return s.wishKept(c, caller, berth.KeptWishDrop, "drop requested")
 }
 
-func (s *server) wishKept(c *call, wish berth.KeptWish, status string) error {
-	caller, _, number, err := s.numberRequest(c)
+func (s *server) wishKept(c *call, caller berth.Caller, wish berth.KeptWish, status string) error {
+	number, err := c.jobNumber()
 	if err != nil {
 		return err
 	}

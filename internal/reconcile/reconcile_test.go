@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -41,7 +42,9 @@ type bench struct {
 	volumes *fakeVolumes
 	changes chan berth.Job
 	tick    time.Duration
-	names   int
+	// ahead is by how much the time of the jobs is ahead.
+	ahead atomic.Int64
+	names int
 }
 
 func newBench(t *testing.T) *bench {
@@ -82,9 +85,11 @@ func newBench(t *testing.T) *bench {
 func (b *bench) renew() {
 	b.Reconciler = New(Config{
 		Store: b.store, Engine: b.engine, Images: b.engine, Vaults: b.vaults, Volumes: b.volumes, Unseal: b.unseal, Dir: b.files.Dir, Grace: 100 * time.Millisecond,
-		Now: time.Now, Tick: b.tick, Log: slog.New(slog.DiscardHandler),
+		Now: b.now, Tick: b.tick, Log: slog.New(slog.DiscardHandler),
 	})
 }
+
+func (b *bench) now() time.Time { return time.Now().Add(time.Duration(b.ahead.Load())) }
 
 // run runs the reconciler until the returned function is called.
 func (b *bench) run(t *testing.T) (stop func()) {
@@ -123,7 +128,7 @@ func (b *bench) place(t *testing.T, script string, change ...func(*berth.Job)) b
 
 func (b *bench) apply(t *testing.T, number int64, ev berth.Event) berth.Job {
 	t.Helper()
-	ev.At = time.Now()
+	ev.At = b.now()
 	job, err := b.store.Apply(t.Context(), number, ev)
 	if err != nil {
 		t.Fatal(err)

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"github.com/berth-hpc/berth"
 	"github.com/berth-hpc/berth/internal/agentapi"
@@ -48,6 +49,27 @@ func TestWishesOutliveARestart(t *testing.T) {
 	defer b.run(t)()
 	if job = b.until(t, job.Number, ended); job.State != berth.StateTerminated {
 		t.Errorf("state %s", job.State)
+	}
+	b.checkClean(t, job)
+}
+
+// TestAJobThatRunsIsNotRefused: a server that was killed has started it and not stored that, and the next one could not start it any more.
+func TestAJobThatRunsIsNotRefused(t *testing.T) {
+	b := newBench(t)
+	b.cfg.PublicAddresses = []berth.PublicAddress{{Address: "192.0.2.2"}}
+	job := b.place(t, "exit 4", func(j *berth.Job) { j.Submission.PublicIP, j.Submission.IPAddr = true, "192.0.2.2" })
+	attempt, err := b.prepare(t.Context(), job)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.engine.Start(t.Context(), attempt); err != nil {
+		t.Fatal(err)
+	}
+	b.renew() // without the address
+	defer b.run(t)()
+	job = b.until(t, job.Number, ended)
+	if diff := cmp.Diff(berth.End{Reason: berth.EndExited, ExitCode: 4}, job.End); diff != "" {
+		t.Error(diff)
 	}
 	b.checkClean(t, job)
 }
@@ -100,10 +122,13 @@ func TestDoubtRemovesNothing(t *testing.T) {
 func TestNotKnowingEndsNothing(t *testing.T) {
 	b := newBench(t)
 	defer b.run(t)()
-	job := b.place(t, "sleep 0.2\nexit 8")
+	job := b.place(t, "trap 'exit 8' USR1\nsleep 1000")
 	b.until(t, job.Number, in(berth.StateRunning))
 	b.engine.Fail(fake.Status, errors.New("does not answer"))
-	b.poke(job.Number)
+	end := agentapi.Request{Signal: &agentapi.SignalRequest{Number: int(unix.SIGUSR1)}}
+	if _, err := b.engine.Ask(t.Context(), job.Attempt, end); err != nil {
+		t.Fatal(err)
+	}
 	if more, err := b.step(t.Context(), job.Number); err == nil || more {
 		t.Errorf("step = %v, %v; want the engine's error", more, err)
 	}
@@ -116,6 +141,28 @@ func TestNotKnowingEndsNothing(t *testing.T) {
 	}
 }
 
+// TestAReportThatCannotBeReadEndsNothing: the exit code may be in it.
+func TestAReportThatCannotBeReadEndsNothing(t *testing.T) {
+	b := newBench(t)
+	job := b.place(t, "exit 0")
+	b.apply(t, job.Number, berth.Event{Kind: berth.EventStarted})
+	report := filepath.Join(b.files.Dir(job.Number), agentapi.ReportFile)
+	if err := os.MkdirAll(report, 0o700); err != nil { // a directory cannot be read as a file
+		t.Fatal(err)
+	}
+	if more, err := b.step(t.Context(), job.Number); err == nil || more {
+		t.Errorf("step = %v, %v; want an error", more, err)
+	}
+	final := []byte(`{"started":"2026-01-01T00:00:00Z","ended":"2026-01-01T00:00:01Z","exit_code":9}`)
+	if err := errors.Join(os.Remove(report), os.WriteFile(report, final, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	defer b.run(t)()
+	if job = b.until(t, job.Number, ended); job.End.ExitCode != 9 {
+		t.Errorf("end %+v, want exit code 9", job.End)
+	}
+}
+
 // TestTheAgentsReportIsBelievedWhenTheEngineForgets the attempt: its exit code is not lost with containerd's state.
 func TestTheAgentsReportIsBelievedWhenTheEngineForgets(t *testing.T) {
 	for name, test := range map[string]struct {
@@ -124,6 +171,7 @@ func TestTheAgentsReportIsBelievedWhenTheEngineForgets(t *testing.T) {
 	}{
 		"a final report": {`{"started":"2026-01-01T00:00:00Z","ended":"2026-01-01T00:00:01Z","exit_code":9}`, berth.End{Reason: berth.EndExited, ExitCode: 9}},
 		"no final one":   {`{"started":"2026-01-01T00:00:00Z","exit_code":0}`, berth.End{Reason: berth.EndLost, ExitCode: -1}},
+		"a broken one":   {"{", berth.End{Reason: berth.EndLost, ExitCode: -1}},
 		"none":           {"", berth.End{Reason: berth.EndLost, ExitCode: -1}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -177,7 +177,7 @@ func TestWhatCouldNotBeCopiedBackIsKept(t *testing.T) {
 
 func (b *bench) wish(t *testing.T, kept berth.Kept) {
 	t.Helper()
-	if err := b.store.SetKept(t.Context(), kept); err != nil {
+	if err := b.store.WishKept(t.Context(), kept.Number, kept.Wish, berth.Act{Kind: berth.ActKeptWished, By: "ada"}); err != nil {
 		t.Fatal(err)
 	}
 	b.Look(kept.Number)

@@ -33,7 +33,7 @@ func (r *Reconciler) start(ctx context.Context, job berth.Job) (more bool, err e
 	case errors.Is(err, errInterrupted):
 		return true, nil
 	case errors.Is(err, engine.ErrRefused):
-		return true, r.refuse(ctx, job, image.Reason(err))
+		return r.refuse(ctx, job, image.Reason(err))
 	case errors.Is(err, errNoAddress):
 		return false, r.waitForAddress(ctx, job)
 	case err != nil:
@@ -50,7 +50,7 @@ func (r *Reconciler) start(ctx context.Context, job berth.Job) (more bool, err e
 	case errors.Is(err, engine.ErrNotFound):
 		return r.pull(ctx, job)
 	case errors.Is(err, engine.ErrRefused):
-		return true, r.refuse(ctx, job, image.Reason(err))
+		return r.refuse(ctx, job, image.Reason(err))
 	default:
 		return false, err
 	}
@@ -93,9 +93,8 @@ func (r *Reconciler) adopt(ctx context.Context, job berth.Job) (more bool, err e
 }
 
 // refuse ends a job that can never be started.
-func (r *Reconciler) refuse(ctx context.Context, job berth.Job, reason string) error {
-	_, err := r.apply(ctx, job, berth.Event{Kind: berth.EventRefused, Detail: reason})
-	return err
+func (r *Reconciler) refuse(ctx context.Context, job berth.Job, reason string) (more bool, err error) {
+	return r.abandon(ctx, job, berth.Event{Kind: berth.EventRefused, Detail: reason})
 }
 
 // pull brings the image of a job, and tells the job's owner how far it is. Whoever asks for the job's end interrupts it.
@@ -106,7 +105,7 @@ func (r *Reconciler) pull(ctx context.Context, job berth.Job) (more bool, err er
 	}
 	credentials, err := image.Credentials(secret, job.Image)
 	if err != nil {
-		return true, r.refuse(ctx, job, err.Error())
+		return r.refuse(ctx, job, err.Error())
 	}
 	pulling, stop := r.interruptible(ctx, job.Number)
 	defer stop()
@@ -119,7 +118,7 @@ func (r *Reconciler) pull(ctx context.Context, job berth.Job) (more bool, err er
 	case err == nil, pulling.Err() != nil && ctx.Err() == nil:
 		return true, nil
 	case errors.Is(err, engine.ErrRefused):
-		return true, r.refuse(ctx, job, image.Reason(err))
+		return r.refuse(ctx, job, image.Reason(err))
 	default:
 		_, told := r.tell(ctx, job, "The registry of "+image.Familiar(job.Image)+" does not answer as it should; trying again")
 		return false, errors.Join(err, told)

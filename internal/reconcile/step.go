@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -25,7 +26,7 @@ func (r *Reconciler) step(ctx context.Context, number int64) (more bool, err err
 	switch job.State {
 	case berth.StateStarting:
 		if job.Wish != berth.WishNone {
-			return r.abandon(ctx, job)
+			return r.abandon(ctx, job, berth.Event{Kind: berth.EventEnded, Exit: berth.Exit{Known: true}})
 		}
 		return r.start(ctx, job)
 	case berth.StateRunning, berth.StateStopping:
@@ -41,19 +42,20 @@ func (r *Reconciler) step(ctx context.Context, number int64) (more bool, err err
 	return false, nil
 }
 
-// abandon ends a job that is to end before it was seen running.
-func (r *Reconciler) abandon(ctx context.Context, job berth.Job) (more bool, err error) {
+// abandon ends a job by an event that was not seen running. One that the engine runs, or has run, goes on: its start was not stored, because
+// the server was killed or the engine did not know.
+func (r *Reconciler) abandon(ctx context.Context, job berth.Job, ev berth.Event) (more bool, err error) {
 	status, err := r.cfg.Engine.Status(ctx, job.Attempt)
 	switch {
 	case errors.Is(err, engine.ErrNotFound):
-		return true, r.end(ctx, job, berth.Exit{Known: true})
+		return true, r.conclude(ctx, job, ev)
 	case err != nil:
 		return false, err
 	case status.Phase == engine.PhaseCreated:
 		if err := r.cfg.Engine.Remove(ctx, job.Attempt); err != nil {
 			return false, err
 		}
-		return true, r.end(ctx, job, berth.Exit{Known: true})
+		return true, r.conclude(ctx, job, ev)
 	default:
 		_, err := r.started(ctx, job, status)
 		return true, err
@@ -65,7 +67,7 @@ func (r *Reconciler) watch(ctx context.Context, job berth.Job) (more bool, err e
 	status, err := r.cfg.Engine.Status(ctx, job.Attempt)
 	switch {
 	case errors.Is(err, engine.ErrNotFound):
-		return true, r.end(ctx, job, r.reported(job))
+		return r.forgotten(ctx, job)
 	case err != nil:
 		return false, err
 	case status.Phase == engine.PhaseExited:
@@ -131,14 +133,17 @@ func (r *Reconciler) carryOut(ctx context.Context, job berth.Job) error {
 // grace is how long the command of a job may take to end after a shutdown.
 func (r *Reconciler) grace(job berth.Job) time.Duration { return cmp.Or(job.Grace, r.cfg.Grace) }
 
-// reported returns the exit that the agent left on disk, for an attempt that the engine has forgotten. Without it the exit is not
-// known.
-func (r *Reconciler) reported(job berth.Job) berth.Exit {
+// forgotten ends a job whose attempt the engine has forgotten, by the exit that the agent left on disk. Without it the exit is not known.
+func (r *Reconciler) forgotten(ctx context.Context, job berth.Job) (more bool, err error) {
 	report, err := agentapi.ReadReport(r.cfg.Dir(job.Number))
-	if err != nil || report.Ended.IsZero() {
-		return berth.Exit{Detail: "the engine no longer knows the container and the agent left no report"}
+	if _, unread := errors.AsType[*fs.PathError](err); unread && !errors.Is(err, fs.ErrNotExist) {
+		return false, err
 	}
-	return engine.ExitOf(report)
+	exit := berth.Exit{Detail: "the engine no longer knows the container and the agent left no report"}
+	if err == nil && !report.Ended.IsZero() {
+		exit = engine.ExitOf(report)
+	}
+	return true, r.end(ctx, job, exit)
 }
 
 // started records the start of an attempt that the engine runs or has run.
@@ -164,8 +169,13 @@ func (r *Reconciler) end(ctx context.Context, job berth.Job, exit berth.Exit) er
 	if back {
 		kind = berth.EventStaging
 	}
+	return r.conclude(ctx, job, berth.Event{Kind: kind, Exit: exit})
+}
+
+// conclude stores the event that ends a job's attempt.
+func (r *Reconciler) conclude(ctx context.Context, job berth.Job, ev berth.Event) error {
 	crashpoint.Here("reconcile.ended.before")
-	_, err = r.apply(ctx, job, berth.Event{Kind: kind, Exit: exit})
+	_, err := r.apply(ctx, job, ev)
 	crashpoint.Here("reconcile.ended.after")
 	return err
 }

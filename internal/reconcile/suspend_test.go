@@ -11,13 +11,29 @@ import (
 	"github.com/berth-hpc/berth/internal/agentapi"
 )
 
+// limit is a walltime that no test takes: their time goes on as they want.
+const limit = time.Hour
+
+// suspended places a job and suspends it.
+func (b *bench) suspended(t *testing.T) berth.Job {
+	t.Helper()
+	job := b.place(t, "sleep 1000", func(j *berth.Job) { j.Submission.Walltime = limit })
+	b.until(t, job.Number, in(berth.StateRunning))
+	return b.apply(t, job.Number, berth.Event{Kind: berth.EventSignaled, By: "ada", Signal: berth.SignalSuspend})
+}
+
+// later has so much time go by, and wakes the reconciler as its timer would.
+func (b *bench) later(job berth.Job, d time.Duration) {
+	b.ahead.Add(int64(d))
+	b.poke(job.Number)
+}
+
 // TestSuspendedTimeCountsAsWalltime: the limit ends a job that is suspended, at its time.
 func TestSuspendedTimeCountsAsWalltime(t *testing.T) {
 	b := newBench(t)
 	defer b.run(t)()
-	job := b.place(t, "sleep 1000", func(j *berth.Job) { j.Submission.Walltime = 300 * time.Millisecond })
-	b.until(t, job.Number, in(berth.StateRunning))
-	b.apply(t, job.Number, berth.Event{Kind: berth.EventSignaled, By: "ada", Signal: berth.SignalSuspend})
+	job := b.suspended(t)
+	b.later(job, limit)
 	job = b.until(t, job.Number, ended)
 	if job.End.Reason != berth.EndWalltime {
 		t.Errorf("end %+v", job.End)
@@ -26,19 +42,24 @@ func TestSuspendedTimeCountsAsWalltime(t *testing.T) {
 
 // TestSuspendedTimeIsFree: a suspended job outlives its limit, and after it goes on it has what was left of it.
 func TestSuspendedTimeIsFree(t *testing.T) {
-	const limit = 300 * time.Millisecond
 	b := newBench(t)
 	b.cfg.SuspendedFree = true
 	defer b.run(t)()
-	job := b.place(t, "sleep 1000", func(j *berth.Job) { j.Submission.Walltime = limit })
-	b.until(t, job.Number, in(berth.StateRunning))
-	job = b.apply(t, job.Number, berth.Event{Kind: berth.EventSignaled, By: "ada", Signal: berth.SignalSuspend})
-	time.Sleep(time.Until(job.Started.Add(2 * limit))) // its timer comes and finds it suspended
-	job, err := b.store.Job(t.Context(), job.Number)
-	if err != nil || job.State != berth.StateRunning {
-		t.Fatalf("a suspended job is %s, %v", job.State, err)
+	job := b.suspended(t)
+	outlives := func(what string) {
+		t.Helper()
+		if more, err := b.step(t.Context(), job.Number); err != nil || more {
+			t.Fatalf("step = %v, %v", more, err)
+		}
+		if job, err := b.store.Job(t.Context(), job.Number); err != nil || job.State != berth.StateRunning {
+			t.Fatalf("%s it is %s, %v", what, job.State, err)
+		}
 	}
+	b.later(job, 2*limit)
+	outlives("suspended")
 	b.apply(t, job.Number, berth.Event{Kind: berth.EventSignaled, By: "ada", Signal: berth.SignalContinue})
+	outlives("after it goes on")
+	b.later(job, limit)
 	job = b.until(t, job.Number, ended)
 	if job.End.Reason != berth.EndWalltime {
 		t.Errorf("end %+v", job.End)

@@ -19,13 +19,15 @@ const (
 	keysKept = 24 * time.Hour
 	// UploadsKept is how long an upload that broke off can be continued.
 	UploadsKept = 7 * 24 * time.Hour
-	// page is how many outputs are looked at together.
-	page = 100
+	// page is how many outputs are looked at together, and keysAtOnce how many keys are forgotten: submissions wait a few hundredths of a
+	// second for it.
+	page       = 100
+	keysAtOnce = 2000
 )
 
 // Store is what is cleaned.
 type Store interface {
-	DeleteIdempotencyKeys(ctx context.Context, before time.Time) (int, error)
+	DeleteIdempotencyKeys(ctx context.Context, before time.Time, limit int) (int, error)
 	Outputs(ctx context.Context, form store.OutputForm, after store.Output, before time.Time, limit int) ([]store.Output, error)
 	OutputBytes(ctx context.Context) (int64, error)
 	SetOutput(ctx context.Context, output store.Output) error
@@ -91,14 +93,15 @@ func (c *Cleaner) runOnce(ctx context.Context) error {
 }
 
 func (c *Cleaner) forgetKeys(ctx context.Context, before time.Time) error {
-	n, err := c.cfg.Store.DeleteIdempotencyKeys(ctx, before)
-	if err != nil {
-		return fmt.Errorf("forget idempotency keys: %w", err)
+	for {
+		n, err := c.cfg.Store.DeleteIdempotencyKeys(ctx, before, keysAtOnce)
+		if err != nil {
+			return fmt.Errorf("forget idempotency keys: %w", err)
+		}
+		if n < keysAtOnce {
+			return nil
+		}
 	}
-	if n > 0 {
-		c.cfg.Log.DebugContext(ctx, "idempotency keys forgotten", "count", n)
-	}
-	return nil
 }
 
 func (c *Cleaner) forgetUploads(ctx context.Context, before time.Time) error {

@@ -220,13 +220,34 @@ func TestKeysAndUploadsAreForgotten(t *testing.T) {
 	}
 }
 
+// keys is a store with so many idempotency keys.
+type keys struct {
+	Store
+	left int
+}
+
+func (k *keys) DeleteIdempotencyKeys(_ context.Context, _ time.Time, limit int) (int, error) {
+	n := min(limit, k.left)
+	k.left -= n
+	return n, nil
+}
+
+func TestForgetsAllKeysInPieces(t *testing.T) {
+	t.Parallel()
+	many := &keys{left: 2*keysAtOnce + 1}
+	b := newBench(t, func(cfg *Config) { many.Store, cfg.Store = cfg.Store, many })
+	if err := b.runOnce(t.Context()); err != nil || many.left != 0 {
+		t.Errorf("%d keys are left, %v", many.left, err)
+	}
+}
+
 // broken is a store that fails, and tells when it is asked.
 type broken struct {
 	Store
 	asked chan struct{}
 }
 
-func (b broken) DeleteIdempotencyKeys(context.Context, time.Time) (int, error) {
+func (b broken) DeleteIdempotencyKeys(context.Context, time.Time, int) (int, error) {
 	b.asked <- struct{}{}
 	return 0, context.DeadlineExceeded
 }

@@ -128,7 +128,7 @@ func (h *handle) ReadAt(p []byte, offset int64) (int, error) {
 	return n, withoutPath(err)
 }
 
-var errRecalled = errors.New("closed, for it was not used and a job waits for the vault")
+var errRecalled = errors.New("closed, for it was not used and others wait for the vault")
 
 func withoutPath(err error) error {
 	if code, ok := errors.AsType[syscall.Errno](err); ok {

@@ -119,3 +119,28 @@ func TestWhatWasBroughtIsChecked(t *testing.T) {
 		t.Errorf("a whole file was brought again: %v", err)
 	}
 }
+
+// TestThePowerFails after all was brought, before the job has begun: files that are not as they were are brought again.
+func TestThePowerFails(t *testing.T) {
+	b := newBench(t)
+	b.put(t, map[string]string{"whole": "whole", "torn": "torn"})
+	b.in(t, "")
+	text, err := os.ReadFile(b.job.Manifest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := bytes.Replace(text, []byte(bootID()), []byte("00000000-0000-4000-8000-000000000000"), 1)
+	if err := os.WriteFile(b.job.Manifest, before, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b.write(t, map[string]string{"torn": ""})
+	b.in(t, "")
+	want := map[string]string{"whole": "whole", "torn": "torn"}
+	wantSame(t, "brought", want, b.files(t))
+	b.write(t, map[string]string{"torn": ""}) // by the job
+	b.in(t, "")
+	want["torn"] = ""
+	wantSame(t, "brought in the same boot", want, b.files(t))
+	b.out(t)
+	wantSame(t, "the bucket", want, b.objects(t))
+}

@@ -48,9 +48,10 @@ type line struct {
 	// Object is one to bring, and Planned follows the last of them.
 	Object  *object `json:",omitempty"`
 	Planned bool    `json:",omitempty"`
-	// Had says that a file was brought, Complete that all were.
+	// Had says that a file was brought, Complete that all were, in the boot of the machine with the id Boot.
 	Had      *hadLine `json:",omitempty"`
 	Complete bool     `json:",omitempty"`
+	Boot     string   `json:",omitempty"`
 	// Sending says that a file begins to be copied back, Sent that it was, as it was then.
 	Sending string    `json:",omitempty"`
 	Sent    *sentLine `json:",omitempty"`
@@ -72,6 +73,7 @@ type sentLine struct {
 type manifest struct {
 	path              string
 	planned, complete bool
+	boot              string // see line
 	objects           []*object
 	byPath            map[string]*object
 
@@ -129,7 +131,7 @@ func (m *manifest) learn(l line) {
 			o.had, o.sum, o.ETag, o.Size = l.Had.Stamp, l.Had.Sum, l.Had.ETag, l.Had.Stamp.Size
 		}
 	case l.Complete:
-		m.complete = true
+		m.complete, m.boot = true, l.Boot
 	case l.Sending != "":
 		m.sending[l.Sending] = true
 	case l.Sent != nil:
@@ -185,7 +187,21 @@ func (m *manifest) append(text []byte) error {
 }
 
 // finish stores that everything was brought.
-func (m *manifest) finish() error { return errors.Join(m.add(line{Complete: true}), m.sync()) }
+func (m *manifest) finish() error {
+	return errors.Join(m.add(line{Complete: true, Boot: bootID()}), m.sync())
+}
+
+// whole says whether everything was brought and is there still. Files are not synced, so the end of the machine may have taken some away.
+func (m *manifest) whole() bool { return m.complete && m.boot != "" && m.boot == bootID() }
+
+// bootID tells one boot of this machine from another; it is empty when the kernel does not say.
+func bootID() string {
+	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(id))
+}
 
 func (m *manifest) sync() error {
 	if err := m.file.Sync(); err != nil {

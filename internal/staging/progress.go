@@ -19,19 +19,26 @@ type progress struct {
 	objects, bytes int64 // of the plan; 0 when it is not known
 
 	doneObjects, doneBytes atomic.Int64
-	last                   atomic.Int64 // when something was done, nanoseconds
+	// last is when something was done, counted from began: a clock that is set meanwhile changes nothing.
+	last  atomic.Int64
+	began time.Time
 
 	mu   sync.Mutex
 	told time.Time
 }
 
 func (s *Stager) progress(tell func(string), verb string) *progress {
-	p := &progress{stager: s, tell: tell, verb: verb}
-	p.alive()
-	return p
+	return &progress{stager: s, tell: tell, verb: verb, began: s.cfg.Now()}
 }
 
-func (p *progress) alive() { p.last.Store(p.stager.cfg.Now().UnixNano()) }
+func (p *progress) alive() { p.last.Store(int64(p.now())) }
+
+func (p *progress) now() time.Duration { return p.stager.cfg.Now().Sub(p.began) }
+
+// silent is for how long nothing was done, at most since a time.
+func (p *progress) silent(since time.Duration) time.Duration {
+	return p.now() - max(since, time.Duration(p.last.Load()))
+}
 
 // moved says that n bytes were moved just now.
 func (p *progress) moved(n int) {
@@ -83,7 +90,7 @@ func (p *progress) retry(ctx context.Context, do func(context.Context) error) er
 			return ctx.Err()
 		case definite(err) || asRefused(err):
 			return err
-		case cfg.Now().UnixNano()-p.last.Load() >= int64(cfg.RetryFor):
+		case p.silent(0) >= cfg.RetryFor:
 			return err
 		}
 		p.say(explain(err))
@@ -109,19 +116,19 @@ var errStalled = errors.New("the connection is silent")
 func (p *progress) attempt(ctx context.Context, do func(context.Context) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	began := p.stager.cfg.Now().UnixNano()
+	began, stall := p.now(), p.stager.cfg.Stall
 	var watch *time.Timer
 	var mu sync.Mutex
 	mu.Lock()
-	watch = time.AfterFunc(p.stager.cfg.Stall, func() {
-		silent := time.Duration(p.stager.cfg.Now().UnixNano() - max(began, p.last.Load()))
-		if silent >= p.stager.cfg.Stall {
+	watch = time.AfterFunc(stall, func() {
+		silent := p.silent(began)
+		if silent >= stall {
 			cancel(errStalled)
 			return
 		}
 		mu.Lock()
 		defer mu.Unlock()
-		watch.Reset(p.stager.cfg.Stall - silent)
+		watch.Reset(stall - silent)
 	})
 	mu.Unlock()
 	defer watch.Stop()

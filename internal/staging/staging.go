@@ -98,7 +98,7 @@ func (s *Stager) In(ctx context.Context, t Transfer) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, m.close()) }()
-	if m.complete {
+	if m.whole() {
 		return nil
 	}
 	client, err := s.connect(t)

@@ -13,7 +13,8 @@ import (
 const (
 	insertKey = `INSERT INTO idempotency_keys (owner, key, hash, number, created_at) VALUES ($1, $2, $3, $4, $5)`
 	selectKey = `SELECT hash, number FROM idempotency_keys WHERE owner = $1 AND key = $2`
-	deleteOld = `DELETE FROM idempotency_keys WHERE created_at < $1`
+	deleteOld = `DELETE FROM idempotency_keys WHERE (owner, key) IN
+	(SELECT owner, key FROM idempotency_keys WHERE created_at < $1 ORDER BY created_at LIMIT $2)`
 )
 
 // msgOtherRequest is for a client that sends a key again with something else.
@@ -57,11 +58,12 @@ func (s *Store) JobByIdempotencyKey(ctx context.Context, owner string, key Idemp
 	return job, found, wrap(ctx, "find a job by its idempotency key", err)
 }
 
-// DeleteIdempotencyKeys forgets the keys of jobs submitted before the time and returns how many there were. The jobs stay.
-func (s *Store) DeleteIdempotencyKeys(ctx context.Context, before time.Time) (int, error) {
+// DeleteIdempotencyKeys forgets the oldest keys of jobs submitted before the time, at most so many, and returns how many there were.
+// The jobs stay. Every other write waits meanwhile: who has many to delete does it in pieces.
+func (s *Store) DeleteIdempotencyKeys(ctx context.Context, before time.Time, limit int) (int, error) {
 	var deleted int64
 	err := s.write(ctx, "delete idempotency keys", func(b *batch) (err error) {
-		deleted, err = b.exec(deleteOld, micro(before))
+		deleted, err = b.exec(deleteOld, micro(before), limit)
 		return err
 	})
 	if err != nil {

@@ -144,11 +144,13 @@ func TestIdempotency(t *testing.T) {
 			t.Errorf("by key with another hash: %v, want Conflict", err)
 		}
 
-		if n, err := s.DeleteIdempotencyKeys(t.Context(), submitted); n != 0 || err != nil {
+		if n, err := s.DeleteIdempotencyKeys(t.Context(), submitted, 9); n != 0 || err != nil {
 			t.Errorf("deleted %d keys that are not older, %v", n, err)
 		}
-		if n, err := s.DeleteIdempotencyKeys(t.Context(), submitted.Add(time.Hour)); n != 2 || err != nil {
-			t.Errorf("deleted %d keys, %v; want 2", n, err)
+		for _, want := range []int{1, 1, 0} {
+			if n, err := s.DeleteIdempotencyKeys(t.Context(), submitted.Add(time.Hour), 1); n != want || err != nil {
+				t.Errorf("deleted %d keys, %v; want %d", n, err, want)
+			}
 		}
 		create(t, s, keyed("alice", "EEEEE", "k", "other"))
 	})

@@ -12,7 +12,8 @@ import (
 const (
 	keptColumns   = `number, owner, wish, detail`
 	insertKept    = `INSERT INTO kept_data (` + keptColumns + `) VALUES ($1, $2, '', $3)`
-	updateKept    = `UPDATE kept_data SET wish = $2, detail = $3 WHERE number = $1`
+	updateWish    = `UPDATE kept_data SET wish = $2 WHERE number = $1`
+	updateKept    = `UPDATE kept_data SET wish = $2, detail = $3 WHERE number = $1 AND wish = 'save'`
 	deleteKept    = `DELETE FROM kept_data WHERE number = $1`
 	selectKept    = `SELECT ` + keptColumns + ` FROM kept_data WHERE number = $1`
 	selectKeptOf  = `SELECT ` + keptColumns + ` FROM kept_data WHERE owner = $1 ORDER BY number`
@@ -55,14 +56,23 @@ func (s *Store) AllKept(ctx context.Context, owner string) ([]berth.Kept, error)
 	return all, wrap(ctx, "list kept data", err)
 }
 
-// SetKept stores what is to become of kept data, or why it did not. NotFound when there is none any more.
-func (s *Store) SetKept(ctx context.Context, kept berth.Kept) error {
-	clean(&kept.Detail)
-	return s.write(ctx, "change kept data", func(b *batch) error {
-		n, err := b.exec(updateKept, kept.Number, string(kept.Wish), kept.Detail)
+// WishKept stores what is to become of kept data. NotFound when there is none any more.
+func (s *Store) WishKept(ctx context.Context, number int64, wish berth.KeptWish, act berth.Act) error {
+	return s.act(ctx, "wish something for kept data", act, func(b *batch) error {
+		n, err := b.exec(updateWish, number, string(wish))
 		if err == nil && n == 0 {
 			return refuse(&berth.Error{Kind: berth.NotFound, Msg: msgNotFound})
 		}
+		return err
+	})
+}
+
+// SetKept stores what came of the wish to save kept data: what is to become of it now, and what is still missing. It does nothing when
+// somebody wishes something else by now.
+func (s *Store) SetKept(ctx context.Context, kept berth.Kept) error {
+	clean(&kept.Detail)
+	return s.write(ctx, "change kept data", func(b *batch) error {
+		_, err := b.exec(updateKept, kept.Number, string(kept.Wish), kept.Detail)
 		return err
 	})
 }

@@ -119,15 +119,12 @@ func putVault(b *batch, v berth.Vault, c berth.Credentials) error {
 }
 
 // CreateVault stores a vault, with the credentials of an object vault, and makes it the default of its owner when it says so.
-// NotFound when there is no such owner; Conflict when the owner has one of that name; LimitReached when the owner would have more than
-// the limits allow; Invalid when there is no such team.
+// NotFound when there is no such owner; Conflict when the owner has one of that name, or is not in its team; LimitReached when the owner
+// would have more than the limits allow.
 func (s *Store) CreateVault(ctx context.Context, v berth.Vault, c berth.Credentials, limits VaultLimits, act berth.Act) error {
 	cleanVault(&v)
 	return s.act(ctx, "create a vault", act, func(b *batch) error {
-		if _, err := readUser(b, v.Owner); err != nil {
-			return err
-		}
-		if err := checkTeamName(b, v.Team); err != nil {
+		if err := checkShare(b, v); err != nil {
 			return err
 		}
 		if err := newVault(b.queryRow, v, limits); err != nil {
@@ -138,6 +135,21 @@ func (s *Store) CreateVault(ctx context.Context, v berth.Vault, c berth.Credenti
 		}
 		return putVault(b, v, c)
 	})
+}
+
+// checkShare refuses a vault without an owner, and one that is shared with another team than its owner's: the owner may have left the
+// team since the caller looked, and what leaves with the owner must not come back.
+func checkShare(b *batch, v berth.Vault) error {
+	owner, err := readUser(b, v.Owner)
+	if err != nil {
+		return err
+	}
+	if v.Team != "" && v.Team != owner.Team {
+		return refuse(&berth.Error{
+			Kind: berth.Conflict, Msg: "The owner of the vault is not in the team", Detail: v.Team + ": share it with nobody, or try again",
+		})
+	}
+	return nil
 }
 
 // onlyDefault makes room for another default vault of an owner.
@@ -152,14 +164,14 @@ func onlyDefault(b *batch, v berth.Vault) error {
 }
 
 // ChangeVault stores what can be changed of a vault: Default, Team, TeamReadOnly and Bucket; and its credentials when c is not nil.
-// NotFound when it is not there; Invalid when there is no such team.
+// NotFound when it is not there; Conflict when its owner is not in its team.
 func (s *Store) ChangeVault(ctx context.Context, v berth.Vault, c *berth.Credentials, act berth.Act) error {
 	cleanVault(&v)
 	return s.act(ctx, "change a vault", act, func(b *batch) error {
 		if _, err := readVault(b, v.Owner, v.Name); err != nil {
 			return err
 		}
-		if err := checkTeamName(b, v.Team); err != nil {
+		if err := checkShare(b, v); err != nil {
 			return err
 		}
 		bucket, err := bucketText(v)

@@ -69,6 +69,7 @@ func TestVaultsOfWhoLeavesATeam(t *testing.T) {
 		s := openWithUsers(t, dsn)
 		createTeam(t, s, "red", "bob")
 		createTeam(t, s, "blue", "carol")
+		join(t, s, "alice", "red")
 		inRed := map[string]berth.Vault{}
 		for _, owner := range []string{"alice", "bob"} {
 			vault := objectVault(owner, "bucket")
@@ -88,6 +89,10 @@ func TestVaultsOfWhoLeavesATeam(t *testing.T) {
 			join(t, s, "alice", next)
 			wantShared(t, s, "red", inRed["bob"])
 			wantShared(t, s, "blue")
+			// A change by somebody who looked before does not bring it back.
+			if err := s.ChangeVault(t.Context(), inRed["alice"], nil, acted(berth.ActVaultChanged, "bucket")); berth.KindOf(err) != berth.Conflict {
+				t.Errorf("a change of what was shared before: %v", err)
+			}
 			if got, err := s.Vault(t.Context(), "alice", "bucket"); err != nil || got.Team != "" || got.TeamReadOnly {
 				t.Errorf("%+v, %v", got, err)
 			}
@@ -149,11 +154,11 @@ func TestVaultsRefused(t *testing.T) {
 		}{
 			"the same name":          {s.CreateVault(t.Context(), objectVault("alice", "bucket"), secret, store.VaultLimits{}, act), berth.Conflict},
 			"of nobody":              {s.CreateVault(t.Context(), objectVault("carol", "bucket"), secret, store.VaultLimits{}, act), berth.NotFound},
-			"for no team":            {s.CreateVault(t.Context(), inTeam, secret, store.VaultLimits{}, act), berth.Invalid},
+			"for no team":            {s.CreateVault(t.Context(), inTeam, secret, store.VaultLimits{}, act), berth.Conflict},
 			"too many":               {s.CreateVault(t.Context(), objectVault("alice", "new"), secret, store.VaultLimits{Vaults: 2}, act), berth.LimitReached},
 			"a change of none":       {s.ChangeVault(t.Context(), objectVault("alice", "new"), nil, act), berth.NotFound},
 			"the removal of none":    {s.RemoveVault(t.Context(), "alice", "new", act), berth.NotFound},
-			"a change for no team":   {s.ChangeVault(t.Context(), berth.Vault{Owner: "alice", Name: "bucket", Team: "absent"}, nil, act), berth.Invalid},
+			"a change for no team":   {s.ChangeVault(t.Context(), berth.Vault{Owner: "alice", Name: "bucket", Team: "absent"}, nil, act), berth.Conflict},
 			"the credentials of one": {second(s.VaultCredentials(t.Context(), "alice", "new")), berth.NotFound},
 		} {
 			if berth.KindOf(test.err) != test.want {
@@ -205,10 +210,28 @@ func TestKeptData(t *testing.T) {
 		apply(t, s, failed.Number, berth.Event{Kind: berth.EventStaged, At: submitted, Detail: "two files"})
 		kept := berth.Kept{Number: failed.Number, Owner: "alice", Detail: "two files"}
 		wantKept(t, s, "", kept)
-		kept.Wish, kept.Detail = berth.KeptWishSave, "one file"
-		if err := s.SetKept(t.Context(), kept); err != nil {
+		wish := func(wish berth.KeptWish) error {
+			return s.WishKept(t.Context(), kept.Number, wish, berth.Act{Kind: berth.ActKeptWished, At: submitted, By: "alice"})
+		}
+		came := func(wish berth.KeptWish, detail string) {
+			t.Helper()
+			if err := s.SetKept(t.Context(), berth.Kept{Number: kept.Number, Wish: wish, Detail: detail}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := wish(berth.KeptWishSave); err != nil {
 			t.Fatal(err)
 		}
+		kept.Wish = berth.KeptWishSave
+		wantKept(t, s, "", kept)
+		came(berth.KeptWishNone, "one file")
+		kept.Wish, kept.Detail = berth.KeptWishNone, "one file"
+		wantKept(t, s, "", kept)
+		if err := wish(berth.KeptWishDrop); err != nil {
+			t.Fatal(err)
+		}
+		came(berth.KeptWishNone, "no file") // of a wish that is another one by now
+		kept.Wish = berth.KeptWishDrop
 		wantKept(t, s, "alice", kept)
 		wantKept(t, s, "bob")
 		if got, found, err := s.Kept(t.Context(), failed.Number); err != nil || !found || got != kept {
@@ -222,7 +245,7 @@ func TestKeptData(t *testing.T) {
 		if _, found, err := s.Kept(t.Context(), failed.Number); err != nil || found {
 			t.Errorf("kept after all: %v, %v", found, err)
 		}
-		if err := s.SetKept(t.Context(), kept); berth.KindOf(err) != berth.NotFound {
+		if err := wish(berth.KeptWishSave); berth.KindOf(err) != berth.NotFound {
 			t.Errorf("a wish for what is gone: %v", err)
 		}
 	})

@@ -3,7 +3,7 @@
 //
 // containerd's records are the engine's memory, so a restarted server knows every attempt. An attempt's container record is made
 // first and is what a second Start of the same attempt collides with; it also keeps containerd's garbage collection away from
-// the attempt's snapshot, so no lease is needed. A record without a task whose output is empty never ran.
+// the attempt's snapshot, so no lease is needed. A record without a task whose agent has written nothing never ran.
 package containerd
 
 import (

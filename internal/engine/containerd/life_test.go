@@ -67,7 +67,7 @@ func TestRemoveLeavesNothing(t *testing.T) {
 	if err := e.Remove(t.Context(), a.ID); err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(10 * time.Second); ports(t, m) > 0 && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(time.Minute); ports(t, m) > 0 && time.Now().Before(deadline); {
 		time.Sleep(10 * time.Millisecond) // the kernel removes it with the namespace, when it has time
 	}
 	for what, is := range there {

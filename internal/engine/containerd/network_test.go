@@ -23,8 +23,8 @@ import (
 	"github.com/berth-hpc/berth/internal/engine/enginetest"
 )
 
-// serves is a script with a web server that says its name; then it fetches each address that appears as a file in /data/ask and
-// prints what came.
+// serves is a script with a web server that says its name; then it fetches from each address that appears as a file in /data/ask, with the
+// seconds that it may take before it, and prints what came.
 const serves = `mkdir -p /tmp/www && echo "I am $(hostname)" >/tmp/www/index.html
 httpd -p 8080 -h /tmp/www
 ip -4 addr show eth0
@@ -35,7 +35,7 @@ while true; do
 		[ -e "$f" ] || continue
 		address=$(cat $f)
 		rm -f $f
-		answer=$(printf 'GET / HTTP/1.0\r\n\r\n' | nc -w 2 $address | tail -n 1)
+		answer=$(printf 'GET / HTTP/1.0\r\n\r\n' | nc -w $address | tail -n 1)
 		echo "asked $address: got '$answer'."
 	done
 	sleep 0.05
@@ -75,7 +75,7 @@ func startPeer(t *testing.T, e engine.Engine) peer {
 	return peer{Attempt: a, ask: ask, address: find(`inet ([0-9.]+)/`), gateway: find(`default via ([0-9.]+) dev eth0`)}
 }
 
-// fetch lets the attempt fetch from an address and returns what it got.
+// fetch lets the attempt fetch from an address, with the seconds before it, and returns what it got.
 func (p peer) fetch(t *testing.T, address string) string {
 	t.Helper()
 	temporary := filepath.Join(t.TempDir(), "question")
@@ -105,7 +105,7 @@ func TestNetwork(t *testing.T) {
 			t.Fatalf("this host got %q from %s; want %q", got, server.address, want)
 		}
 	}
-	const nothing = "got ''."
+	const nothing, soon, late = "got ''.", "2 ", "60 "
 	letIn := serve(t)
 	if err := e.LetIn(letIn); err != nil {
 		t.Fatal(err)
@@ -116,14 +116,14 @@ func TestNetwork(t *testing.T) {
 		to   string
 		want string
 	}{
-		"one attempt to the other": {a, b.address + " 8080", nothing},
-		"and back":                 {b, a.address + " 8080", nothing},
-		"itself":                   {a, "127.0.0.1 8080", "got 'I am " + a.Hostname},
-		"host by the gateway":      {a, fmt.Sprintf("%s %d", a.gateway, serve(t)), nothing},
-		"host where it lets in":    {a, fmt.Sprintf("%s %d", a.gateway, letIn), "got 'I am the host"},
-		"the same elsewhere":       {a, fmt.Sprintf("%s %d", outsideHost, letIn), nothing},
-		"host by another address":  {a, fmt.Sprintf("%s %d", outsideHost, serve(t)), nothing},
-		"outside":                  {a, beyond, "got 'I am outside"},
+		"one attempt to the other": {a, soon + b.address + " 8080", nothing},
+		"and back":                 {b, soon + a.address + " 8080", nothing},
+		"itself":                   {a, late + "127.0.0.1 8080", "got 'I am " + a.Hostname},
+		"host by the gateway":      {a, soon + fmt.Sprintf("%s %d", a.gateway, serve(t)), nothing},
+		"host where it lets in":    {a, late + fmt.Sprintf("%s %d", a.gateway, letIn), "got 'I am the host"},
+		"the same elsewhere":       {a, soon + fmt.Sprintf("%s %d", outsideHost, letIn), nothing},
+		"host by another address":  {a, soon + fmt.Sprintf("%s %d", outsideHost, serve(t)), nothing},
+		"outside":                  {a, late + beyond, "got 'I am outside"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := test.from.fetch(t, test.to); !strings.HasPrefix(got, test.want) {

@@ -158,7 +158,7 @@ type files struct {
 }
 
 func look(dir string) (files, error) {
-	ran, err := agentapi.Begun(dir)
+	begun, err := agentapi.Begun(dir)
 	if err != nil {
 		return files{}, err
 	}
@@ -166,7 +166,7 @@ func look(dir string) (files, error) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return files{}, err
 	}
-	return files{begun: ran || !report.Started.IsZero() || !report.Ended.IsZero(), report: report}, nil
+	return files{begun: begun, report: report}, nil
 }
 
 func (f files) phase(id string, process *task.Process) (engine.Phase, error) {

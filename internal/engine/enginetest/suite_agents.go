@@ -43,6 +43,10 @@ func testAgent(t *testing.T, e Engine) {
 // computes is a script that computes until it is stopped.
 const computes = "echo ready\nyes >/dev/null"
 
+// catches is a script that goes on when it has caught SIGUSR1. A shell that gets it before it waits, waits as long as it can: shorter than the
+// tests.
+const catches = "trap 'echo got' USR1\necho ready\nsleep 30 & wait\nexit 5"
+
 func signalRequest(number int) agentapi.Request {
 	return agentapi.Request{Signal: &agentapi.SignalRequest{Number: number}}
 }
@@ -94,7 +98,7 @@ func testSignal(t *testing.T, e Engine) {
 		want    berth.Exit
 		output  string
 	}{
-		"is caught":  {"trap 'echo got' USR1\necho ready\nsleep 100 & wait\nexit 5", []int{10}, berth.Exit{Code: 5}, "ready\ngot\n"},
+		"is caught":  {catches, []int{10}, berth.Exit{Code: 5}, "ready\ngot\n"},
 		"ends it":    {"echo ready\nsleep 100", []int{15}, berth.Exit{Code: 128 + 15, Signal: 15}, "ready\n"},
 		"is ignored": {"trap '' TERM\necho ready\nsleep 100 & wait", []int{15, 9}, berth.Exit{Code: 128 + 9, Signal: 9}, "ready\n"},
 		"the last":   {"echo ready\nsleep 100", []int{lastSignal}, berth.Exit{Code: 128 + lastSignal, Signal: lastSignal}, "ready\n"},
@@ -162,7 +166,7 @@ func measure(t *testing.T, e Engine, a engine.Attempt) engine.Usage {
 
 // testSignalSuspended: what a suspended attempt gets, it sees when it goes on.
 func testSignalSuspended(t *testing.T, e Engine) {
-	a := begin(t, e, Script{Text: "trap 'echo got' USR1\necho ready\nsleep 100 & wait\nexit 5"})
+	a := begin(t, e, Script{Text: catches})
 	sendSignal(t, e, a, berth.SignalSuspend)
 	sendSignal(t, e, a, int(syscall.SIGUSR1))
 	if got := Output(t, a); strings.Contains(got, "got") {

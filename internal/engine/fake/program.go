@@ -59,10 +59,14 @@ func (p program) follow(a *attempt) berth.Exit {
 	proc := &process{attempt: a, traps: make(map[unix.Signal]string), term: a.term}
 	code := 0
 	for _, line := range p.lines {
+		command, rest, _ := strings.Cut(line, " ")
+		if command == "trap" { // no signal comes before it: who has started the program need not wait until it has begun
+			proc.trap(rest)
+			continue
+		}
 		if exit, ended := proc.sleep(0); ended {
 			return exit
 		}
-		command, rest, _ := strings.Cut(line, " ")
 		switch command {
 		case "echo":
 			if err := a.print(rest + "\n"); err != nil {
@@ -76,8 +80,6 @@ func (p program) follow(a *attempt) berth.Exit {
 			return exited(number(rest))
 		case "kill":
 			return killedBy(unix.SIGKILL)
-		case "trap":
-			proc.trap(rest)
 		case "true", "tail":
 			code = 0
 		case "false":

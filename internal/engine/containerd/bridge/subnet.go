@@ -13,6 +13,8 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/berth-hpc/berth/internal/wholefile"
 )
 
 // A subnet has 2^(32-subnetBits) addresses; they are taken out of 10.64.0.0/10, which few sites use.
@@ -46,7 +48,7 @@ func (b *Bridge) subnet(stateFile string) (netip.Prefix, error) {
 		return netip.Prefix{}, err
 	}
 	if text, err = json.Marshal(kept); err == nil {
-		err = os.WriteFile(stateFile, text, 0o600)
+		err = wholefile.Write(stateFile, text, 0o600)
 	}
 	if err != nil {
 		return netip.Prefix{}, fmt.Errorf("network: subnet: %w", err)

@@ -3,10 +3,12 @@ package bridge
 import (
 	"errors"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"testing"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
 
 func TestAddresses(t *testing.T) {
@@ -135,5 +137,37 @@ func TestSubnetIsFreeAndKept(t *testing.T) {
 	}
 	if other, err := b.subnet(filepath.Join(t.TempDir(), "network.json")); err != nil || other.Overlaps(first) {
 		t.Errorf("a new subnet is %s, %v; want another than %s, where this machine has a route", other, err, first)
+	}
+}
+
+// TestAFullDiskIsNoSubnetForEver: what could not be written down is no obstacle when there is room again.
+func TestAFullDiskIsNoSubnetForEver(t *testing.T) {
+	handle, err := netlink.NewHandle()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer handle.Close()
+	dir := t.TempDir()
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=4k"); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := unix.Unmount(dir, 0); err != nil {
+			t.Error(err)
+		}
+	}()
+	ballast := filepath.Join(dir, "ballast")
+	if err := os.WriteFile(ballast, make([]byte, 4<<10), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b := &Bridge{name: Name("0123456789ab"), handle: handle}
+	if subnet, err := b.subnet(filepath.Join(dir, "network.json")); !errors.Is(err, unix.ENOSPC) {
+		t.Fatalf("subnet on a full disk is %s, %v; want %v", subnet, err, unix.ENOSPC)
+	}
+	if err := os.Remove(ballast); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.subnet(filepath.Join(dir, "network.json")); err != nil {
+		t.Errorf("subnet when there is room again: %v", err)
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strconv"
 	"text/template"
 )
@@ -44,17 +43,16 @@ disabled_plugins = [
 `))
 
 // writeConfig leaves the configuration file beside the state.
-func (d *Daemon) writeConfig() (path string, err error) {
+func (d *Daemon) writeConfig() error {
 	var text bytes.Buffer
-	err = configText.Execute(&text, map[string]string{
+	err := configText.Execute(&text, map[string]string{
 		"Root": strconv.Quote(d.root), "State": strconv.Quote(d.ContainerdState()), "Address": strconv.Quote(d.Address()),
 	})
+	if err == nil {
+		err = os.WriteFile(d.configPath(), text.Bytes(), 0o600)
+	}
 	if err != nil {
-		return "", fmt.Errorf("configuration of the private containerd: %w", err)
+		return fmt.Errorf("configuration of the private containerd: %w", err)
 	}
-	path = filepath.Join(d.state, "config.toml")
-	if err := os.WriteFile(path, text.Bytes(), 0o600); err != nil {
-		return "", fmt.Errorf("configuration of the private containerd: %w", err)
-	}
-	return path, nil
+	return nil
 }

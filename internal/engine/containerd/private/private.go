@@ -81,6 +81,12 @@ func (d *Daemon) RuncRoot() string { return filepath.Join(d.state, "runc") }
 // ContainerdState is where the daemon itself keeps what a boot may forget, the bundles of its containers among it.
 func (d *Daemon) ContainerdState() string { return filepath.Join(d.state, "state") }
 
+// configPath is where the daemon's configuration is.
+func (d *Daemon) configPath() string { return filepath.Join(d.state, "config.toml") }
+
+// command is what the daemon runs as, and no other.
+func (d *Daemon) command() []string { return []string{"containerd", "--config", d.configPath()} }
+
 // LogPath is where the daemon's own log is.
 func (d *Daemon) LogPath() string { return filepath.Join(d.root, "containerd.log") }
 
@@ -126,8 +132,7 @@ func checkPrograms() error {
 }
 
 func (d *Daemon) start(ctx context.Context) (pid int, err error) {
-	path, err := d.writeConfig()
-	if err != nil {
+	if err := d.writeConfig(); err != nil {
 		return 0, err
 	}
 	log, err := os.OpenFile(d.LogPath(), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
@@ -137,7 +142,8 @@ func (d *Daemon) start(ctx context.Context) (pid int, err error) {
 	defer func() { _ = log.Close() }() // the child has its own
 	d.removeOrphans(ctx)
 	// Not ended with ctx: it outlives this process on purpose.
-	cmd := exec.CommandContext(context.WithoutCancel(ctx), "containerd", "--config", path)
+	command := d.command()
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), command[0], command[1:]...)
 	cmd.Dir = d.root
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
@@ -145,9 +151,6 @@ func (d *Daemon) start(ctx context.Context) (pid int, err error) {
 		return 0, fmt.Errorf("start the private containerd: %w", err)
 	}
 	pid = cmd.Process.Pid
-	if err := d.remember(pid); err != nil {
-		return 0, errors.Join(err, cmd.Process.Kill(), cmd.Wait())
-	}
 	if err := cmd.Process.Release(); err != nil {
 		return 0, fmt.Errorf("start the private containerd: %w", err)
 	}
@@ -165,6 +168,7 @@ func (d *Daemon) accepts(ctx context.Context, pid int) error {
 			return conn.Close()
 		}
 		if _, running := d.pid(); !running {
+			reap(pid)
 			return fmt.Errorf("the private containerd (process %d) ended at once; its log is %s: %s", pid, d.LogPath(), d.lastWords())
 		}
 		select {

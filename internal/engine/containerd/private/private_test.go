@@ -2,12 +2,13 @@ package private
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -69,40 +70,89 @@ func TestEnsure(t *testing.T) {
 	}
 }
 
-// TestReusedPID: a process that has the number of one that ended is not taken for it, and above all not ended.
-func TestReusedPID(t *testing.T) {
+// TestStartedByAServerThatWasKilled: it is found although that could not tell anybody.
+func TestStartedByAServerThatWasKilled(t *testing.T) {
 	d := newDaemon(t)
-	stranger := exec.CommandContext(t.Context(), "sleep", "1000")
-	if err := stranger.Start(); err != nil {
-		t.Fatal(err)
+	for _, dir := range []string{d.root, d.state} {
+		if err := os.MkdirAll(dir, 0o711); err != nil {
+			t.Fatal(err)
+		}
 	}
-	t.Cleanup(func() { _ = stranger.Process.Kill(); _ = stranger.Wait() })
-	started, err := startOf(stranger.Process.Pid)
+	pid, err := d.start(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.MkdirAll(d.state, 0o700); err != nil {
+	next := New(Config{DataDir: d.dataDir, Log: d.log})
+	if err := next.Ensure(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	for name, text := range map[string]string{
-		"another start": fmt.Sprintf("%d %d\n", stranger.Process.Pid, started-1),
-		"damaged":       "x",
-		"empty":         "",
-		"no process":    "4194304 1\n",
+	if found := runningPID(t, next); found != pid {
+		t.Errorf("process is %d; want still %d", found, pid)
+	}
+}
+
+// strangerEnv makes this test's program one that does nothing, whatever its arguments say.
+const strangerEnv = "BERTH_TEST_STRANGER"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(strangerEnv) != "" {
+		_, _ = os.Stdin.Read(make([]byte, 1))
+		return
+	}
+	m.Run()
+}
+
+// TestStrangers: processes of other users and in containers that look like it are not taken for it, and above all not ended.
+func TestStrangers(t *testing.T) {
+	program := publicProgram(t)
+	for name, attr := range map[string]*syscall.SysProcAttr{
+		"another user": {Credential: &syscall.Credential{Uid: 65534, Gid: 65534}},
+		"a container":  {Cloneflags: syscall.CLONE_NEWPID},
 	} {
-		if err := os.WriteFile(d.pidPath(), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if pid, running := d.pid(); running {
-			t.Errorf("%s: process %d is taken for it", name, pid)
-		}
+		t.Run(name, func(t *testing.T) {
+			d := newDaemon(t)
+			if err := os.MkdirAll(d.state, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			stranger := &exec.Cmd{Path: program, Args: d.command(), Env: []string{strangerEnv + "=1"}, Dir: "/", SysProcAttr: attr}
+			stdin, err := stranger.StdinPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := stranger.Start(); err != nil {
+				t.Fatal(err)
+			}
+			if pid, running := d.pid(); running {
+				t.Errorf("process %d is taken for it", pid)
+			}
+			if err := d.Shutdown(t.Context()); err != nil {
+				t.Error(err)
+			}
+			if err := errors.Join(stdin.Close(), stranger.Wait()); err != nil {
+				t.Errorf("the stranger: %v; want it to have run until now", err)
+			}
+		})
 	}
-	if err := d.Shutdown(t.Context()); err != nil {
+}
+
+// publicProgram is a copy of this test's program that every user can run, who cannot enter the directories of tests.
+func publicProgram(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/tmp", "berth-stranger-") //nolint:usetesting // t.TempDir is root's alone
+	if err != nil {
 		t.Fatal(err)
 	}
-	if again, err := startOf(stranger.Process.Pid); err != nil || again != started {
-		t.Errorf("the stranger: %v; want it to run still", err)
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	program := filepath.Join(dir, "stranger")
+	text, err := os.ReadFile("/proc/self/exe")
+	if err := errors.Join(err, os.Chmod(dir, 0o755), os.WriteFile(program, text, 0o755)); err != nil {
+		t.Fatal(err)
 	}
+	return program
 }
 
 // TestStartFails: the reason is in the error.

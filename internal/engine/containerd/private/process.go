@@ -1,79 +1,59 @@
 package private
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// remember writes down which process the daemon is: its id and when it started, so that a reused id is never taken for it.
-func (d *Daemon) remember(pid int) error {
-	started, err := startOf(pid)
-	if err != nil {
-		return err
-	}
-	path := d.pidPath()
-	if err := os.WriteFile(path+".new", fmt.Appendf(nil, "%d %d\n", pid, started), 0o600); err != nil {
-		return fmt.Errorf("process file of the private containerd: %w", err)
-	}
-	if err := os.Rename(path+".new", path); err != nil {
-		return fmt.Errorf("process file of the private containerd: %w", err)
-	}
-	return nil
-}
-
-func (d *Daemon) pidPath() string { return filepath.Join(d.state, "containerd.pid") }
-
-// pid returns the daemon's process id, and whether it runs.
+// pid returns the daemon's process id, and whether it runs. It is looked for among the processes: whoever started it may have been killed
+// before writing anything down.
 func (d *Daemon) pid() (pid int, running bool) {
-	text, err := os.ReadFile(d.pidPath())
-	if err != nil {
-		return 0, false
+	for pid, args := range processes() {
+		if slices.Equal(args, d.command()) {
+			return pid, true
+		}
 	}
-	var started uint64
-	if _, err := fmt.Fscan(bytes.NewReader(text), &pid, &started); err != nil {
-		return 0, false
-	}
-	now, err := startOf(pid)
-	return pid, err == nil && now == started
+	return 0, false
 }
 
-// errEnded says that a process is not there, or only waits to be reaped.
-var errEnded = errors.New("the process has ended")
-
-// startOf returns when a process started, in the kernel's ticks since boot. A child of ours that has ended is reaped.
-func startOf(pid int) (uint64, error) {
-	text, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
-	if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ESRCH) {
-		return 0, errEnded
+// processes returns root's processes of this machine with their arguments; none of a container, where somebody else's may look alike.
+func processes() iter.Seq2[int, []string] {
+	return func(yield func(int, []string) bool) {
+		own, err := os.Readlink("/proc/self/ns/pid")
+		if err != nil {
+			return
+		}
+		dirs, _ := filepath.Glob("/proc/[0-9]*") // the pattern is right
+		for _, dir := range dirs {
+			info, err := os.Stat(dir)
+			if err != nil {
+				continue // it has ended
+			}
+			if stat, ok := info.Sys().(*syscall.Stat_t); !ok || stat.Uid != 0 {
+				continue
+			}
+			pid, err := strconv.Atoi(filepath.Base(dir))
+			line, failed := os.ReadFile(filepath.Join(dir, "cmdline"))
+			space, gone := os.Readlink(filepath.Join(dir, "ns/pid"))
+			if errors.Join(err, failed, gone) != nil || space != own {
+				continue
+			}
+			if !yield(pid, strings.Split(strings.TrimSuffix(string(line), "\x00"), "\x00")) {
+				return
+			}
+		}
 	}
-	if err != nil {
-		return 0, fmt.Errorf("start of process %d: %w", pid, err)
-	}
-	// The name, in parentheses, may hold anything. The state follows it, the start is the 20th field after the state's.
-	_, rest, _ := strings.Cut(string(text[bytes.LastIndexByte(text, ')')+1:]), " ")
-	fields := strings.Fields(rest)
-	const stateField, startField = 0, 19
-	if len(fields) <= startField {
-		return 0, fmt.Errorf("start of process %d: %q is not understood", pid, text)
-	}
-	if fields[stateField] == "Z" || fields[stateField] == "X" {
-		_, _ = unix.Wait4(pid, nil, unix.WNOHANG, nil) // fails when it is somebody else's child, who reaps it
-		return 0, errEnded
-	}
-	started, err := strconv.ParseUint(fields[startField], 10, 64)
-	if err != nil {
-		return 0, fmt.Errorf("start of process %d: %w", pid, err)
-	}
-	return started, nil
 }
 
 // waitEnd returns when the process has ended; with an error when ctx ends first.
@@ -100,6 +80,9 @@ func waitEnd(ctx context.Context, pid int) error {
 	if err != nil {
 		return fmt.Errorf("watch process %d: %w", pid, errors.Join(context.Cause(ctx), err))
 	}
-	_, _ = startOf(pid) // reaps it when it is our child
+	reap(pid)
 	return nil
 }
+
+// reap collects a child that has ended. It fails when it is somebody else's, who does it.
+func reap(pid int) { _, _ = unix.Wait4(pid, nil, unix.WNOHANG, nil) }

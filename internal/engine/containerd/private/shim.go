@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -22,19 +21,10 @@ type Shim struct {
 
 // Shims returns the shims of the containerd at an address, which need not run.
 func Shims(address string) []Shim {
-	paths, _ := filepath.Glob("/proc/[0-9]*/cmdline") // the pattern is right
 	var found []Shim
-	for _, path := range paths {
-		line, err := os.ReadFile(path)
-		if err != nil {
-			continue // it has ended
-		}
-		args := strings.Split(string(line), "\x00")
-		daemon := strings.HasPrefix(filepath.Base(args[0]), "containerd-shim") && !slices.Contains(args, "delete") // that one is at work
-		if !daemon || value(args, "-address") != address {
-			continue
-		}
-		if pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path))); err == nil {
+	for pid, args := range processes() {
+		shim := strings.HasPrefix(filepath.Base(args[0]), "containerd-shim") && !slices.Contains(args, "delete") // that one is at work
+		if shim && value(args, "-address") == address {
 			found = append(found, Shim{PID: pid, Namespace: value(args, "-namespace"), ID: value(args, "-id")})
 		}
 	}
