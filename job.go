@@ -67,9 +67,6 @@ type Job struct {
 // Nodes is how many nodes the job has, at least 1.
 func (j Job) Nodes() int { return max(1, j.Submission.Machine.Nodes) }
 
-// Total is what all nodes of the job take together.
-func (j Job) Total() Capacity { return j.Need.Times(j.Nodes()) }
-
 // NodeName returns the host name of a node of the job inside its network; node 0 runs the command. A job of one node and the first
 // node of several have the same name.
 func (j Job) NodeName(node int) string {

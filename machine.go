@@ -47,11 +47,6 @@ func (c Capacity) Minus(used Capacity) Capacity {
 	return Capacity{Cores: c.Cores - used.Cores, RAM: c.RAM - used.RAM, GPUs: c.GPUs - used.GPUs, Slots: c.Slots - used.Slots}
 }
 
-// Plus returns c and more together.
-func (c Capacity) Plus(more Capacity) Capacity {
-	return Capacity{Cores: c.Cores + more.Cores, RAM: c.RAM + more.RAM, GPUs: c.GPUs + more.GPUs, Slots: c.Slots + more.Slots}
-}
-
 // Times returns n times c.
 func (c Capacity) Times(n int) Capacity {
 	return Capacity{Cores: c.Cores * n, RAM: c.RAM * int64(n), GPUs: c.GPUs * n, Slots: c.Slots * n}

@@ -37,17 +37,11 @@ type ImageImport struct {
 
 // Images lists the images in the server's store, ordered by name.
 func (c *Client) Images(ctx context.Context) ([]Image, error) {
-	raw, err := c.do(ctx, call{method: http.MethodGet, path: "/v1/images"})
-	if err != nil {
-		return nil, err
-	}
 	var answer struct {
 		Images []Image `json:"images"`
 	}
-	if err := json.Unmarshal(raw, &answer); err != nil {
-		return nil, fmt.Errorf("answer to the list of images: %w", err)
-	}
-	return answer.Images, nil
+	_, err := c.get(ctx, "/v1/images", nil, &answer)
+	return answer.Images, err
 }
 
 // ImportImage sends an archive of any size: the output of docker save, an OCI layout as a tar, or with opts.Rootfs a tar of a root

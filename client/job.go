@@ -99,16 +99,6 @@ func (c *Client) Job(ctx context.Context, ref Ref) (Job, error) {
 	return c.job(ctx, number, look{})
 }
 
-// WaitFor returns a job when it has ended, or as it is when the time is over. The time is rounded up to seconds, and the server
-// may answer earlier.
-func (c *Client) WaitFor(ctx context.Context, ref Ref, patience time.Duration) (Job, error) {
-	number, err := c.Resolve(ctx, ref)
-	if err != nil {
-		return Job{}, err
-	}
-	return c.job(ctx, number, look{wait: patience, patient: patience > 0})
-}
-
 // look says how a job is read.
 type look struct {
 	// wait is how long the server may hold back its answer until the job has ended.
@@ -130,15 +120,3 @@ func (c *Client) job(ctx context.Context, number int64, how look) (Job, error) {
 }
 
 func jobPath(number int64) string { return "/v1/jobs/" + strconv.FormatInt(number, 10) }
-
-// sleep returns after a while, or earlier with an error when ctx ends.
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ended(ctx)
-	}
-}

@@ -46,7 +46,12 @@ func (p retryPolicy) run(ctx context.Context, try func(context.Context) error) e
 
 // pause waits before the next attempt, as long as the server asked for when it did. It returns an error when ctx ends first.
 func (p retryPolicy) pause(ctx context.Context, failures int, err error) error {
-	timer := time.NewTimer(p.delay(failures, err))
+	return sleep(ctx, p.delay(failures, err))
+}
+
+// sleep returns after a while, or earlier with an error when ctx ends.
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:

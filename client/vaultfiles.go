@@ -47,13 +47,9 @@ func (c *Client) VaultFiles(ctx context.Context, vault, dir string, details bool
 	if details {
 		query.Set("details", "true")
 	}
-	raw, err := c.do(ctx, call{method: http.MethodGet, path: "/jarvice/vault", query: query})
-	if err != nil {
-		return nil, err
-	}
 	var rows []vaultRow
-	if err := json.Unmarshal(raw, &rows); err != nil {
-		return nil, fmt.Errorf("answer to the listing of a vault: %w", err)
+	if _, err := c.get(ctx, "/jarvice/vault", query, &rows); err != nil {
+		return nil, err
 	}
 	entries := make([]VaultEntry, len(rows))
 	for i, row := range rows {

@@ -150,6 +150,27 @@ func TestDownloadGoesOnAfterABreak(t *testing.T) {
 	}
 }
 
+// TestDownloadWithoutHeaders: what a proxy has left out does not make an empty file, nor one with a part of it twice.
+func TestDownloadWithoutHeaders(t *testing.T) {
+	t.Parallel()
+	chunked := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		_ = http.NewResponseController(w).Flush()
+		_, _ = io.WriteString(w, "0123456789")
+	})
+	if _, err := chunked.OpenVaultFile(t.Context(), "data", "f"); err == nil {
+		t.Error("a file of no size")
+	}
+	s := &vaultServer{t: t, file: strings.Repeat("0123456789", 1<<14), breakAt: 50_000}
+	r, err := serve(t, s.ServeHTTP).OpenVaultFile(t.Context(), "data", "f")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if text, err := io.ReadAll(r); err == nil || string(text) != s.file[:50_000] {
+		t.Errorf("%d bytes, %v", len(text), err)
+	}
+}
+
 func TestDownloadOfAFileThatChanges(t *testing.T) {
 	t.Parallel()
 	s := &vaultServer{t: t, file: "0123456789", tag: `"1"`}

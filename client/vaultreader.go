@@ -102,12 +102,18 @@ func (r *VaultReader) connect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if r.info.Tag == "" {
+	// Headers can be missing that a proxy has taken away.
+	switch begins := r.info.Tag == ""; {
+	case begins && resp.ContentLength < 0:
+		err = errors.New("the answer does not say how large the file is")
+	case begins && r.offset > 0, !begins && resp.StatusCode != http.StatusPartialContent:
+		err = errors.New("the server does not continue files")
+	case begins:
 		r.info = VaultFileInfo{Size: resp.ContentLength, Tag: resp.Header.Get("ETag")}
 		r.info.Modified, _ = http.ParseTime(resp.Header.Get("Last-Modified")) // zero when it is not told
-	} else if resp.StatusCode != http.StatusPartialContent {
-		_ = resp.Body.Close()
-		return errors.New("the server does not continue files")
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("%s: %w", r.path, err), resp.Body.Close())
 	}
 	r.body = resp.Body
 	return nil

@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -185,13 +186,22 @@ func cpuCmd(ts *testscript.TestScript, neg bool, args []string) {
 // attemptOf returns the attempt of a running job, which names its control group.
 func attemptOf(ts *testscript.TestScript, number string) string {
 	pattern := "containerd-shim-runc-v2 .*-id berth-" + number + "-.* -address " + private.StateDir(serverOf(ts).Data)
-	out, err := exec.CommandContext(context.Background(), "pgrep", "-af", pattern).Output()
+	out, err := processes(pattern)
 	ts.Check(err)
-	_, rest, found := strings.Cut(string(out), " -id ")
+	_, rest, found := strings.Cut(out, " -id ")
 	if !found {
 		ts.Fatalf("no shim of job %s: %s", number, out)
 	}
 	return strings.Fields(rest)[0]
+}
+
+// processes lists those whose command line matches, and returns nothing when there are none.
+func processes(pattern string) (string, error) {
+	out, err := exec.CommandContext(context.Background(), "pgrep", "-af", "--", pattern).Output()
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok && exit.ExitCode() == 1 {
+		return "", nil
+	}
+	return string(out), err
 }
 
 // survivorsCmd: survivors NUMBER waits until no process, control group or shim of a job is left.
@@ -213,10 +223,11 @@ func survivorsCmd(ts *testscript.TestScript, neg bool, args []string) {
 
 func leftOf(ts *testscript.TestScript, number string) string {
 	state := private.StateDir(serverOf(ts).Data)
-	shims, _ := exec.CommandContext(context.Background(), "pgrep", "-af", "-id berth-"+number+"-.* -address "+state).Output() // none is an error
+	shims, err := processes("-id berth-" + number + "-.* -address " + state)
+	ts.Check(err)
 	bundles, err := filepath.Glob(filepath.Join(state, "*", "*", "berth-"+number+"-*"))
 	ts.Check(err)
-	return string(shims) + strings.Join(bundles, "\n")
+	return shims + strings.Join(bundles, "\n")
 }
 
 // credentialsCmd: credentials PREFIX FILE sets PREFIX_APIKEY to the key in a file of credentials.

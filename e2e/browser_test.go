@@ -3,7 +3,6 @@ package e2e
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/chromedp/chromedp"
 	"github.com/rogpeppe/go-internal/testscript"
@@ -22,11 +21,12 @@ func browserCmd(ts *testscript.TestScript, neg bool, args []string) {
 	defer stop()
 	tab, closeTab := chromedp.NewContext(allocator)
 	defer closeTab()
-	ctx, cancel := context.WithTimeout(tab, 2*berthdtest.ReadyWithin)
+	const within = 5 * berthdtest.ReadyWithin
+	ctx, cancel := context.WithTimeout(tab, within)
 	defer cancel()
 	shows := func(text string) chromedp.Action[chromedp.Void] {
 		script := fmt.Sprintf(`document.querySelector(".xterm-rows")?.textContent.includes(%q)`, text)
-		return chromedp.Poll[chromedp.Void](script, chromedp.WithPollingTimeout(time.Minute))
+		return chromedp.Poll[chromedp.Void](script, chromedp.WithPollingTimeout(within))
 	}
 	ts.Check(chromedp.Do(ctx,
 		chromedp.Navigate(args[0]),

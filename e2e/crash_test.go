@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -28,7 +27,7 @@ var (
 var crashPoints = []string{
 	"store.commit.before", "store.commit.after",
 	"scheduler.store.before", "scheduler.store.after",
-	"reconcile.start.before", "reconcile.start.after",
+	"reconcile.start.before", "engine.recorded", "engine.made", "reconcile.start.after",
 	"reconcile.started.before", "reconcile.started.after",
 	"reconcile.stop.before", "reconcile.stop.after",
 	"reconcile.ended.before", "reconcile.ended.after",
@@ -36,8 +35,9 @@ var crashPoints = []string{
 	"volume.claimed", "volume.mounted", "volume.unmounted",
 }
 
-// allEndWithin is far above what the jobs of the crash run take to end; it only makes a hanging one tell what is known of it.
-const allEndWithin = 10 * time.Minute
+// nextEndsWithin is far above what the jobs of the crash run take to end, one after the other; it only makes a hanging one tell what is known of
+// it.
+const nextEndsWithin = 10 * time.Minute
 
 // expectation is what must be true of one job of the crash run.
 type expectation struct {
@@ -244,10 +244,10 @@ func (r *crashRun) verify(t *testing.T) {
 		seen[receipt.Number] = job.key
 	}
 	states, reported := make(map[string]int), 0
-	ctx, cancel := context.WithTimeout(t.Context(), allEndWithin)
-	defer cancel()
 	for _, job := range r.jobs {
+		ctx, cancel := context.WithTimeout(t.Context(), nextEndsWithin)
 		ended, err := c.Wait(ctx, client.Number(job.number))
+		cancel()
 		if err != nil {
 			t.Fatalf("job %d (%s) has not ended: %v\n%s\n%s", job.number, ended.Raw, err, r.logsOf(job.number), r.server.Goroutines())
 		}
@@ -366,11 +366,11 @@ func (r *crashRun) left(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	out, err := exec.CommandContext(t.Context(), "pgrep", "-af", "containerd-shim-runc-v2 .* -id berth-.* -address "+private.StateDir(r.server.Data)).Output()
+	shims, err := processes("containerd-shim-runc-v2 .* -id berth-.* -address " + private.StateDir(r.server.Data))
 	if err != nil {
-		out = nil // pgrep found none
+		t.Fatal(err)
 	}
-	return strings.Join(append(scratch, attached...), "\n") + string(out)
+	return strings.Join(append(scratch, attached...), "\n") + shims
 }
 
 // logsOf returns what the server and its containerd said of a job.

@@ -96,6 +96,8 @@ func describeEnd(job client.Job) string {
 		"shutdown":      fmt.Sprintf("shut down%s; the command ended with code %d", by(end.By), end.ExitCode),
 		"terminated":    "terminated" + by(end.By),
 		"walltime":      "its walltime was over",
+		"node-failed":   "one of its nodes failed",
+		"not-saved":     "not all of its data was copied to the vault",
 		"lost":          "how it ended could not be learned",
 		"refused":       "it could not be started",
 		"canceled":      "canceled before it ran" + by(end.By),

@@ -43,10 +43,16 @@ func TestSummary(t *testing.T) {
 			Status: client.StatusFailed, End: &client.End{Reason: "out-of-memory", ExitCode: 137, Detail: "4 GB"},
 		},
 		"job 1: COMPLETED WITH ERROR: how it ended could not be learned": {Status: client.StatusFailed, End: &client.End{Reason: "lost"}},
-		"job 1: CANCELED: it could not be started: no such image":        {Status: client.StatusCanceled, End: &client.End{Reason: "refused", Detail: "no such image"}},
-		"job 1: CANCELED: canceled before it ran by ada":                 {Status: client.StatusCanceled, End: &client.End{Reason: "canceled", By: "ada"}},
-		"job 1: CANCELED: something new":                                 {Status: client.StatusCanceled, End: &client.End{Reason: "something new"}},
-		"job 1: CANCELED":                                                {Status: client.StatusCanceled},
+		"job 1: COMPLETED WITH ERROR: one of its nodes failed: node b ended": {
+			Status: client.StatusFailed, End: &client.End{Reason: "node-failed", Detail: "node b ended"},
+		},
+		"job 1: COMPLETED WITH ERROR: not all of its data was copied to the vault: a": {
+			Status: client.StatusFailed, End: &client.End{Reason: "not-saved", Detail: "a"},
+		},
+		"job 1: CANCELED: it could not be started: no such image": {Status: client.StatusCanceled, End: &client.End{Reason: "refused", Detail: "no such image"}},
+		"job 1: CANCELED: canceled before it ran by ada":          {Status: client.StatusCanceled, End: &client.End{Reason: "canceled", By: "ada"}},
+		"job 1: CANCELED: something new":                          {Status: client.StatusCanceled, End: &client.End{Reason: "something new"}},
+		"job 1: CANCELED":                                         {Status: client.StatusCanceled},
 	} {
 		job.Number = 1
 		check(t, want, summary(job))

@@ -284,7 +284,7 @@ func (s *server) services(ctx context.Context, apiURL, url string) (handler http
 	if err != nil {
 		return nil, nil, err
 	}
-	if handler, err = s.handler(service, sites); err != nil {
+	if handler, err = s.handler(service, sites); err != nil { //nolint:contextcheck // every request has a context of its own
 		return nil, nil, err
 	}
 	sftp, err = s.sftp(ctx, service)

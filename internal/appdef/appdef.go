@@ -27,8 +27,6 @@ type AppDef struct {
 	// Variables are account variables that jobs find in their environment.
 	Variables []Variable
 	Actions   []Action
-	// Image is the icon; nil for none.
-	Image *Image
 	// Commands are in the order of the file.
 	Commands []Command
 	// Warnings are doubtful things in the file that do no harm, each as "place: sentence".
@@ -56,14 +54,6 @@ type Variable struct {
 type Action struct {
 	Name, Args, Alt string
 }
-
-// Image is an icon: its media type and its base64, both as in the file and neither checked.
-type Image struct {
-	Type, Data string
-}
-
-// Bytes returns the icon. It returns false when the base64 cannot be decoded.
-func (i Image) Bytes() ([]byte, bool) { return decodeBase64(i.Data) }
 
 // Command is one way to start the application.
 type Command struct {

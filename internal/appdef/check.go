@@ -85,6 +85,22 @@ func (p place) checkVaultTypes(kinds []string) {
 	}
 }
 
+// checkImage looks at the icon, which is shown as it stands in the file.
+func (p place) checkImage() {
+	v, ok := p.get("image")
+	switch {
+	case !ok:
+	case v.kind != kindObject:
+		p.warn("image", "%s is not an object and is ignored", v)
+	default:
+		inner := place{p.reader, p.at("image"), v}
+		inner.checkKeys(imageKeys)
+		for _, key := range imageKeys {
+			inner.text(key)
+		}
+	}
+}
+
 // checkAccount refuses names that no system would take for a user or group, and that of the administrator.
 func (p place) checkAccount(key, name string) {
 	const maxAccount = 32

@@ -55,11 +55,11 @@ func readApp(p place) *AppDef {
 		Identity:        readIdentity(p),
 		Variables:       readVariables(p),
 		Actions:         readActions(p),
-		Image:           readImage(p),
 		root:            p.value,
 	}
 	p.checkMachines(app.Machines)
 	p.checkVaultTypes(app.VaultTypes)
+	p.checkImage()
 	if commands, ok := p.get("commands"); !ok || len(commands.members) == 0 && commands.kind == kindObject {
 		p.problem("commands", "at least one command is needed")
 	}
@@ -117,19 +117,6 @@ func readActions(p place) (actions []Action) {
 		actions = append(actions, action)
 	})
 	return actions
-}
-
-func readImage(p place) *Image {
-	v, ok := p.get("image")
-	if !ok || v.kind != kindObject {
-		if ok {
-			p.warn("image", "%s is not an object and is ignored", v)
-		}
-		return nil
-	}
-	inner := place{p.reader, p.at("image"), v}
-	inner.checkKeys(imageKeys)
-	return &Image{Type: inner.text("type"), Data: inner.text("data")}
 }
 
 func readCommand(key string, p place, app *AppDef) Command {

@@ -40,9 +40,6 @@ func TestParse(t *testing.T) {
 	if diff := cmp.Diff([]appdef.Port{{Number: 22, Protocol: "tcp"}, {Number: 8080, Protocol: "tcp"}}, terminal.Ports); diff != "" || !terminal.PublicIP {
 		t.Errorf("ports (-want +got):\n%s", diff)
 	}
-	if icon, ok := app.Image.Bytes(); !ok || string(icon) != "\x89PNG\r\n" {
-		t.Errorf("icon %q", icon)
-	}
 	want := []string{
 		`commands.assemble.machines: "[" is no pattern of machine types and matches none`,
 		`commands.assemble.machines: "__update machine types here__" is no pattern of machine types and matches none`,
@@ -55,7 +52,7 @@ func TestParse(t *testing.T) {
 func TestParseVersion2(t *testing.T) {
 	t.Parallel()
 	app := sample(t, "shell")
-	if app.Version != 2 || !app.Licensed || !app.HPC || app.Image != nil {
+	if app.Version != 2 || !app.Licensed || !app.HPC {
 		t.Errorf("read %+v", app)
 	}
 	if diff := cmp.Diff(&appdef.Identity{Username: "octo", UID: 1000}, app.Identity); diff != "" {

@@ -80,7 +80,7 @@ func TestSubmitApplication(t *testing.T) {
 		job.Owner != "ada" || job.Payer != "paul" || job.Team != "red" || job.Grace != time.Minute {
 		t.Errorf("job %+v", job)
 	}
-	if diff := cmp.Diff(berth.Capacity{Cores: 4, RAM: 4 << 30, Slots: 2}, job.Total()); diff != "" {
+	if diff := cmp.Diff(berth.Capacity{Cores: 4, RAM: 4 << 30, Slots: 2}, job.Need.Times(job.Nodes())); diff != "" {
 		t.Error(diff)
 	}
 	want := req.Submission

@@ -16,7 +16,6 @@ const (
 	msgNoBilling    = "Account billing not active"
 	msgBuildJob     = "Unable to create Job Object"
 	msgStoreJob     = "Unable to create Job Submission"
-	msgOneActiveJob = "Only one active job allowed per VM"
 )
 
 // Batch checks a submission and stores it as a queued job. It returns when the job is on disk; the same idempotency key and hash

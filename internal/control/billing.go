@@ -71,9 +71,9 @@ func (s *Service) Projects(ctx context.Context, caller berth.Caller) (map[string
 const submissionTakes = time.Hour
 
 // eachJob calls visit for every job that was submitted from a time on, the newest first, and for some before it. It costs as much as
-// there are: few do it at a time.
+// there are: one does it at a time, and keeps no other kind of reader waiting.
 func (s *Service) eachJob(ctx context.Context, from time.Time, visit func(berth.Job) error) error {
-	end, err := s.walk(ctx)
+	end, err := enter(ctx, s.reporting)
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"testing"
@@ -49,6 +50,28 @@ func TestBilling(t *testing.T) {
 	token := b.admin
 	token.Job = 1
 	wantError(t, b.Billing(t.Context(), token, BillingFilter{}, nil), berth.Forbidden, "A job's token may not do this")
+}
+
+// TestReportsTakeTurns: one reads all jobs at a time, and those who look through the log do not wait for it.
+func TestReportsTakeTurns(t *testing.T) {
+	b := newBench(t)
+	b.submitBy(t, b.ada)
+	err := b.Billing(t.Context(), b.admin, BillingFilter{}, func(berth.Job) error {
+		end, err := b.walk(t.Context())
+		if err != nil {
+			return err
+		}
+		end()
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if _, err := b.Projects(ctx, b.admin); !errors.Is(err, context.Canceled) {
+			t.Errorf("another report: %v", err)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
 }
 
 // TestBillingReadsOn: more jobs than are read at a time.

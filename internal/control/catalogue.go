@@ -339,21 +339,22 @@ func (s *Service) fetch(ctx context.Context, caller berth.Caller, ref, pullSecre
 	if _, err := s.cfg.Images.Image(ctx, ref); !errors.Is(err, engine.ErrNotFound) {
 		return err
 	}
-	if err := enter(ctx, s.pulls); err != nil {
+	leave, err := enter(ctx, s.pulls)
+	if err != nil {
 		return err
 	}
-	defer func() { <-s.pulls }()
-	_, err := s.pull(ctx, caller, ref, pullSecret, nil)
+	defer leave()
+	_, err = s.pull(ctx, caller, ref, pullSecret, nil)
 	return err
 }
 
-// enter takes a place, which the caller gives back, or returns the error of ctx.
-func enter(ctx context.Context, places chan<- struct{}) error {
+// enter takes a place, when there is one; the only error is that of ctx. Call leave after it.
+func enter(ctx context.Context, places chan struct{}) (leave func(), err error) {
 	select {
 	case places <- struct{}{}:
-		return nil
+		return func() { <-places }, nil
 	case <-ctx.Done():
-		return ctx.Err()
+		return nil, ctx.Err()
 	}
 }
 

@@ -136,6 +136,8 @@ type Outputs interface {
 	// Open returns the output from the offset on. With done not nil it goes on until done is closed and everything written before
 	// was read; otherwise it ends at the present end.
 	Open(ctx context.Context, number, offset int64, done <-chan struct{}) (io.ReadCloser, error)
+	// Has says whether a job has an output, be it empty, or may have one.
+	Has(number int64) bool
 }
 
 // Forecaster says why a queued job waits.
@@ -228,9 +230,6 @@ type JobsFilter struct {
 	LabelExact bool
 	// Team lists the jobs of everybody whose jobs the caller may see.
 	Team bool
-	// After continues a listing behind this number; Limit bounds it, 0 is no limit. Ended jobs come newest first.
-	After int64
-	Limit int
 }
 
 // ImportRequest says what an archive is.
@@ -248,8 +247,10 @@ type Service struct {
 	turns        turns
 	holders      cache[string, holder]
 	machineTypes cache[struct{}, []berth.Machine]
-	// walking holds a value while somebody walks, see walk; volumes while somebody makes a block vault.
+	// walking holds a value while somebody walks, see walk; reporting while somebody reads all jobs; volumes while somebody makes a block
+	// vault.
 	walking   chan struct{}
+	reporting chan struct{}
 	volumes   chan struct{}
 	local     cache[string, engine.Image]
 	catalogue cache[string, berth.Application]
@@ -271,7 +272,7 @@ func New(cfg Config) *Service {
 		cfg.Random = randomBytes
 	}
 	s := &Service{
-		cfg: cfg, walking: make(chan struct{}, 1), volumes: make(chan struct{}, 1),
+		cfg: cfg, walking: make(chan struct{}, 1), reporting: make(chan struct{}, 1), volumes: make(chan struct{}, 1),
 		reading: make(chan struct{}, maxReading), pulls: make(chan struct{}, maxPulls),
 		shots: make(chan struct{}, shotsAtOnce),
 	}

@@ -33,7 +33,7 @@ func TestBatchStoresAQueuedJob(t *testing.T) {
 	if !strings.HasSuffix(job.Name, "-jarvice-batch-ada_s1") || job.State != berth.StateQueued || job.Image != localImage {
 		t.Errorf("job %+v", job)
 	}
-	if diff := cmp.Diff(berth.Capacity{Cores: 4, RAM: 4 << 30, Slots: 2}, job.Total()); diff != "" {
+	if diff := cmp.Diff(berth.Capacity{Cores: 4, RAM: 4 << 30, Slots: 2}, job.Need.Times(job.Nodes())); diff != "" {
 		t.Error(diff)
 	}
 	if job.Submission.Vault.Name != berth.EphemeralVault {

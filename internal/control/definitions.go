@@ -31,12 +31,12 @@ func (s *Service) Definition(ctx context.Context, caller berth.Caller, app berth
 	if kept, ok := s.appdefs.find(app); ok {
 		return kept, nil
 	}
-	if err := enter(ctx, s.reading); err != nil {
+	leave, err := enter(ctx, s.reading)
+	if err != nil {
 		return Definition{}, err
 	}
-	defer func() { <-s.reading }()
+	defer leave()
 	if app.AppDef == "" {
-		var err error
 		if app, err = s.Application(ctx, caller, app.ID); err != nil {
 			return Definition{}, err
 		}

@@ -17,12 +17,7 @@ const (
 // walk begins a look through a long part of the log, one at a time: each looks at what happened to everybody to find its own, and
 // together they would hold all connections that read. The only error is that of ctx. Call end after it.
 func (s *Service) walk(ctx context.Context) (end func(), err error) {
-	select {
-	case s.walking <- struct{}{}:
-		return func() { <-s.walking }, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
+	return enter(ctx, s.walking)
 }
 
 // FirstRecords is how much of the beginning of a job's history Explain returns, and lastRecords how much of its end. Signals make it

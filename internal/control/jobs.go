@@ -3,6 +3,7 @@ package control
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/berth-hpc/berth"
 	"github.com/berth-hpc/berth/internal/store"
@@ -63,11 +64,10 @@ func (s *Service) find(ctx context.Context, ref JobRef) (job berth.Job, err erro
 }
 
 // Jobs lists jobs of the caller, with filter.Team those of the whole team for who may see them, and every job for administrators.
-// Those that have not ended come first, in the order of their numbers, then ended ones, newest
-// first; a listing of ended jobs has at most 1,000 unless filter.Limit says otherwise.
+// Those that have not ended come first, in the order of their numbers, then the 1,000 newest of those that have, newest first.
 func (s *Service) Jobs(ctx context.Context, caller berth.Caller, filter JobsFilter) ([]berth.Job, error) {
 	selection := store.Filter{
-		Owner: caller.User.Name, Label: filter.Label, LabelExact: filter.LabelExact, After: filter.After, Limit: filter.Limit,
+		Owner: caller.User.Name, Label: filter.Label, LabelExact: filter.LabelExact,
 	}
 	switch {
 	case filter.Team && caller.User.Admin:
@@ -78,25 +78,30 @@ func (s *Service) Jobs(ctx context.Context, caller berth.Caller, filter JobsFilt
 	var jobs []berth.Job
 	if !filter.Ended || filter.All {
 		selection.States = statesWhere(func(st berth.State) bool { return !st.Final() })
-		active, err := s.cfg.Store.Jobs(ctx, selection)
-		if err != nil {
+		var err error
+		if jobs, err = s.cfg.Store.Jobs(ctx, selection); err != nil {
 			return nil, err
 		}
-		jobs = active
 	}
 	if filter.Ended || filter.All {
 		selection.States = statesWhere(berth.State.Final)
-		selection.Newest = true
-		if selection.Limit == 0 {
-			selection.Limit = endedPage
-		}
+		selection.Newest, selection.Limit = true, endedPage
 		ended, err := s.cfg.Store.Jobs(ctx, selection)
 		if err != nil {
 			return nil, err
 		}
-		jobs = append(jobs, ended...)
+		jobs = append(withoutJobs(jobs, ended), ended...)
 	}
 	return jobs, nil
+}
+
+// withoutJobs returns the jobs that are not among others: those have ended since the first ones were read.
+func withoutJobs(jobs, others []berth.Job) []berth.Job {
+	among := make(map[int64]bool, len(others))
+	for _, job := range others {
+		among[job.Number] = true
+	}
+	return slices.DeleteFunc(jobs, func(job berth.Job) bool { return among[job.Number] })
 }
 
 func statesWhere(keep func(berth.State) bool) []berth.State {

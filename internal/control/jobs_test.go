@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/berth-hpc/berth"
+	"github.com/berth-hpc/berth/internal/store"
 )
 
 func TestOthersJobsDoNotExist(t *testing.T) {
@@ -185,5 +186,33 @@ func TestJobsByState(t *testing.T) {
 				t.Error(diff)
 			}
 		})
+	}
+}
+
+// ending is a store in which a job ends whenever jobs were listed.
+type ending struct {
+	Store
+	end func()
+}
+
+func (e *ending) Jobs(ctx context.Context, filter store.Filter) ([]berth.Job, error) {
+	jobs, err := e.Store.Jobs(ctx, filter)
+	e.end()
+	return jobs, err
+}
+
+// TestAJobThatEndsWhileItIsListed is there once.
+func TestAJobThatEndsWhileItIsListed(t *testing.T) {
+	e := &ending{end: func() {}}
+	b := newBench(t, func(c *Config) { e.Store, c.Store = c.Store, e })
+	job := b.submit(t)
+	e.end = func() {
+		if err := b.Terminate(t.Context(), b.ada, JobRef{Number: job.Number}); err != nil && berth.KindOf(err) != berth.NotFound {
+			t.Error(err)
+		}
+	}
+	jobs, err := b.Jobs(t.Context(), b.ada, JobsFilter{All: true})
+	if err != nil || len(jobs) != 1 || jobs[0].State != berth.StateCanceled {
+		t.Errorf("%d jobs, %v: %+v", len(jobs), err, jobs)
 	}
 }

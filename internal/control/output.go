@@ -33,25 +33,38 @@ func (s *Service) Output(ctx context.Context, caller berth.Caller, ref JobRef, l
 	if !job.State.Final() {
 		return nil, &berth.Error{Kind: berth.NotFound, Msg: msgNotEnded}
 	}
-	if err := s.kept(ctx, job); err != nil {
-		return nil, err
-	}
-	return s.cfg.Outputs.Tail(job.Number, lines)
+	file, err := s.cfg.Outputs.Tail(job.Number, lines)
+	return s.whole(ctx, job, file, err)
 }
 
-// kept returns nil unless the output of an ended job was deleted: that must not look like a job that wrote nothing.
+// whole returns the opened output of an ended job, unless that is no longer kept: an output that was deleted must not look like one of a job
+// that wrote nothing, also when it is deleted right now.
+func (s *Service) whole(ctx context.Context, job berth.Job, file io.ReadCloser, err error) (io.ReadCloser, error) {
+	if err != nil {
+		return nil, err
+	}
+	if err := s.kept(ctx, job); err != nil {
+		_ = file.Close()
+		return nil, err
+	}
+	return file, nil
+}
+
+// kept returns nil unless the output of an ended job was deleted, or is being deleted: its files go before that is stored.
 func (s *Service) kept(ctx context.Context, job berth.Job) error {
 	output, err := s.cfg.Store.Output(ctx, job.Number)
+	gone := &berth.Error{Kind: berth.NotFound, Msg: "The output of the job is not kept any longer"}
 	switch {
 	case berth.KindOf(err) == berth.NotFound:
 		return nil // it never was on a machine
 	case err != nil:
 		return err
 	case output.Form == store.OutputDeleted:
-		return &berth.Error{
-			Kind: berth.NotFound, Msg: "The output of the job is not kept any longer",
-			Detail: "it was deleted at " + output.Changed.Format(time.RFC3339),
-		}
+		gone.Detail = "it was deleted at " + output.Changed.Format(time.RFC3339)
+		return gone
+	case !job.Started.IsZero() && job.End.Reason != berth.EndLost && !s.cfg.Outputs.Has(job.Number):
+		gone.Detail = "it is being deleted"
+		return gone
 	}
 	return nil
 }
@@ -65,11 +78,10 @@ func (s *Service) OpenOutput(ctx context.Context, caller berth.Caller, ref JobRe
 		return nil, err
 	}
 	if job.State.Final() {
-		if err := s.kept(ctx, job); err != nil {
-			return nil, err
-		}
+		file, err := s.cfg.Outputs.Open(ctx, job.Number, offset, nil)
+		return s.whole(ctx, job, file, err)
 	}
-	if !follow || job.State.Final() {
+	if !follow {
 		return s.cfg.Outputs.Open(ctx, job.Number, offset, nil)
 	}
 	ctx, cancel := context.WithCancelCause(ctx)

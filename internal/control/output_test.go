@@ -124,20 +124,28 @@ func TestFollowLeavesNobodyBehind(t *testing.T) {
 	}
 }
 
-// TestADeletedOutputIsNotAnEmptyOne: whoever asks for it is told.
+// TestADeletedOutputIsNotAnEmptyOne: whoever asks for it is told, also between the deletion of its files and the record of that.
 func TestADeletedOutputIsNotAnEmptyOne(t *testing.T) {
 	b := newBench(t)
 	job := b.writing(t)
 	b.apply(t, job.Number, berth.EventEnded)
-	deleted := time.Unix(1, 0).UTC()
-	err := b.store.SetOutput(t.Context(), store.Output{Number: job.Number, Form: store.OutputDeleted, Changed: deleted})
-	if err != nil {
+	if err := b.files.Delete(job.Number); err != nil {
 		t.Fatal(err)
 	}
+	b.assertNoOutput(t, job, "it is being deleted")
+	deleted := store.Output{Number: job.Number, Form: store.OutputDeleted, Changed: time.Unix(1, 0).UTC()}
+	if err := b.store.SetOutput(t.Context(), deleted); err != nil {
+		t.Fatal(err)
+	}
+	b.assertNoOutput(t, job, "it was deleted at 1970-01-01T00:00:01Z")
+}
+
+func (b *bench) assertNoOutput(t *testing.T, job berth.Job, why string) {
+	t.Helper()
 	_, errWhole := b.Output(t.Context(), b.ada, JobRef{Number: job.Number}, 0)
 	_, errPart := b.OpenOutput(t.Context(), b.ada, JobRef{Number: job.Number}, 7, true)
 	for _, err := range []error{errWhole, errPart} {
-		want := "The output of the job is not kept any longer: it was deleted at 1970-01-01T00:00:01Z"
+		want := "The output of the job is not kept any longer: " + why
 		if berth.KindOf(err) != berth.NotFound || err.Error() != want {
 			t.Errorf("error %v, want %q", err, want)
 		}

@@ -70,6 +70,7 @@ func TestWhoMayDoWhatToAJob(t *testing.T) {
 	refs := map[berth.State]JobRef{
 		berth.StateQueued: {Number: b.submit(t).Number}, berth.StateRunning: b.run(t, "sleep 1000"), berth.StateCompleted: b.run(t, "true"),
 	}
+	b.write(t, refs[berth.StateCompleted].Number, "")
 	b.apply(t, refs[berth.StateCompleted].Number, berth.EventEnded)
 	for name, use := range useCases {
 		ref := refs[use.state]

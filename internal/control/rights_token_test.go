@@ -267,6 +267,7 @@ func TestWhatTokensMayDo(t *testing.T) {
 	b.cfg.OpenVault = openNothing
 	b.addApp(t, b.ada, "mine", simpleAppDef)
 	own, other, ended := b.run(t, "sleep 1000"), b.run(t, "sleep 1000"), b.run(t, "true")
+	b.write(t, ended.Number, "")
 	b.apply(t, ended.Number, berth.EventEnded)
 	token := b.ada
 	token.Job = own.Number

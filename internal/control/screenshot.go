@@ -37,12 +37,11 @@ func (s *Service) Screenshot(ctx context.Context, caller berth.Caller, ref JobRe
 	if err != nil {
 		return nil, err
 	}
-	select {
-	case s.shots <- struct{}{}:
-	case <-ctx.Done():
-		return nil, ctx.Err()
+	leave, err := enter(ctx, s.shots)
+	if err != nil {
+		return nil, err
 	}
-	defer func() { <-s.shots }()
+	defer leave()
 	picture, err := s.lookAt(ctx, job, run.Password)
 	if err != nil {
 		return nil, err

@@ -155,11 +155,8 @@ func (s *Service) create(ctx context.Context, newJob store.NewJob) (berth.Job, e
 
 // storing gives a failure of the store its public text and lets refusals pass.
 func storing(err error) error {
-	if errors.Is(err, store.ErrOneActiveJob) {
-		return &berth.Error{Kind: berth.LimitReached, Msg: msgOneActiveJob, Err: err}
-	}
 	switch berth.KindOf(err) {
-	case "", berth.Conflict, berth.Unavailable:
+	case "", berth.Conflict, berth.LimitReached, berth.Unavailable:
 		return err
 	default:
 		return &berth.Error{Kind: berth.Internal, Msg: msgStoreJob, Err: err}

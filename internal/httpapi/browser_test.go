@@ -17,6 +17,14 @@ import (
 	"github.com/berth-hpc/berth/internal/control"
 )
 
+// browserWithin is far above what a test takes with Chromium; it only ends one that would hang.
+const browserWithin = 5 * time.Minute
+
+// eventually waits until a script is true, or has a value.
+func eventually[T any](script string) chromedp.Action[T] {
+	return chromedp.Poll[T](script, chromedp.WithPollingTimeout(browserWithin))
+}
+
 // browser starts a headless Chromium.
 func browser(t *testing.T) context.Context {
 	t.Helper()
@@ -26,7 +34,7 @@ func browser(t *testing.T) context.Context {
 	t.Cleanup(stop)
 	tab, closeTab := chromedp.NewContext(allocator)
 	t.Cleanup(closeTab)
-	ctx, cancel := context.WithTimeout(tab, time.Minute)
+	ctx, cancel := context.WithTimeout(tab, browserWithin)
 	t.Cleanup(cancel)
 	return ctx
 }
@@ -40,11 +48,11 @@ func TestShellInABrowser(t *testing.T) {
 	go func() { served <- serveShell(<-a.shells, typed) }()
 	err := chromedp.Do(ctx,
 		chromedp.Navigate("http://"+a.host("8-shell")+"/?berth_token=jobtoken"),
-		chromedp.Poll[chromedp.Void](`document.querySelector(".xterm-rows")?.textContent.includes("ready")`),
+		eventually[chromedp.Void](`document.querySelector(".xterm-rows")?.textContent.includes("ready")`),
 		// Pasted, because chromedp sends two events for a letter that a keyboard sends one for.
 		chromedp.Evaluate[chromedp.Void](`terminal.paste("echo hi")`),
 		chromedp.SendKeys(".xterm-helper-textarea", "\r"),
-		chromedp.Poll[chromedp.Void](`document.querySelector(".xterm-rows").textContent.includes("[ended with 4]")`),
+		eventually[chromedp.Void](`document.querySelector(".xterm-rows").textContent.includes("[ended with 4]")`),
 	)
 	if err != nil {
 		t.Fatal(err)
@@ -104,7 +112,7 @@ func TestJobsPageInABrowser(t *testing.T) {
 	if err := chromedp.Do(ctx, chromedp.Navigate("http://"+a.host("8-8888")+"/lab?berth_token=jobtoken")); err != nil {
 		t.Fatal(err)
 	}
-	said, err := chromedp.Run(ctx, chromedp.Poll[string](`document.getElementById("said").textContent`))
+	said, err := chromedp.Run(ctx, eventually[string](`document.getElementById("said").textContent`))
 	if err != nil || said != `cookies "" ` {
 		t.Errorf("the page says %q, %v", said, err)
 	}

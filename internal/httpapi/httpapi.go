@@ -1,8 +1,8 @@
 // Package httpapi speaks the JARVICE job API, and a small API of our own, over HTTP. It knows paths, parameters, words and
 // statuses; what a request means is decided by package control. The contract is api/openapi.yaml.
 //
-// One table lists the routes (routes.go), one the public texts and statuses of errors (errors.go). A handler decodes, calls
-// control, and encodes; it returns its error.
+// One table lists the routes and how each is told who asks (routes.go), one the public texts and statuses of errors (errors.go). A
+// handler is given who asks, decodes, calls control, and encodes; it returns its error.
 package httpapi
 
 import (

@@ -124,12 +124,12 @@ func TestParameterForms(t *testing.T) {
 func TestJobsFilter(t *testing.T) {
 	a := newTestAPI(t)
 	for query, want := range map[string]string{
-		"":                                   `[7 8] {Ended:false All:false Label: LabelExact:false Team:false After:0 Limit:0}`,
-		"&completed=True":                    `[9] {Ended:true All:false Label: LabelExact:false Team:false After:0 Limit:0}`,
-		"&completed=1&all=yes":               `[7 8 9] {Ended:true All:true Label: LabelExact:false Team:false After:0 Limit:0}`,
-		"&completed=on&all=no":               `[7 8] {Ended:false All:false Label: LabelExact:false Team:false After:0 Limit:0}`,
-		"&label=a+b%20c&exactmatch=true":     `[7 8] {Ended:false All:false Label:a b c LabelExact:true Team:false After:0 Limit:0}`,
-		"&completed=&all=False&exactmatch=0": `[7 8] {Ended:false All:false Label: LabelExact:false Team:false After:0 Limit:0}`,
+		"":                                   `[7 8] {Ended:false All:false Label: LabelExact:false Team:false}`,
+		"&completed=True":                    `[9] {Ended:true All:false Label: LabelExact:false Team:false}`,
+		"&completed=1&all=yes":               `[7 8 9] {Ended:true All:true Label: LabelExact:false Team:false}`,
+		"&completed=on&all=no":               `[7 8] {Ended:false All:false Label: LabelExact:false Team:false}`,
+		"&label=a+b%20c&exactmatch=true":     `[7 8] {Ended:false All:false Label:a b c LabelExact:true Team:false}`,
+		"&completed=&all=False&exactmatch=0": `[7 8] {Ended:false All:false Label: LabelExact:false Team:false}`,
 	} {
 		got := a.get("/jarvice/jobs?username=ada&apikey=adaskey1" + query)
 		var entries map[int]any // as a Go client decodes it

@@ -44,6 +44,16 @@ func (f *Files) open(number int64) (content, error) {
 	return plainFile{file, info.Size()}, nil
 }
 
+// Has says whether a job has an output, be it empty. What cannot be looked at may be one.
+func (f *Files) Has(number int64) bool {
+	for _, path := range []string{f.path(number), f.path(number) + archiveSuffix} { // the archive is there before the other goes
+		if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+			return true
+		}
+	}
+	return false
+}
+
 func (f *Files) openArchive(number int64) (content, error) {
 	file, err := os.Open(f.path(number) + archiveSuffix)
 	if err != nil {

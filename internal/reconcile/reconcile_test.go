@@ -247,6 +247,9 @@ func TestAStartThatFailsIsTriedAgainUntilItsEndIsAsked(t *testing.T) {
 	b := newBench(t)
 	defer b.run(t)()
 	job := b.place(t, "# fake: start-error\nexit 0")
+	b.until(t, job.Number, func(j berth.Job) bool {
+		return j.Wait == berth.WaitResources && strings.Contains(j.WaitDetail, "could not start the job")
+	})
 	b.apply(t, job.Number, berth.Event{Kind: berth.EventTerminateRequested, By: "ada"})
 	job = b.until(t, job.Number, ended)
 	if diff := cmp.Diff(berth.End{Reason: berth.EndCanceled, ExitCode: -1, By: "ada"}, job.End); diff != "" {
@@ -333,4 +336,45 @@ func TestPull(t *testing.T) {
 		}
 		b.checkClean(t, job)
 	})
+}
+
+// silentRegistry does not answer for some pulls.
+type silentRegistry struct {
+	*fake.Engine
+	pulls int
+}
+
+func (s *silentRegistry) Pull(ctx context.Context, ref string, credentials engine.Credentials, progress engine.Progress) error {
+	if s.pulls--; s.pulls >= 0 {
+		return errors.New("no answer")
+	}
+	return s.Engine.Pull(ctx, ref, credentials, progress)
+}
+
+// TestARegistryThatDoesNotAnswerIsToldOnce, however often it is asked.
+func TestARegistryThatDoesNotAnswerIsToldOnce(t *testing.T) {
+	b := newBench(t)
+	b.cfg.Images = &silentRegistry{b.engine, 3}
+	defer b.run(t)()
+	job := b.place(t, "exit 0", func(j *berth.Job) { j.Image = remoteImage })
+	var told []string
+	for !ended(job) { // not by until, which may look ahead of the changes
+		select {
+		case job = <-b.changes:
+		case <-time.After(time.Minute):
+			t.Fatalf("the job does not end: %+v", job)
+		}
+		if job.Wait == berth.WaitImage {
+			told = append(told, job.WaitDetail)
+		}
+	}
+	want := []string{
+		"Pulling busybox:latest",
+		"The registry of busybox:latest does not answer as it should; trying again",
+		"Pulling busybox:latest: 0.1 of 0.1 MB",
+	}
+	if diff := cmp.Diff(want, told); diff != "" {
+		t.Error(diff)
+	}
+	b.checkClean(t, job)
 }

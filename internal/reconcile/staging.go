@@ -87,9 +87,13 @@ func (r *Reconciler) beginInterruptible(ctx context.Context, job berth.Job) (int
 	return interruptible, stop, nil
 }
 
-// teller stores how far a transfer is. What cannot be stored is not worth a failed one.
+// teller stores how far a pull or a transfer is, for one goroutine at a time. What cannot be stored is not worth a failed one.
 func (r *Reconciler) teller(ctx context.Context, job berth.Job, wait berth.Wait) func(string) {
-	return func(sentence string) { _, _ = r.waits(ctx, job, wait, sentence) }
+	return func(sentence string) {
+		if told, err := r.waits(ctx, job, wait, sentence); err == nil {
+			job = told
+		}
+	}
 }
 
 // transfer is the way of data between a vault and a job.
@@ -150,7 +154,7 @@ func (r *Reconciler) stageOut(ctx context.Context, job berth.Job) (more bool, er
 	case job.End.Reason == berth.EndLost:
 		missing = "what it has written was not copied to the vault"
 	default:
-		missing, err = r.copyBack(out, job, r.teller(ctx, job, berth.WaitStagingOut))
+		missing, err = r.copyBack(out, job, false, r.teller(ctx, job, berth.WaitStagingOut))
 	}
 	if out.Err() != nil && ctx.Err() == nil {
 		return true, nil
@@ -167,8 +171,8 @@ func (r *Reconciler) stageOut(ctx context.Context, job berth.Job) (more bool, er
 	return true, err
 }
 
-// copyBack copies what is new to the vault of a job and says what is missing then.
-func (r *Reconciler) copyBack(ctx context.Context, job berth.Job, tell func(string)) (missing string, err error) {
+// copyBack copies what is new to the vault of a job and says what is missing then. judged says that somebody wants it as it is.
+func (r *Reconciler) copyBack(ctx context.Context, job berth.Job, judged bool, tell func(string)) (missing string, err error) {
 	owner, name := berth.SplitVaultName(job.Submission.Vault.Name, job.Owner)
 	v, err := r.cfg.Store.Vault(ctx, owner, name)
 	switch {
@@ -181,6 +185,7 @@ func (r *Reconciler) copyBack(ctx context.Context, job berth.Job, tell func(stri
 	if err != nil {
 		return "", err
 	}
+	t.Judged = judged
 	return r.cfg.Stager.Out(ctx, t)
 }
 
@@ -200,7 +205,7 @@ func (r *Reconciler) keeps(ctx context.Context, job berth.Job) (bool, error) {
 	if err != nil || !found || kept.Wish != berth.KeptWishSave {
 		return found && kept.Wish != berth.KeptWishDrop, err
 	}
-	missing, err := r.copyBack(saving, job, func(string) {})
+	missing, err := r.copyBack(saving, job, true, func(string) {})
 	if saving.Err() != nil && ctx.Err() == nil {
 		return true, nil // somebody wishes something else, and has had this job looked at again
 	}

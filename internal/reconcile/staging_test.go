@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -145,7 +146,11 @@ func TestWhatCouldNotBeCopiedBackIsKept(t *testing.T) {
 		t.Run(string(wish), func(t *testing.T) {
 			b, s := newStagingBench(t)
 			results := make(chan string, 3)
-			s.out = func(context.Context, staging.Transfer) (string, error) { return <-results, nil }
+			var judged []bool
+			s.out = func(_ context.Context, t staging.Transfer) (string, error) {
+				judged = append(judged, t.Judged)
+				return <-results, nil
+			}
 			results <- "2 files could not be copied: a, b"
 			stop := b.run(t)
 			job := b.until(t, b.place(t, "exit 0", inBucket).Number, ended)
@@ -156,7 +161,7 @@ func TestWhatCouldNotBeCopiedBackIsKept(t *testing.T) {
 			}
 			b.renew() // a server that comes again keeps it, too
 			b.cfg.Stager = s
-			defer b.run(t)()
+			stop = b.run(t)
 			kept := berth.Kept{Number: job.Number, Wish: berth.KeptWishSave}
 			results <- "1 file could not be copied: b"
 			b.wish(t, kept)
@@ -171,6 +176,10 @@ func TestWhatCouldNotBeCopiedBackIsKept(t *testing.T) {
 			b.wish(t, kept)
 			b.awaitKept(t, job, func(_ berth.Kept, found bool) bool { return !found })
 			b.checkClean(t, job)
+			stop()
+			if judged[0] || slices.Contains(judged[1:], false) {
+				t.Errorf("judged %v; want it when somebody wishes it, and else not", judged)
+			}
 		})
 	}
 }

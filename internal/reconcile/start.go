@@ -37,7 +37,7 @@ func (r *Reconciler) start(ctx context.Context, job berth.Job) (more bool, err e
 	case errors.Is(err, errNoAddress):
 		return false, r.waitForAddress(ctx, job)
 	case err != nil:
-		return false, err
+		return false, r.trouble(ctx, job, err)
 	}
 	crashpoint.Here("reconcile.start.before")
 	err = r.cfg.Engine.Start(ctx, attempt)
@@ -52,8 +52,14 @@ func (r *Reconciler) start(ctx context.Context, job berth.Job) (more bool, err e
 	case errors.Is(err, engine.ErrRefused):
 		return r.refuse(ctx, job, image.Reason(err))
 	default:
-		return false, err
+		return false, r.trouble(ctx, job, err)
 	}
+}
+
+// trouble tells a job that it could not be started, for a reason that is the log's to tell.
+func (r *Reconciler) trouble(ctx context.Context, job berth.Job, reason error) error {
+	_, err := r.waits(ctx, job, berth.WaitResources, "the server could not start the job; trying again")
+	return errors.Join(reason, err)
 }
 
 // addressAgain is how soon a job is looked at again that waits for a public address.
@@ -61,10 +67,7 @@ const addressAgain = 2 * time.Second
 
 func (r *Reconciler) waitForAddress(ctx context.Context, job berth.Job) error {
 	r.pokeAfter(job.Number, addressAgain)
-	if job.Wait == berth.WaitResources {
-		return nil
-	}
-	_, err := r.apply(ctx, job, berth.Event{Kind: berth.EventWaiting, Wait: berth.WaitResources, Detail: errNoAddress.Error()})
+	_, err := r.waits(ctx, job, berth.WaitResources, errNoAddress.Error())
 	return err
 }
 
@@ -107,21 +110,29 @@ func (r *Reconciler) pull(ctx context.Context, job berth.Job) (more bool, err er
 	if err != nil {
 		return r.refuse(ctx, job, err.Error())
 	}
-	pulling, stop := r.interruptible(ctx, job.Number)
-	defer stop()
-	latest, err := r.tell(ctx, job, "Pulling "+image.Familiar(job.Image))
-	if err != nil || latest.Wish != berth.WishNone {
-		return true, err
+	pulling, stop, err := r.beginInterruptible(ctx, job)
+	if errors.Is(err, errInterrupted) {
+		return true, nil
 	}
-	err = r.cfg.Images.Pull(pulling, job.Image, credentials, r.progress(pulling, job))
+	if err != nil {
+		return false, err
+	}
+	defer stop()
+	name := image.Familiar(job.Image)
+	unanswered := "The registry of " + name + " does not answer as it should; trying again"
+	tell := r.teller(pulling, job, berth.WaitImage)
+	if job.WaitDetail != unanswered {
+		tell("Pulling " + name)
+	}
+	err = r.cfg.Images.Pull(pulling, job.Image, credentials, r.progress(func(sentence string) { tell("Pulling " + name + ": " + sentence) }))
 	switch {
 	case err == nil, pulling.Err() != nil && ctx.Err() == nil:
 		return true, nil
 	case errors.Is(err, engine.ErrRefused):
 		return r.refuse(ctx, job, image.Reason(err))
 	default:
-		_, told := r.tell(ctx, job, "The registry of "+image.Familiar(job.Image)+" does not answer as it should; trying again")
-		return false, errors.Join(err, told)
+		tell(unanswered)
+		return false, err
 	}
 }
 
@@ -141,23 +152,22 @@ func (r *Reconciler) interruptible(ctx context.Context, number int64) (context.C
 	}
 }
 
-// progress stores how far a pull is, now and then. What cannot be stored is not worth a failed pull.
-func (r *Reconciler) progress(ctx context.Context, job berth.Job) engine.Progress {
+// progress calls tell now and then.
+func (r *Reconciler) progress(tell func(string)) engine.Progress {
 	var last time.Time
 	return func(sentence string) {
 		if now := r.cfg.Now(); now.Sub(last) >= progressEvery {
 			last = now
-			_, _ = r.tell(ctx, job, "Pulling "+image.Familiar(job.Image)+": "+sentence)
+			tell(sentence)
 		}
 	}
 }
 
-// tell stores what a job waits for while its image is brought.
-func (r *Reconciler) tell(ctx context.Context, job berth.Job, detail string) (berth.Job, error) {
-	return r.waits(ctx, job, berth.WaitImage, detail)
-}
-
+// waits stores what a job waits for, unless it says so.
 func (r *Reconciler) waits(ctx context.Context, job berth.Job, wait berth.Wait, detail string) (berth.Job, error) {
+	if job.Wait == wait && job.WaitDetail == detail {
+		return job, nil
+	}
 	return r.apply(ctx, job, berth.Event{Kind: berth.EventWaiting, Wait: wait, Detail: detail})
 }
 

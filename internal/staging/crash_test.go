@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/minio/minio-go/v7"
@@ -120,19 +121,42 @@ func TestWhatWasBroughtIsChecked(t *testing.T) {
 	}
 }
 
+// replaceInManifest replaces a text in the manifest, where it is once.
+func (b *bench) replaceInManifest(t *testing.T, before, after string) {
+	t.Helper()
+	text, err := os.ReadFile(b.job.Manifest)
+	if err != nil || bytes.Count(text, []byte(before)) != 1 {
+		t.Fatalf("%q is not once in the manifest %q: %v", before, text, err)
+	}
+	if err := os.WriteFile(b.job.Manifest, bytes.Replace(text, []byte(before), []byte(after), 1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// powerFails makes what was brought that of an earlier boot of the machine.
+func (b *bench) powerFails(t *testing.T) {
+	t.Helper()
+	b.replaceInManifest(t, bootID(), "00000000-0000-4000-8000-000000000000")
+}
+
+// TestAManifestThatKnowsNoBoot is one of an earlier version of berth: its job goes on.
+func TestAManifestThatKnowsNoBoot(t *testing.T) {
+	b := newBench(t)
+	b.put(t, map[string]string{"a": "a"})
+	b.in(t, "")
+	b.replaceInManifest(t, `,"Boot":"`+bootID()+`"`, "")
+	b.write(t, map[string]string{"a": "changed"})
+	b.in(t, "")
+	b.out(t)
+	wantSame(t, "the bucket", map[string]string{"a": "changed"}, b.objects(t))
+}
+
 // TestThePowerFails after all was brought, before the job has begun: files that are not as they were are brought again.
 func TestThePowerFails(t *testing.T) {
 	b := newBench(t)
 	b.put(t, map[string]string{"whole": "whole", "torn": "torn"})
 	b.in(t, "")
-	text, err := os.ReadFile(b.job.Manifest)
-	if err != nil {
-		t.Fatal(err)
-	}
-	before := bytes.Replace(text, []byte(bootID()), []byte("00000000-0000-4000-8000-000000000000"), 1)
-	if err := os.WriteFile(b.job.Manifest, before, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	b.powerFails(t)
 	b.write(t, map[string]string{"torn": ""})
 	b.in(t, "")
 	want := map[string]string{"whole": "whole", "torn": "torn"}
@@ -143,4 +167,20 @@ func TestThePowerFails(t *testing.T) {
 	wantSame(t, "brought in the same boot", want, b.files(t))
 	b.out(t)
 	wantSame(t, "the bucket", want, b.objects(t))
+}
+
+// TestThePowerFailsBeforeAllIsCopiedBack: what is left may be half, and replaces nothing in the bucket until somebody has looked at it.
+func TestThePowerFailsBeforeAllIsCopiedBack(t *testing.T) {
+	b := newBench(t)
+	b.put(t, map[string]string{"a": "a"})
+	b.in(t, "")
+	b.write(t, map[string]string{"a": ""})
+	b.powerFails(t)
+	if missing, err := b.Out(t.Context(), b.job); err != nil || !strings.Contains(missing, "the machine ended") {
+		t.Errorf("missing %q, %v; want it to tell of the machine's end", missing, err)
+	}
+	wantSame(t, "the bucket", map[string]string{"a": "a"}, b.objects(t))
+	b.job.Judged = true
+	b.out(t)
+	wantSame(t, "the bucket", map[string]string{"a": ""}, b.objects(t))
 }

@@ -191,8 +191,8 @@ func (m *manifest) finish() error {
 	return errors.Join(m.add(line{Complete: true, Boot: bootID()}), m.sync())
 }
 
-// whole says whether everything was brought and is there still. Files are not synced, so the end of the machine may have taken some away.
-func (m *manifest) whole() bool { return m.complete && m.boot != "" && m.boot == bootID() }
+// rebooted says whether the machine has ended since everything was brought, if that is known. No file is synced, so it may have lost some.
+func (m *manifest) rebooted() bool { return m.boot != "" && m.boot != bootID() }
 
 // bootID tells one boot of this machine from another; it is empty when the kernel does not say.
 func bootID() string {

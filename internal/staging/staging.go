@@ -68,6 +68,8 @@ type Transfer struct {
 	Data, Manifest string
 	// UID and GID get the files.
 	UID, GID int
+	// Judged says that somebody wants what is there, whatever it is.
+	Judged bool
 	// Tell is called now and then, by one goroutine at a time, with a sentence on how far it is. It must return soon.
 	Tell func(sentence string)
 }
@@ -98,7 +100,7 @@ func (s *Stager) In(ctx context.Context, t Transfer) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, m.close()) }()
-	if m.whole() {
+	if m.complete && !m.rebooted() {
 		return nil
 	}
 	client, err := s.connect(t)
@@ -118,7 +120,8 @@ func (s *Stager) In(ctx context.Context, t Transfer) (err error) {
 }
 
 // Out copies back what is new or changed since In. missing says, for people, what could not be copied and why; it is empty when nothing is
-// missing. The error is ctx.Err() when ctx ends; then, and when it is called again for what is missing, it goes on where it was.
+// missing. Nothing is copied that the machine may have lost a part of, unless somebody has judged it. The error is ctx.Err() when ctx ends;
+// then, and when it is called again for what is missing, it goes on where it was.
 func (s *Stager) Out(ctx context.Context, t Transfer) (missing string, err error) {
 	m, err := openManifest(t.Manifest)
 	if err != nil {
@@ -126,6 +129,9 @@ func (s *Stager) Out(ctx context.Context, t Transfer) (missing string, err error
 	}
 	if !m.complete { // the server was brought here from another machine, without it
 		return "what it has written is not on this server any more", m.close()
+	}
+	if !t.Judged && m.rebooted() {
+		return "the machine ended before all was copied to the vault, and what the job has written may not be whole", m.close()
 	}
 	client, err := s.connect(t)
 	if err != nil {

@@ -29,8 +29,8 @@ type AuditFilter struct {
 	Limit int
 }
 
-// Audit reads the records of the log that somebody is behind, acts and events of jobs, newest first. With Team, what it costs grows
-// with all that lies between After and Before, for whomever: read that in pieces.
+// Audit reads the records of the log that somebody is behind, acts and events of jobs, newest first. With Team or
+// Since, what it costs grows with all that lies between After and Before, for whomever: for a team, read that in pieces.
 func (s *Store) Audit(ctx context.Context, filter AuditFilter) ([]berth.Record, error) {
 	for _, text := range []*string{&filter.By, &filter.Team, &filter.Subject} {
 		clean(text)

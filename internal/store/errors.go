@@ -19,9 +19,6 @@ import (
 // ErrNameTaken is wrapped by the Conflict of CreateJob when another job has the name already; a new name helps.
 var ErrNameTaken = errors.New("the name of the job is taken")
 
-// ErrOneActiveJob is wrapped by the LimitReached of CreateJob when the owner has an active job on a personal machine type.
-var ErrOneActiveJob = errors.New("the owner has an active job on this machine type")
-
 // errNewerSchema says that a newer program has migrated the database.
 var errNewerSchema = errors.New("schema is too new")
 

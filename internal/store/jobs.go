@@ -55,8 +55,8 @@ type NewToken struct {
 
 // CreateJob stores a queued job under the next number, with its first event, and returns it. A job with the same owner,
 // idempotency key and hash is returned instead when there is one, and created is false then; the same key with another hash is a
-// Conflict. A name that is taken is a Conflict that wraps ErrNameTaken; a second job of a personal machine type is LimitReached and
-// wraps ErrOneActiveJob. Payer must be set. Texts must be UTF-8; other bytes are replaced.
+// Conflict. A name that is taken is a Conflict that wraps ErrNameTaken; a second job of a personal machine type is LimitReached.
+// Payer must be set. Texts must be UTF-8; other bytes are replaced.
 func (s *Store) CreateJob(ctx context.Context, newJob NewJob) (job berth.Job, created bool, err error) {
 	insert, err := newInsertion(newJob)
 	if err != nil {
@@ -173,7 +173,7 @@ func oneActiveJob(b *batch, job berth.Job) error {
 	case err != nil:
 		return fmt.Errorf("active jobs: %w", err)
 	}
-	return refuse(&berth.Error{Kind: berth.LimitReached, Msg: msgOneActiveJob, Err: ErrOneActiveJob})
+	return refuse(&berth.Error{Kind: berth.LimitReached, Msg: msgOneActiveJob})
 }
 
 // insertRest stores what belongs to a new job and is neither in its row nor in the log.

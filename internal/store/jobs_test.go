@@ -144,16 +144,20 @@ func TestIdempotency(t *testing.T) {
 			t.Errorf("by key with another hash: %v, want Conflict", err)
 		}
 
-		if n, err := s.DeleteIdempotencyKeys(t.Context(), submitted, 9); n != 0 || err != nil {
-			t.Errorf("deleted %d keys that are not older, %v", n, err)
-		}
-		for _, want := range []int{1, 1, 0} {
-			if n, err := s.DeleteIdempotencyKeys(t.Context(), submitted.Add(time.Hour), 1); n != want || err != nil {
-				t.Errorf("deleted %d keys, %v; want %d", n, err, want)
-			}
-		}
+		deleteKeys(t, s, submitted, 0)
+		deleteKeys(t, s, submitted.Add(time.Hour), 1, 1, 0)
 		create(t, s, keyed("alice", "EEEEE", "k", "other"))
 	})
+}
+
+// deleteKeys deletes one key at a time, and holds that so many were.
+func deleteKeys(t *testing.T, s *store.Store, before time.Time, want ...int) {
+	t.Helper()
+	for _, want := range want {
+		if n, err := s.DeleteIdempotencyKeys(t.Context(), before, 1); n != want || err != nil {
+			t.Errorf("deleted %d keys of before %v, %v; want %d", n, before, err, want)
+		}
+	}
 }
 
 func TestIdempotencyConcurrent(t *testing.T) {

@@ -210,27 +210,14 @@ func TestKeptData(t *testing.T) {
 		apply(t, s, failed.Number, berth.Event{Kind: berth.EventStaged, At: submitted, Detail: "two files"})
 		kept := berth.Kept{Number: failed.Number, Owner: "alice", Detail: "two files"}
 		wantKept(t, s, "", kept)
-		wish := func(wish berth.KeptWish) error {
-			return s.WishKept(t.Context(), kept.Number, wish, berth.Act{Kind: berth.ActKeptWished, At: submitted, By: "alice"})
-		}
-		came := func(wish berth.KeptWish, detail string) {
-			t.Helper()
-			if err := s.SetKept(t.Context(), berth.Kept{Number: kept.Number, Wish: wish, Detail: detail}); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if err := wish(berth.KeptWishSave); err != nil {
-			t.Fatal(err)
-		}
+		wishKept(t, s, failed.Number, berth.KeptWishSave)
 		kept.Wish = berth.KeptWishSave
 		wantKept(t, s, "", kept)
-		came(berth.KeptWishNone, "one file")
+		setKept(t, s, berth.Kept{Number: failed.Number, Detail: "one file"})
 		kept.Wish, kept.Detail = berth.KeptWishNone, "one file"
 		wantKept(t, s, "", kept)
-		if err := wish(berth.KeptWishDrop); err != nil {
-			t.Fatal(err)
-		}
-		came(berth.KeptWishNone, "no file") // of a wish that is another one by now
+		wishKept(t, s, failed.Number, berth.KeptWishDrop)
+		setKept(t, s, berth.Kept{Number: failed.Number, Detail: "no file"}) // of a wish that is another one by now
 		kept.Wish = berth.KeptWishDrop
 		wantKept(t, s, "alice", kept)
 		wantKept(t, s, "bob")
@@ -245,10 +232,25 @@ func TestKeptData(t *testing.T) {
 		if _, found, err := s.Kept(t.Context(), failed.Number); err != nil || found {
 			t.Errorf("kept after all: %v, %v", found, err)
 		}
-		if err := wish(berth.KeptWishSave); berth.KindOf(err) != berth.NotFound {
+		err := s.WishKept(t.Context(), failed.Number, berth.KeptWishSave, acted(berth.ActKeptWished, "3"))
+		if berth.KindOf(err) != berth.NotFound {
 			t.Errorf("a wish for what is gone: %v", err)
 		}
 	})
+}
+
+func wishKept(t *testing.T, s *store.Store, number int64, wish berth.KeptWish) {
+	t.Helper()
+	if err := s.WishKept(t.Context(), number, wish, acted(berth.ActKeptWished, "3")); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func setKept(t *testing.T, s *store.Store, kept berth.Kept) {
+	t.Helper()
+	if err := s.SetKept(t.Context(), kept); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func wantKept(t *testing.T, s *store.Store, owner string, want ...berth.Kept) {

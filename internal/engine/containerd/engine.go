@@ -138,7 +138,9 @@ func Open(ctx context.Context, cfg Config) (*Engine, error) {
 		}
 		e.cfg.Address = e.private.Address()
 	}
-	if err := e.open(ctx); err != nil {
+	opening, cancel := e.bounded(ctx)
+	defer cancel()
+	if err := e.open(opening); err != nil {
 		return nil, errors.Join(err, e.Close())
 	}
 	return e, nil

@@ -63,7 +63,7 @@ func testContainerdKilledMidStart(t *testing.T, m *machine) {
 	for len(privateBridges(t)) == len(bridges) && len(started) == 0 { // its nodes are made now
 		time.Sleep(time.Millisecond)
 	}
-	kill(t, containerdOf(t, m), syscall.SIGKILL)
+	end(t, containerdOf(t, m))
 	err := <-started
 	awaitPing(t, e)
 	status, statusErr := e.Status(t.Context(), a.ID)

@@ -115,7 +115,7 @@ func testContainerdKilled(t *testing.T, m *machine) {
 	a := start(t, e, waits)
 	quick := start(t, e, "echo ready\nsleep 0.2\nexit 5")
 	exits := e.Exits(t.Context())
-	kill(t, containerdOf(t, m), syscall.SIGKILL)
+	end(t, containerdOf(t, m)) // a dying one may still answer
 	awaitPing(t, e)
 	status, err := e.Status(t.Context(), a.ID)
 	if err != nil || status.Phase != engine.PhaseRunning {
@@ -146,7 +146,7 @@ func testContainerdAndShimKilled(t *testing.T, m *machine) {
 	reported := start(t, e, "echo ready\nexit 7")
 	enginetest.AwaitExit(t, e, reported.ID)
 	silent := start(t, e, waits)
-	kill(t, containerdOf(t, m), syscall.SIGKILL)
+	end(t, containerdOf(t, m)) // a dying one may still answer
 	for _, a := range []engine.Attempt{reported, silent} {
 		kill(t, shimOf(t, a.ID), syscall.SIGKILL)
 	}
@@ -299,10 +299,14 @@ func kill(t *testing.T, pid int, signal syscall.Signal) {
 	}
 }
 
-// freeze stops a process and returns when none of its threads runs any more, which takes a while after the signal.
-func freeze(t *testing.T, pid int) {
+// freeze stops a process, end kills it. They return when none of its threads runs any more, which takes a while after the signal.
+func freeze(t *testing.T, pid int) { t.Helper(); halt(t, pid, syscall.SIGSTOP, "T") }
+func end(t *testing.T, pid int)    { t.Helper(); halt(t, pid, syscall.SIGKILL, "ZX") }
+
+// halt sends a signal to a process and waits until each of its threads is in one of the states.
+func halt(t *testing.T, pid int, signal syscall.Signal, states string) {
 	t.Helper()
-	kill(t, pid, syscall.SIGSTOP)
+	kill(t, pid, signal)
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) { // the kernel tells its parent only
 		threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
 		if err != nil {
@@ -311,13 +315,13 @@ func freeze(t *testing.T, pid int) {
 		running := slices.DeleteFunc(threads, func(thread string) bool {
 			text, err := os.ReadFile(thread)
 			_, state, _ := strings.Cut(string(text), ") ")
-			return err != nil || strings.HasPrefix(state, "T")
+			return err != nil || strings.Contains(states, state[:1])
 		})
 		if len(running) == 0 {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("process %d does not stop: %v", pid, running)
+			t.Fatalf("process %d goes on after signal %d: %v", pid, signal, running)
 		}
 	}
 }

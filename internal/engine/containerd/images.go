@@ -35,6 +35,8 @@ const (
 	progressInterval = 500 * time.Millisecond
 	// stallTimeout is how long a registry may send nothing in the middle of a pull.
 	stallTimeout = time.Minute
+	// lookTimeout is how long containerd may take to say which images there are; a submission waits for it.
+	lookTimeout = 5 * time.Second
 )
 
 var _ engine.Images = (*Engine)(nil)
@@ -50,8 +52,8 @@ type imageStore struct {
 	// remote reaches registries elsewhere, local those on this machine, which may speak plain HTTP.
 	remote, local *http.Client
 	pulls         flights
-	// interval and stall are progressInterval and stallTimeout, shorter in tests.
-	interval, stall time.Duration
+	// interval, stall and look are progressInterval, stallTimeout and lookTimeout, shorter in tests.
+	interval, stall, look time.Duration
 }
 
 // newImageStore returns the image store of a client, whose default namespace is the one that is meant. It starts nothing.
@@ -61,12 +63,14 @@ func newImageStore(client *containerdclient.Client, snapshotter string, log *slo
 		client: client, snapshotter: snapshotter, log: log,
 		checker: image.NewChecker(image.CheckerConfig{Transport: transport}),
 		remote:  &http.Client{Transport: transport}, local: &http.Client{Transport: docker.NewHTTPFallback(transport)},
-		interval: progressInterval, stall: stallTimeout,
+		interval: progressInterval, stall: stallTimeout, look: lookTimeout,
 	}
 }
 
 // Image is engine.Images.
 func (s *imageStore) Image(ctx context.Context, ref string) (engine.Image, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.look)
+	defer cancel()
 	img, err := s.client.ImageService().Get(ctx, ref)
 	if err != nil {
 		return engine.Image{}, imageError(err, "look up image", ref)
@@ -76,6 +80,8 @@ func (s *imageStore) Image(ctx context.Context, ref string) (engine.Image, error
 
 // Images is engine.Images.
 func (s *imageStore) Images(ctx context.Context) ([]engine.Image, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.look)
+	defer cancel()
 	list, err := s.client.ImageService().List(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("list images: %w", err)

@@ -81,7 +81,7 @@ func (d *download) expect(children []ocispec.Descriptor) {
 	}
 }
 
-// sample says how far the download is, and whether something is on its way that has not moved for the given time.
+// sample says how far the download is, empty as long as the registry has not said how much there is, and whether something is on its way that has not moved for the given time.
 func (d *download) sample(ctx context.Context, stall time.Duration) (sentence string, stalled bool, err error) {
 	under, err := d.store.ListStatuses(ctx)
 	if err != nil {
@@ -112,7 +112,7 @@ func (d *download) sample(ctx context.Context, stall time.Duration) (sentence st
 	stalled = active && time.Since(d.movedAt) >= stall
 	switch {
 	case total == 0:
-		return "asking the registry", stalled, nil
+		return "", stalled, nil
 	case got == total:
 		return megabytes(total) + " MB, unpacking", stalled, nil
 	default:

@@ -78,7 +78,7 @@ func (s *imageStore) pull(ctx context.Context, ref string, credentials engine.Cr
 			s.log.DebugContext(ctx, "progress of a pull is not known", slog.String("image", ref), slog.Any("error", err))
 		case stalled:
 			cancel(errStalled)
-		default:
+		case sentence != "":
 			tell(progress, "%s", sentence)
 		}
 	})

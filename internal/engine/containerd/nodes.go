@@ -60,7 +60,7 @@ func (e *Engine) startNodes(ctx context.Context, a engine.Attempt) error {
 		return err
 	}
 	if err := e.makeNodes(ctx, a, r, first); err != nil {
-		return e.discard(ctx, a.ID, err)
+		return e.discard(ctx, a.ID, nil, err)
 	}
 	crashpoint.Here("engine.workers")
 	return e.inTurn(ctx, a.ID, func() error { return e.begin(ctx, a.ID) })

@@ -32,11 +32,12 @@ func (e *Engine) Remove(ctx context.Context, id string) error {
 		return fmt.Errorf("remove %s: %w", id, err)
 	}
 	defer unlock()
-	return e.remove(ctx, id)
+	return e.remove(ctx, id, nil)
 }
 
-// remove is Remove with the lock of the id held. The first node's record goes last, so that what fails is found and done again.
-func (e *Engine) remove(ctx context.Context, id string) error {
+// remove is Remove with the lock of the id held. The first node's record goes last, so that what fails is found and done again. reserved are
+// the labels of a record that may never have been made.
+func (e *Engine) remove(ctx context.Context, id string, reserved map[string]string) error {
 	if !engine.ValidID(id) {
 		return nil // it was never there
 	}
@@ -50,6 +51,7 @@ func (e *Engine) remove(ctx context.Context, id string) error {
 	}
 	workers := workerIDs(record)
 	if lost {
+		record.Labels = reserved
 		if workers, err = e.strayWorkers(ctx, id); err != nil {
 			return err
 		}

@@ -16,6 +16,7 @@ import (
 	"github.com/containerd/typeurl/v2"
 
 	"github.com/berth-hpc/berth/internal/agentapi"
+	"github.com/berth-hpc/berth/internal/crashpoint"
 	"github.com/berth-hpc/berth/internal/engine"
 )
 
@@ -51,9 +52,11 @@ func (e *Engine) Start(ctx context.Context, a engine.Attempt) error {
 		if err != nil {
 			return err
 		}
+		crashpoint.Here("engine.recorded")
 		if err := e.make(ctx, a, r, at); err != nil {
-			return e.discard(ctx, a.ID, err)
+			return e.discard(ctx, a.ID, nil, err)
 		}
+		crashpoint.Here("engine.made")
 		return e.begin(ctx, a.ID)
 	})
 }
@@ -107,17 +110,12 @@ func (e *Engine) create(ctx context.Context, a engine.Attempt) (root, place, err
 	case errors.Is(err, engine.ErrExists):
 		return root{}, place{}, errors.Join(err, e.unreserve(a, labels))
 	case err != nil: // perhaps it was made: what it has is free when it is gone
-		removing, cancel := detached(ctx)
-		defer cancel()
-		if e.remove(removing, a.ID) == nil {
-			err = errors.Join(err, e.unreserve(a, labels))
-		}
-		return root{}, place{}, err
+		return root{}, place{}, e.discard(ctx, a.ID, labels, err)
 	}
 	ran, err := agentapi.Begun(a.Dir)
 	switch {
 	case err != nil:
-		return root{}, place{}, e.discard(ctx, a.ID, err)
+		return root{}, place{}, e.discard(ctx, a.ID, labels, err)
 	case ran:
 		// The agent has run in this directory, and containerd has forgotten it, or the start that another server began came
 		// through after the attempt was removed. It must not run again; the record says that it did.
@@ -178,11 +176,11 @@ func (e *Engine) begin(ctx context.Context, id string) error {
 	return nil
 }
 
-// discard removes what a failed start has made, and returns why it failed. What cannot be removed now is in Status.
-func (e *Engine) discard(ctx context.Context, id string, reason error) error {
+// discard removes what a failed start has made, and returns why it failed. What cannot be removed now is in Status. reserved is as for remove.
+func (e *Engine) discard(ctx context.Context, id string, reserved map[string]string, reason error) error {
 	ctx, cancel := detached(ctx)
 	defer cancel()
-	if err := e.remove(ctx, id); err != nil {
+	if err := e.remove(ctx, id, reserved); err != nil {
 		e.log.Warn("what a failed start has left could not be removed", "attempt", id, "error", err)
 	}
 	return reason

@@ -1,5 +1,5 @@
 // Package private runs a containerd of one data directory's own. It is a session of its own that outlives whoever started it,
-// and so do its containers; the next server with the same data directory finds it by its socket.
+// and so do its containers; the next server with the same data directory finds it among the processes.
 //
 // Its root (images, snapshots, metadata) is DATA/containerd. Its state and socket are in /run/berth/<identity>, because the path
 // of a socket must be short and the state must not survive the machine's next boot.
