@@ -116,7 +116,7 @@ type Wait string
 const (
 	WaitNone      Wait = ""
 	WaitResources Wait = "resources"
-	// WaitVault: another job has the vault.
+	// WaitVault: another job has the vault, or files of it are being transferred.
 	WaitVault      Wait = "vault"
 	WaitImage      Wait = "image"
 	WaitStagingIn  Wait = "staging-in"

@@ -140,6 +140,24 @@ func (c *Client) RemoveVault(ctx context.Context, name string, data bool) error 
 	return err
 }
 
+// ChangeVaultPassword gives an encrypted vault another password. Jobs that wait with the old one are refused when they are to start.
+// When it fails without an answer of the server, the vault has the one or the other.
+func (c *Client) ChangeVaultPassword(ctx context.Context, name, password, changed string) error {
+	body := struct {
+		Password string `json:"password"`
+		New      string `json:"new_password"`
+	}{password, changed}
+	var answer struct{}
+	_, err := c.send(ctx, call{method: http.MethodPost, path: vaultsPath, under: []string{name, "password"}}, body, &answer)
+	return err
+}
+
+// RepairVault has the filesystem of a block vault checked and repaired that was not closed properly, which takes minutes for a large one.
+func (c *Client) RepairVault(ctx context.Context, name string) error {
+	_, err := c.do(ctx, call{method: http.MethodPost, path: vaultsPath, under: []string{name, "repair"}})
+	return err
+}
+
 // Kept lists the data that could not be copied back, of the caller's jobs or, for administrators, of everybody's.
 func (c *Client) Kept(ctx context.Context, everybody bool) ([]KeptData, error) {
 	query := url.Values{}

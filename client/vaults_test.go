@@ -76,6 +76,17 @@ func TestVaults(t *testing.T) {
 			call: func(t *testing.T, c *client.Client) (any, error) { return nil, c.RemoveVault(t.Context(), "s3", true) },
 			want: "DELETE /v1/vaults/s3?data=true&username=ada", answer: `{"status":"removed"}`,
 		},
+		"change the password": {
+			call: func(t *testing.T, c *client.Client) (any, error) {
+				return nil, c.ChangeVaultPassword(t.Context(), "home", "correct horse", "battery staple")
+			},
+			want: "POST /v1/vaults/home/password?username=ada", body: `{"password":"correct horse","new_password":"battery staple"}`,
+			answer: `{"status":"changed"}`,
+		},
+		"repair": {
+			call: func(t *testing.T, c *client.Client) (any, error) { return nil, c.RepairVault(t.Context(), "home") },
+			want: "POST /v1/vaults/home/repair?username=ada", answer: `{"status":"repaired"}`,
+		},
 		"kept data": {
 			call: func(t *testing.T, c *client.Client) (any, error) { return c.Kept(t.Context(), true) },
 			want: "GET /v1/kept?all=true&username=ada", answer: `{"kept":[{"number":7,"owner":"bob","wish":"save","detail":"d"}]}`,

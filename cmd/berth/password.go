@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 
 	"golang.org/x/term"
@@ -16,16 +17,46 @@ const maxPassword = 4096
 // readPassword reads the password of a vault: the first line of stdin, or what a person types at a terminal, who does not see it. With
 // again it is asked for twice. Passwords are no arguments: other users of the machine could read those.
 func (a *app) readPassword(vault string, again bool) (string, error) {
-	screen := terminalOf(a.stdin)
-	if screen == nil {
-		line, err := bufio.NewReader(io.LimitReader(a.stdin, maxPassword)).ReadString('\n')
-		if err != nil && !errors.Is(err, io.EOF) {
-			return "", fmt.Errorf("reading the password: %w", err)
-		}
-		return wholePassword(strings.TrimRight(line, "\r\n"))
+	if screen := terminalOf(a.stdin); screen != nil {
+		return a.askPassword(screen, "password of vault "+vault, again)
 	}
+	return passwordLine(a.passwordLines())
+}
+
+// readPasswords reads the password of a vault and then the one that it is to have.
+func (a *app) readPasswords(vault string) (password, changed string, err error) {
+	screen, lines := terminalOf(a.stdin), a.passwordLines()
+	if screen != nil {
+		password, err = a.askPassword(screen, "password of vault "+vault, false)
+	} else {
+		password, err = passwordLine(lines)
+	}
+	switch {
+	case err != nil:
+	case screen != nil:
+		changed, err = a.askPassword(screen, "new password of vault "+vault, true)
+	default:
+		changed, err = passwordLine(lines)
+	}
+	return password, changed, err
+}
+
+func (a *app) passwordLines() *bufio.Reader {
+	return bufio.NewReader(io.LimitReader(a.stdin, maxPassword))
+}
+
+func passwordLine(lines *bufio.Reader) (string, error) {
+	line, err := lines.ReadString('\n')
+	if err != nil && !errors.Is(err, io.EOF) {
+		return "", fmt.Errorf("reading the password: %w", err)
+	}
+	return wholePassword(strings.TrimRight(line, "\r\n"))
+}
+
+// askPassword has a person type a password at a terminal, twice if again says so.
+func (a *app) askPassword(screen *os.File, what string, again bool) (string, error) {
 	ask := func(what string) (string, error) {
-		a.prompt("%s of vault %s: ", what, vault)
+		a.prompt("%s: ", what)
 		typed, err := term.ReadPassword(int(screen.Fd()))
 		a.prompt("\n")
 		if err != nil {
@@ -33,10 +64,10 @@ func (a *app) readPassword(vault string, again bool) (string, error) {
 		}
 		return string(typed), nil
 	}
-	password, err := ask("password")
+	password, err := ask(what)
 	if err == nil && again {
 		var second string
-		if second, err = ask("once more the password"); err == nil && second != password {
+		if second, err = ask("once more the " + what); err == nil && second != password {
 			return "", errors.New("these were two different passwords")
 		}
 	}
@@ -48,7 +79,7 @@ func (a *app) readPassword(vault string, again bool) (string, error) {
 
 func wholePassword(password string) (string, error) {
 	if password == "" {
-		return "", hintf(errors.New("there is no password"), "it is the first line of stdin")
+		return "", hintf(errors.New("there is no password"), "on stdin it is a line of its own")
 	}
 	return password, nil
 }

@@ -77,3 +77,18 @@ func TestTypedPasswords(t *testing.T) {
 		})
 	}
 }
+
+// TestTypedNewPassword: the old password is asked for once and the new one twice.
+func TestTypedNewPassword(t *testing.T) {
+	t.Parallel()
+	a, shown := typing(t, "correct horse\nbattery staple\nbattery staple\n")
+	password, changed, err := a.readPasswords("home")
+	if password != "correct horse" || changed != "battery staple" || err != nil {
+		t.Errorf("%q, %q, %v", password, changed, err)
+	}
+	for _, question := range []string{"password of vault home: ", "new password of vault home: ", "once more the new password of vault home: "} {
+		if text := shown(); !strings.Contains(text, question) {
+			t.Errorf("shown: %q, without %q", text, question)
+		}
+	}
+}

@@ -23,7 +23,8 @@ func (a *app) vaultCommand() *cobra.Command {
 	}
 	cmd.AddCommand(a.vaultListFilesCommand(), a.vaultPutCommand(), a.vaultGetCommand(), a.vaultRemoveFilesCommand(), a.vaultMakeDirCommand(),
 		a.vaultListCommand(), a.vaultShowCommand(), a.vaultAddCommand(), a.vaultShareCommand(), a.vaultDefaultCommand(),
-		a.vaultKeysCommand(), a.vaultRemoveCommand(), a.vaultKeptCommand(), a.vaultSaveCommand(), a.vaultDropCommand())
+		a.vaultKeysCommand(), a.vaultPasswordCommand(), a.vaultRepairCommand(), a.vaultRemoveCommand(), a.vaultKeptCommand(),
+		a.vaultSaveCommand(), a.vaultDropCommand())
 	return cmd
 }
 

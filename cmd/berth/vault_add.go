@@ -27,7 +27,7 @@ written like ~/.aws/credentials; the server shows them to nobody. Without a buck
 
 With --kind block it makes a filesystem of a fixed size, to which one job at a time writes; --kind block-array is striped over several
 images, which the server can have on several disks. An encrypted one needs its password for every job, and nobody else knows it: who loses
-it has lost the files.
+it has lost the files. Only jobs reach the files of an encrypted one.
 
 Administrators make file vaults, which are directories of the server, by --file.`,
 		Example: `  berth vault add results --endpoint https://s3.example.org --bucket results --prefix ada/ --keys ~/.aws/credentials

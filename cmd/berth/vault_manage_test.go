@@ -21,11 +21,15 @@ const (
 func vaultRoutes() map[string]http.HandlerFunc {
 	routes := administered()
 	for route, answer := range map[string]string{
-		"GET /v1/vaults":         `{"vaults":[` + dataAnswer + `,` + s3Answer + `,` + homeAnswer + `]}`,
-		"GET /v1/vaults/home":    `{"vault":` + homeAnswer + `}`,
-		"GET /v1/vaults/s3@bob":  `{"vault":` + s3Answer + `}`,
-		"POST /v1/vaults":        `{"vault":` + s3Answer + `}`,
-		"PATCH /v1/vaults/data":  `{"vault":` + dataAnswer + `}`,
+		"GET /v1/vaults":        `{"vaults":[` + dataAnswer + `,` + s3Answer + `,` + homeAnswer + `]}`,
+		"GET /v1/vaults/home":   `{"vault":` + homeAnswer + `}`,
+		"GET /v1/vaults/s3@bob": `{"vault":` + s3Answer + `}`,
+		"POST /v1/vaults":       `{"vault":` + s3Answer + `}`,
+		"PATCH /v1/vaults/data": `{"vault":` + dataAnswer + `}`,
+
+		"POST /v1/vaults/home/password": `{"status":"changed"}`,
+		"POST /v1/vaults/home/repair":   `{"status":"repaired"}`,
+
 		"DELETE /v1/vaults/data": `{"status":"removed"}`,
 		"GET /v1/kept":           `{"kept":[{"number":7,"owner":"ada","wish":"","detail":"1 files: a"},{"number":8,"owner":"ada","wish":"save","detail":"b"}]}`,
 		"POST /v1/kept/7":        `{"status":"save requested"}`,
@@ -94,6 +98,7 @@ path style    yes
 		"share no more":    {"share data --stop", result{Stdout: "vault data shared no more\n"}, `PATCH /v1/vaults/data {"share":"none"}`},
 		"default":          {"default data", result{Stdout: "vault data is the default\n"}, `PATCH /v1/vaults/data {"default":true}`},
 		"keys":             {"keys data " + keys, result{Stdout: "credentials of vault data changed\n"}, `PATCH /v1/vaults/data {"access_key":"a","secret_key":"s=s"}`},
+		"repair":           {"repair home", result{Stdout: "vault home repaired\n"}, "POST /v1/vaults/home/repair"},
 		"remove":           {"remove data", result{Stdout: "vault data removed\n"}, "DELETE /v1/vaults/data"},
 		"remove all of it": {"remove data --with-data", result{Stdout: "vault data removed\n"}, "DELETE /v1/vaults/data?data=true"},
 		"kept": {"kept --all", result{Stdout: `JOB  OWNER  NOW          WHAT
@@ -141,7 +146,7 @@ func TestBlockVaultVerbs(t *testing.T) {
 			result{Stdout: "vault s3@bob added\n"},
 			`POST /v1/vaults {"name":"home","kind":"block-array","size":1610612736,"images":4,"password":"correct horse"}`,
 		},
-		"no password":            {"--kind block --size 1 --password-stdin", "\n", result{1, "", "berth: there is no password (it is the first line of stdin)\n"}, ""},
+		"no password":            {"--kind block --size 1 --password-stdin", "\n", result{1, "", "berth: there is no password (on stdin it is a line of its own)\n"}, ""},
 		"no size":                {"--kind block", "", result{2, "", "berth: --size is for block vaults, and they need it" + help}, ""},
 		"the size of a bucket":   {"--endpoint https://x --size 1", "", result{2, "", "berth: --size is for block vaults, and they need it" + help}, ""},
 		"an encrypted directory": {"--file --encrypt", "", result{2, "", "berth: --images, --encrypt and --password-stdin are for block vaults" + help}, ""},
@@ -185,5 +190,47 @@ func TestNoRoomForAVault(t *testing.T) {
 	got := command{args: []string{"vault", "add", "home", "--kind", "block", "--size", "1"}, env: f.env()}.run(t.Context(), t)
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
+
+// TestVaultPasswordVerb: two lines of stdin, and nothing of them is shown.
+func TestVaultPasswordVerb(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		args, stdin string
+		want        result
+		asked       string
+	}{
+		"changed": {
+			"home --password-stdin", "correct horse\nbattery staple\nmore",
+			result{Stdout: "password of vault home changed\n"},
+			`POST /v1/vaults/home/password {"password":"correct horse","new_password":"battery staple"}`,
+		},
+		"as JSON": {
+			"home --password-stdin --json", "correct horse\r\nbattery staple",
+			result{Stdout: "{\n  \"status\": \"changed\",\n  \"vault\": \"home\"\n}\n"},
+			`POST /v1/vaults/home/password {"password":"correct horse","new_password":"battery staple"}`,
+		},
+		"one line": {
+			"home --password-stdin", "correct horse\n", result{1, "", "berth: there is no password (on stdin it is a line of its own)\n"}, "",
+		},
+		"no terminal": {
+			"home", "correct horse\nbattery staple\n",
+			result{2, "", "berth: it asks for the passwords, and there is no terminal: --password-stdin reads them from stdin (see: berth vault password --help)\n"},
+			"",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := newFake(t, vaultRoutes())
+			got := command{args: append([]string{"vault", "password"}, strings.Fields(tc.args)...), env: f.env(), stdin: tc.stdin}.run(t.Context(), t)
+			if diff := cmp.Diff(tc.want, got); diff != "" {
+				t.Errorf("(-want +got)\n%s", diff)
+			}
+			asked := strings.ReplaceAll(strings.Join(f.asked(), "\n"), "?username=ada", "")
+			if asked != tc.asked {
+				t.Errorf("asked %q, want %q", asked, tc.asked)
+			}
+		})
 	}
 }

@@ -19,6 +19,7 @@ import (
 
 	"github.com/berth-hpc/berth"
 	"github.com/berth-hpc/berth/internal/backup"
+	"github.com/berth-hpc/berth/internal/blockfiles"
 	"github.com/berth-hpc/berth/internal/config"
 	"github.com/berth-hpc/berth/internal/control"
 	"github.com/berth-hpc/berth/internal/engine/containerd"
@@ -53,7 +54,9 @@ type server struct {
 	outputs *output.Files
 	vaults  vault.Directories
 	volumes *volume.Volumes
-	sealer  *seal.Sealer
+	// blocks has the files of block vaults, and their volumes for who wants to attach one.
+	blocks *blockfiles.Files
+	sealer *seal.Sealer
 
 	scheduler *scheduler.Scheduler
 	reconcile *reconcile.Reconciler
@@ -162,7 +165,7 @@ func (s *server) open(ctx context.Context) (err error) {
 	}
 	nameservers, search := resolver("/etc/resolv.conf", "/run/systemd/resolve/resolv.conf")
 	s.reconcile = reconcile.New(reconcile.Config{
-		Store: s.store, Engine: s.engine, Images: s.engine, Vaults: s.vaults, Volumes: s.volumes, Unseal: s.sealer.Open,
+		Store: s.store, Engine: s.engine, Images: s.engine, Vaults: s.vaults, Volumes: s.blocks, Unseal: s.sealer.Open,
 		Stager: staging.New(staging.Config{RetryFor: s.cfg.StagingRetry, Now: time.Now}), Dir: s.outputs.Dir,
 		Grace: s.cfg.Grace, Scratch: s.cfg.ScratchMB << 20, CheckScratch: s.engine.CheckScratch,
 		SuspendedFree: s.cfg.SuspendedFree, PublicAddresses: addresses, Nameservers: nameservers, Search: search,
@@ -221,14 +224,20 @@ func (s *server) run(ctx context.Context, listener net.Listener, stdout io.Write
 		CompressAfter: s.cfg.OutputsCompressAfter, KeepFor: s.cfg.OutputsMaxAge, KeepBytes: s.cfg.OutputsMaxMB << 20, Log: s.log,
 	})
 	for _, run := range []func(context.Context) error{
-		s.engine.Run, s.outputs.Run, s.scheduler.Run, s.reconcile.Run, s.usage.Run, cleaner.Run, sftp,
+		s.engine.Run, s.outputs.Run, s.scheduler.Run, s.reconcile.Run, s.usage.Run, s.blocks.Run, cleaner.Run, sftp,
 	} {
 		loops.Go(func() error { return run(loopCtx) })
 	}
 	_, _ = fmt.Fprintln(stdout, "ready", url)
 	err = s.serveHTTP(ctx, loopCtx, listeners, handler)
 	stopLoops()
-	return errors.Join(err, loops.Wait())
+	err = errors.Join(err, loops.Wait())
+	detaching, cancel := context.WithTimeout(context.WithoutCancel(ctx), drain)
+	defer cancel()
+	if err := s.blocks.Close(detaching); err != nil {
+		s.log.Warn("a block vault is left attached; the next start detaches it", "error", err)
+	}
+	return err
 }
 
 // serveHTTP serves until ctx ends or a loop has failed, then gives requests time to finish and ends those that follow a job.
@@ -291,9 +300,11 @@ func (s *server) service(apiURL string, sites control.Sites) (*control.Service, 
 	return control.New(control.Config{
 		Store: s.store, Images: s.engine, Checker: image.NewChecker(image.CheckerConfig{}), Outputs: s.outputs,
 		Agents: s.engine, Usage: s.usage, Forecaster: s.scheduler, Vaults: s.newVaults, Changes: s.changes,
-		VaultDirs: s.vaults, Volumes: s.volumes, UserVolumes: s.cfg.UserVolumesMB << 20, Seal: s.sealer.Seal,
+		VaultDirs: s.vaults, Volumes: s.blocks, UserVolumes: s.cfg.UserVolumesMB << 20, Seal: s.sealer.Seal,
 		ObjectEndpoints: s.cfg.ObjectEndpoints, LookAtKept: s.reconcile.Look,
-		OpenVault:    func(v berth.Vault) (control.VaultFiles, error) { return s.vaults.Open(v) },
+		OpenVault: func(ctx context.Context, v berth.Vault, change bool) (control.VaultFiles, error) {
+			return s.openVault(ctx, v, change)
+		},
 		Backup:       (&backup.Maker{Database: s.store, Data: s.cfg.Data, Version: version, Now: time.Now}).Write,
 		CheckScratch: s.engine.CheckScratch, EngineReady: s.engine.Ping, APIURL: apiURL, Sites: sites,
 		ExpandSubmitted: s.cfg.ExpandSubmitted, PublicAddresses: addresses, Log: s.log,

@@ -36,7 +36,7 @@ func (s *server) sftp(ctx context.Context, service *control.Service) (serve func
 		return nil, fmt.Errorf("listen for sftp: %w", err)
 	}
 	s.log.Info("serving sftp", "address", listener.Addr().String(), "host_key", ssh.FingerprintSHA256(key.PublicKey()))
-	server := sftpd.New(sftpd.Config{Access: service, Open: s.vaults.Open, HostKey: key, Log: s.log})
+	server := sftpd.New(sftpd.Config{Access: service, Open: s.openVault, HostKey: key, Log: s.log})
 	return func(ctx context.Context) error { return server.Serve(ctx, listener) }, nil
 }
 

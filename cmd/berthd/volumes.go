@@ -5,13 +5,38 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
+	"github.com/berth-hpc/berth"
+	"github.com/berth-hpc/berth/internal/blockfiles"
+	"github.com/berth-hpc/berth/internal/retention"
 	"github.com/berth-hpc/berth/internal/seal"
+	"github.com/berth-hpc/berth/internal/vault"
 	"github.com/berth-hpc/berth/internal/volume"
 )
 
 // sealKey is the file, in the data directory, of the key for secrets in the database. No backup has it.
 const sealKey = "seal.key"
+
+// filesIdle is how long a block vault stays attached after its files were used.
+const filesIdle = 10 * time.Second
+
+// openVault opens the files of a vault, to change them if change says so.
+func (s *server) openVault(ctx context.Context, v berth.Vault, change bool) (*vault.Tree, error) {
+	if v.Kind.Block() {
+		return s.blocks.Open(ctx, v, change)
+	}
+	return s.vaults.Open(v)
+}
+
+// jobEnded says whether a job has ended. One that nobody knows may be one of before a backup, and has not.
+func (s *server) jobEnded(ctx context.Context, number int64) (bool, error) {
+	job, err := s.store.Job(ctx, number)
+	if berth.KindOf(err) == berth.NotFound {
+		return false, nil
+	}
+	return job.State.Final(), err
+}
 
 // lockVolumes makes the first directory of volumes and keeps servers with other data out of it: each would take those of the others for left
 // over.
@@ -35,6 +60,9 @@ func (s *server) openVolumes(ctx context.Context) (err error) {
 		return err
 	}
 	s.volumes = &volume.Volumes{Dir: s.cfg.VolumeDirs[0], Dirs: s.cfg.VolumeDirs, Log: s.log}
+	s.blocks = blockfiles.New(blockfiles.Config{
+		Volumes: s.volumes, Ended: s.jobEnded, Idle: filesIdle, KeepUploads: retention.UploadsKept, Log: s.log,
+	})
 	vaults, err := s.store.BlockVaults(ctx)
 	if err != nil {
 		return err

@@ -21,6 +21,10 @@ type fakeVolumes struct {
 	// there are the paths of those that have not been removed.
 	there []string
 	busy  bool
+	// repaired are those that were, changed is the path and the new password of the one whose password was changed last.
+	repaired []string
+	changed  string
+	fails    error
 	// making is called before one is made, unless it is nil.
 	making func()
 }
@@ -45,6 +49,27 @@ func (f *fakeVolumes) Remove(_ context.Context, path string) error {
 	f.there = slices.DeleteFunc(f.there, func(p string) bool { return p == path })
 	return nil
 }
+
+func (f *fakeVolumes) Repair(_ context.Context, path string) error {
+	if f.busy {
+		return fmt.Errorf("repair: %w", &volume.Busy{Attempts: []string{"berth-1-a"}, Writer: true})
+	}
+	f.repaired = append(f.repaired, path)
+	return f.fails
+}
+
+func (f *fakeVolumes) ChangePassword(_ context.Context, path, old, changed string) error {
+	if f.busy {
+		return fmt.Errorf("password: %w", &volume.Busy{Attempts: []string{"berth-1-a"}})
+	}
+	if old != password {
+		return fmt.Errorf("password: %w", volume.ErrPassword)
+	}
+	f.changed = path + " " + changed
+	return f.fails
+}
+
+func openNothing(context.Context, berth.Vault, bool) (VaultFiles, error) { return nil, nil }
 
 func fakeSeal(secret, purpose string) string { return "sealed " + secret + " for " + purpose }
 
@@ -190,7 +215,7 @@ func TestAVaultThatNobodyWaitsFor(t *testing.T) {
 func TestRemovedBlockVaults(t *testing.T) {
 	b, volumes := newBlockBench(t)
 	b.addVault(t, b.ada, blockOf("v", encrypted))
-	wantError(t, b.RemoveVault(t.Context(), b.ada, "v", false), berth.Conflict, "The vault may not be empty: only jobs see")
+	wantError(t, b.RemoveVault(t.Context(), b.ada, "v", false), berth.Conflict, "The vault may not be empty: remove it with its data")
 	req := request()
 	req.Submission.Vault.Name, req.VaultPassword = "v", password
 	job, err := b.Batch(t.Context(), b.ada, req)
@@ -200,7 +225,7 @@ func TestRemovedBlockVaults(t *testing.T) {
 	wantError(t, b.RemoveVault(t.Context(), b.ada, "v", true), berth.Conflict, "A job uses the vault: job 1 has not ended")
 	b.apply(t, job.Number, berth.EventRefused)
 	volumes.busy = true
-	wantError(t, b.RemoveVault(t.Context(), b.ada, "v", true), berth.Conflict, "A job uses the vault: or has just ended")
+	wantError(t, b.RemoveVault(t.Context(), b.ada, "v", true), berth.Conflict, "The vault is in use: job 1 has it: try again when that has ended")
 	if _, err := b.store.Vault(t.Context(), "ada", "v"); err != nil || len(volumes.there) != 1 {
 		t.Errorf("%v after a refusal; there are %v", err, volumes.there)
 	}
@@ -257,9 +282,10 @@ func TestPasswordsOfSubmissions(t *testing.T) {
 
 func TestTheFilesOfABlockVault(t *testing.T) {
 	b, _ := newBlockBench(t)
-	b.addVault(t, b.ada, blockOf("v"))
+	b.addVault(t, b.ada, blockOf("plain"))
+	b.addVault(t, b.ada, blockOf("secret", encrypted))
 	vaults, err := b.FileVaults(t.Context(), b.ada)
-	if err != nil || slices.ContainsFunc(vaults, func(v berth.Vault) bool { return v.Name == "v" }) {
+	if err != nil || len(vaults) != 2 || vaults[0].Name != "data" || vaults[1].Name != "plain" {
 		t.Errorf("vaults with files: %+v, %v", vaults, err)
 	}
 }
@@ -276,4 +302,55 @@ func TestMakingVolumesIsWaitedFor(t *testing.T) {
 		}
 	}
 	b.addVault(t, b.ada, blockOf("v"))
+}
+
+func TestVaultPasswordIsChanged(t *testing.T) {
+	b, volumes := newBlockBench(t)
+	v := b.addVault(t, b.ada, blockOf("v", encrypted))
+	b.addVault(t, b.ada, blockOf("plain"))
+	const changed = "battery staple"
+	if err := b.ChangeVaultPassword(t.Context(), b.ada, "v", password, changed); err != nil || volumes.changed != v.Path+" "+changed {
+		t.Errorf("%v, changed %q", err, volumes.changed)
+	}
+	want := "kind=block size=4294967296 images=1 encrypted=true password changed"
+	if record := b.lastRecord(t); record.Act.Kind != berth.ActVaultChanged || record.Act.Detail != want {
+		t.Errorf("the audit log has %+v", record.Act)
+	}
+	for name, test := range map[string]struct {
+		caller              berth.Caller
+		vault, old, changed string
+		kind                berth.Kind
+		text                string
+	}{
+		"a wrong one":    {b.ada, "v", "wrong horse", changed, berth.Invalid, "Invalid parameter(s): password: it is not that of the vault"},
+		"none":           {b.ada, "v", "", changed, berth.Invalid, "Invalid parameter(s): password: it is not that of the vault"},
+		"a short one":    {b.ada, "v", password, "short", berth.Invalid, "Invalid parameter(s): new_password: it must have 8 to 256 printable characters"},
+		"not encrypted":  {b.ada, "plain", password, changed, berth.Conflict, "Only encrypted vaults have a password"},
+		"of another":     {b.bob, "v@ada", password, changed, berth.NotFound, "Vault not found"},
+		"only reads":     {b.reader, "v", password, changed, berth.Forbidden, "This key may only read"},
+		"of no vault":    {b.ada, "none", password, changed, berth.NotFound, "Vault not found"},
+		"a job's writes": {berth.Caller{User: b.ada.User, Job: 7}, "v", password, changed, berth.Forbidden, "A job's token may not do this"},
+	} {
+		err := b.ChangeVaultPassword(t.Context(), test.caller, test.vault, test.old, test.changed)
+		t.Run(name, func(t *testing.T) { wantError(t, err, test.kind, test.text) })
+	}
+	volumes.busy = true
+	wantError(t, b.ChangeVaultPassword(t.Context(), b.ada, "v", password, changed), berth.Conflict, "The vault is in use: job 1 has it")
+	volumes.busy, volumes.fails = false, volume.ErrUnclean
+	wantError(t, b.ChangeVaultPassword(t.Context(), b.ada, "v", password, changed), berth.Conflict, "The filesystem of the vault was not closed properly")
+}
+
+func TestVaultIsRepaired(t *testing.T) {
+	b, volumes := newBlockBench(t)
+	b.addVault(t, b.ada, blockOf("secret", encrypted))
+	v := b.addVault(t, b.ada, blockOf("v"))
+	if err := b.RepairVault(t.Context(), b.ada, "v"); err != nil || !slices.Equal(volumes.repaired, []string{v.Path}) {
+		t.Errorf("%v, repaired %v", err, volumes.repaired)
+	}
+	wantError(t, b.RepairVault(t.Context(), b.ada, "secret"), berth.Unsupported, "An encrypted vault is repaired by a job")
+	wantError(t, b.RepairVault(t.Context(), b.ada, "data"), berth.Conflict, "Only block vaults are repaired")
+	wantError(t, b.RepairVault(t.Context(), b.reader, "v"), berth.Forbidden, "This key may only read")
+	wantError(t, b.RepairVault(t.Context(), b.bob, "v@ada"), berth.NotFound, "Vault not found")
+	volumes.busy = true
+	wantError(t, b.RepairVault(t.Context(), b.ada, "v"), berth.Conflict, "The vault is in use: job 1 has it")
 }

@@ -176,8 +176,8 @@ type Config struct {
 	ObjectEndpoints []string
 	// LookAtKept is told that somebody has wished something for the kept data of a job. It must not block.
 	LookAtKept func(number int64)
-	// OpenVault opens the files of a vault.
-	OpenVault func(berth.Vault) (VaultFiles, error)
+	// OpenVault opens the files of a vault, to change them if it is told so.
+	OpenVault func(ctx context.Context, v berth.Vault, change bool) (VaultFiles, error)
 	// Backup writes a backup of the server; *backup.Maker has it.
 	Backup func(ctx context.Context, to io.Writer, outputs bool) error
 	// Changes tells of every stored change of a job.

@@ -115,7 +115,7 @@ func newBench(t *testing.T, change ...func(*Config)) *bench {
 		Vaults: func(user string) []berth.Vault {
 			return []berth.Vault{{Name: "data", Owner: user, Kind: berth.VaultFile, Path: "/vaults/" + user}}
 		},
-		VaultDirs: &fakeDirs{}, Volumes: &fakeVolumes{}, Seal: fakeSeal, OpenVault: func(berth.Vault) (VaultFiles, error) { return nil, nil }, LookAtKept: func(int64) {},
+		VaultDirs: &fakeDirs{}, Volumes: &fakeVolumes{}, Seal: fakeSeal, OpenVault: openNothing, LookAtKept: func(int64) {},
 		CheckScratch: func() error { return nil }, EngineReady: func(context.Context) error { return nil }, Log: log,
 	}
 	for _, f := range change {

@@ -230,6 +230,12 @@ var tokensMayNot = map[string]tokenUse{
 	"ChangeVault": func(ctx context.Context, b *bench, c berth.Caller, _ JobRef) error {
 		return second(b.ChangeVault(ctx, c, "data", VaultChange{}))
 	},
+	"ChangeVaultPassword": func(ctx context.Context, b *bench, c berth.Caller, _ JobRef) error {
+		return b.ChangeVaultPassword(ctx, c, "data", "old password", "new password")
+	},
+	"RepairVault": func(ctx context.Context, b *bench, c berth.Caller, _ JobRef) error {
+		return b.RepairVault(ctx, c, "data")
+	},
 	"RemoveVault": func(ctx context.Context, b *bench, c berth.Caller, _ JobRef) error {
 		return b.RemoveVault(ctx, c, "data", false)
 	},
@@ -258,7 +264,7 @@ func TestWhatTokensMayDo(t *testing.T) {
 	}
 	b := newBench(t)
 	b.cfg.Images = b.engine
-	b.cfg.OpenVault = func(berth.Vault) (VaultFiles, error) { return nil, nil }
+	b.cfg.OpenVault = openNothing
 	b.addApp(t, b.ada, "mine", simpleAppDef)
 	own, other, ended := b.run(t, "sleep 1000"), b.run(t, "sleep 1000"), b.run(t, "true")
 	b.write(t, ended.Number, "")

@@ -25,13 +25,14 @@ type VaultReader interface {
 }
 
 // OpenVault opens the files of a vault, to change them too if the caller says so; the caller closes it. NotFound for a vault that the
-// caller does not have, Forbidden for who may not write to it, Unsupported for one whose files the server does not have.
+// caller does not have, Forbidden for who may not write to it, Unsupported for one whose files the server does not have, Conflict for a block
+// vault that a job has.
 func (s *Service) OpenVault(ctx context.Context, caller berth.Caller, name string, change bool) (VaultFiles, error) {
 	v, err := s.VaultOf(ctx, caller, name, change)
 	if err != nil {
 		return nil, err
 	}
-	return s.cfg.OpenVault(v)
+	return s.cfg.OpenVault(ctx, v, change)
 }
 
 // VaultOf returns a vault that the caller may read or, with change, write to. The token of a job may: it may submit jobs that do.
@@ -59,7 +60,7 @@ func (s *Service) FileVaults(ctx context.Context, caller berth.Caller) ([]berth.
 	all, err := s.Vaults(ctx, caller, "")
 	var vaults []berth.Vault
 	for _, v := range all {
-		if v.Kind == berth.VaultFile {
+		if v.Kind == berth.VaultFile || v.Kind.Block() && !v.Volume.Encrypted {
 			v.Name = v.VaultName(caller.User.Name)
 			vaults = append(vaults, v)
 		}

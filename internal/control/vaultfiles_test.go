@@ -1,6 +1,7 @@
 package control
 
 import (
+	"context"
 	"strings"
 	"testing"
 
@@ -12,7 +13,7 @@ import (
 func TestVaultsBelongToTheirUsers(t *testing.T) {
 	dirs := vault.Directories{Files: t.TempDir()}
 	b := newBench(t, func(cfg *Config) {
-		cfg.OpenVault = func(v berth.Vault) (VaultFiles, error) {
+		cfg.OpenVault = func(_ context.Context, v berth.Vault, _ bool) (VaultFiles, error) {
 			v.Path = dirs.FilePath(v.Owner, v.Name)
 			return dirs.Open(v)
 		}

@@ -74,7 +74,7 @@ var directions = map[string]struct {
 		forbid:   below(slices.Concat(databases, runtimes, server)...),
 	},
 	"files know neither the database nor who asks": {
-		packages: parts("backup", "output", "seal", "vault", "volume"),
+		packages: parts("backup", "blockfiles", "output", "seal", "vault", "volume"),
 		forbid:   below(slices.Concat(databases, runtimes, server)...),
 	},
 	"the store knows the domain": {

@@ -165,6 +165,8 @@ type VaultRecords interface {
 	AddVault(ctx context.Context, caller berth.Caller, req control.VaultRequest) (berth.Vault, error)
 	ChangeVault(ctx context.Context, caller berth.Caller, called string, change control.VaultChange) (berth.Vault, error)
 	RemoveVault(ctx context.Context, caller berth.Caller, called string, data bool) error
+	RepairVault(ctx context.Context, caller berth.Caller, called string) error
+	ChangeVaultPassword(ctx context.Context, caller berth.Caller, called, password, changed string) error
 }
 
 // KeptData tells of data that could not be copied back.

@@ -16,6 +16,7 @@ type vaultRecords struct {
 	newVault    control.VaultRequest
 	vaultChange control.VaultChange
 	withData    bool
+	passwords   [2]string // the old one and the new one
 	everyone    bool
 	keptWish    berth.KeptWish
 }
@@ -87,6 +88,27 @@ func (s *scripted) RemoveVault(ctx context.Context, caller berth.Caller, called 
 		return err
 	}
 	return berth.Errorf(berth.Conflict, "The vault is not empty")
+}
+
+func (s *scripted) RepairVault(ctx context.Context, caller berth.Caller, called string) error {
+	if caller.ReadOnly {
+		return errReadOnly
+	}
+	if _, err := s.Vault(ctx, caller, called); err != nil {
+		return err
+	}
+	return s.fail["RepairVault"]
+}
+
+func (s *scripted) ChangeVaultPassword(ctx context.Context, caller berth.Caller, called, password, changed string) error {
+	if caller.ReadOnly {
+		return errReadOnly
+	}
+	s.passwords = [2]string{password, changed}
+	if _, err := s.Vault(ctx, caller, called); err != nil {
+		return err
+	}
+	return s.fail["ChangeVaultPassword"]
 }
 
 func (s *scripted) KeptData(_ context.Context, caller berth.Caller, everyone bool) ([]berth.Kept, error) {

@@ -136,6 +136,8 @@ func (s *server) vaultRoutes() []ownRoute {
 		{"/v1/vaults/{name}", http.MethodGet, s.vault},
 		{"/v1/vaults/{name}", http.MethodPatch, s.changeVault},
 		{"/v1/vaults/{name}", http.MethodDelete, s.removeVault},
+		{"/v1/vaults/{name}/password", http.MethodPost, s.changeVaultPassword},
+		{"/v1/vaults/{name}/repair", http.MethodPost, s.repairVault},
 		{"/v1/kept", http.MethodGet, s.keptData},
 		{"/v1/kept/{number}", http.MethodPost, s.saveKept},
 		{"/v1/kept/{number}", http.MethodDelete, s.dropKept},

@@ -140,7 +140,7 @@ func redact(u *url.URL) string {
 
 func isSecret(parameter string) bool {
 	switch strings.ToLower(parameter) {
-	case "apikey", "pull_secret", "pullsecret", "password", "token", "access_key", "secret_key", control.TokenParameter:
+	case "apikey", "pull_secret", "pullsecret", "password", "new_password", "token", "access_key", "secret_key", control.TokenParameter:
 		return true
 	default:
 		return false

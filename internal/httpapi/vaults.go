@@ -146,6 +146,30 @@ func (s *server) removeVault(c *call, caller berth.Caller, p params) error {
 	return c.writeJSON(statusAnswer{Status: "removed"})
 }
 
+// changeVaultPassword gives an encrypted vault another password.
+func (s *server) changeVaultPassword(c *call, caller berth.Caller, _ params) error {
+	d, m, err := c.readMembers("password", "new_password")
+	if err != nil {
+		return err
+	}
+	password, changed := d.vaultPassword("password", m["password"]), d.vaultPassword("new_password", m["new_password"])
+	if err := d.err(); err != nil {
+		return err
+	}
+	if err := s.control.ChangeVaultPassword(c.r.Context(), caller, c.r.PathValue("name"), password, changed); err != nil {
+		return err
+	}
+	return c.writeJSON(statusAnswer{Status: "changed"})
+}
+
+// repairVault makes the file system of a block vault valid that was not closed properly.
+func (s *server) repairVault(c *call, caller berth.Caller, _ params) error {
+	if err := s.control.RepairVault(c.r.Context(), caller, c.r.PathValue("name")); err != nil {
+		return err
+	}
+	return c.writeJSON(statusAnswer{Status: "repaired"})
+}
+
 // keptAnswer is data that could not be copied back.
 type keptAnswer struct {
 	Number int64  `json:"number"`

@@ -147,3 +147,36 @@ func TestKeptData(t *testing.T) {
 		}
 	}
 }
+
+func TestVaultPasswordAndRepair(t *testing.T) {
+	a := newTestAPI(t)
+	got := a.send(http.MethodPost, "/v1/vaults/data/password?"+asAda, contentJSON, `{"password":"correct horse","new_password":"battery staple"}`)
+	if got.status != 200 || got.body != `{"status":"changed"}` || a.passwords != [2]string{"correct horse", "battery staple"} {
+		t.Errorf("%d: %s, passwords %q", got.status, got.body, a.passwords)
+	}
+	if got := a.send(http.MethodPost, "/v1/vaults/data/repair?"+asAda, "", ""); got.status != 200 || got.body != `{"status":"repaired"}` {
+		t.Errorf("%d: %s", got.status, got.body)
+	}
+	busy := &berth.Error{Kind: berth.Conflict, Msg: "The vault is in use", Detail: "job 12 has it"}
+	a.fail["ChangeVaultPassword"], a.fail["RepairVault"] = busy, busy
+	for _, of := range []string{"password", "repair"} {
+		if got := a.send(http.MethodPost, "/v1/vaults/data/"+of+"?"+asAda, contentJSON, `{}`); got.status != 409 || got.errorText(t) != "The vault is in use: job 12 has it" {
+			t.Errorf("%s of one in use: %d: %s", of, got.status, got.body)
+		}
+		if got := a.send(http.MethodPost, "/v1/vaults/none/"+of+"?"+asAda, contentJSON, `{}`); got.status != 404 {
+			t.Errorf("%s of none: %d: %s", of, got.status, got.body)
+		}
+		if got := a.send(http.MethodPost, "/v1/vaults/data/"+of+"?username=ada&apikey="+readKey, contentJSON, `{}`); got.status != 403 {
+			t.Errorf("%s with a key for reading: %d: %s", of, got.status, got.body)
+		}
+	}
+	got = a.send(http.MethodPost, "/v1/vaults/data/password?"+asAda, contentJSON, `{"password":["hunter2"],"new_password":"a\nhunter2"}`)
+	if text := got.errorText(t); got.status != 400 || strings.Contains(text, "hunter2") {
+		t.Errorf("%d: %s", got.status, text)
+	}
+	for _, secret := range []string{"correct horse", "battery staple"} {
+		if strings.Contains(a.log.String(), secret) {
+			t.Errorf("%s is in the log", secret)
+		}
+	}
+}

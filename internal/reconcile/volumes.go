@@ -13,7 +13,7 @@ import (
 	"github.com/berth-hpc/berth/internal/volume"
 )
 
-// Volumes attaches block vaults, see package volume. All methods are safe to repeat.
+// Volumes attaches block vaults, see packages volume and blockfiles. All methods are safe to repeat.
 type Volumes interface {
 	Attach(ctx context.Context, req volume.Request) (data string, err error)
 	Detach(ctx context.Context, attempt string) error
@@ -74,8 +74,8 @@ func (r *Reconciler) vaultPassword(ctx context.Context, job berth.Job, v berth.V
 	return password, err
 }
 
-// busyAgain is how soon a job is looked at again whose vault another attempt still has: the scheduler gave it the vault because that one
-// has ended, and what is left to do after an end is done soon.
+// busyAgain is how soon a job is looked at again whose vault somebody still has: another attempt, which has ended, so that what is left to do
+// is done soon, or a transfer of files, beside which no other begins.
 const busyAgain = time.Second
 
 // waitForVault tells a job who has its vault.
@@ -83,8 +83,12 @@ func (r *Reconciler) waitForVault(ctx context.Context, job berth.Job, busy *volu
 	r.pokeAfter(job.Number, busyAgain)
 	detail := fmt.Sprintf("the vault %s is still in use", job.Submission.Vault.Name)
 	if len(busy.Attempts) > 0 {
-		if number, ok := berth.AttemptJob(busy.Attempts[0]); ok {
+		number, ok := berth.AttemptJob(busy.Attempts[0])
+		switch {
+		case ok:
 			detail += fmt.Sprintf(" after job %d", number)
+		case busy.Attempts[0] == volume.Server:
+			detail = fmt.Sprintf("files of the vault %s are being transferred", job.Submission.Vault.Name)
 		}
 	}
 	if job.Wait == berth.WaitVault && job.WaitDetail == detail {

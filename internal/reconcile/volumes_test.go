@@ -225,6 +225,27 @@ func TestAVaultThatIsStillInUse(t *testing.T) {
 	b.checkClean(t, job)
 }
 
+// TestFilesAreTransferred: a job waits for a transfer to or from its vault, and says so.
+func TestFilesAreTransferred(t *testing.T) {
+	b := newVolumeBench(t)
+	if _, err := b.volumes.Attach(t.Context(), volume.Request{Attempt: volume.Server}); err != nil {
+		t.Fatal(err)
+	}
+	defer b.run(t)()
+	job := b.place(t, "exit 0", inBlock("home"))
+	waiting := b.until(t, job.Number, func(job berth.Job) bool { return job.Wait == berth.WaitVault })
+	if want := "files of the vault home are being transferred"; waiting.State != berth.StateStarting || waiting.WaitDetail != want {
+		t.Errorf("%s: %q, want %q", waiting.State, waiting.WaitDetail, want)
+	}
+	if err := b.volumes.Detach(t.Context(), volume.Server); err != nil {
+		t.Fatal(err)
+	}
+	if job = b.until(t, job.Number, ended); job.State != berth.StateCompleted {
+		t.Errorf("end %+v", job.End)
+	}
+	b.checkClean(t, job)
+}
+
 // TestARepairIsInterrupted by the wish for the job's end.
 func TestARepairIsInterrupted(t *testing.T) {
 	b := newVolumeBench(t)

@@ -17,8 +17,8 @@ import (
 const (
 	// keysKept is how long a repeated submission is recognised by its idempotency key.
 	keysKept = 24 * time.Hour
-	// uploadsKept is how long an upload that broke off can be continued.
-	uploadsKept = 7 * 24 * time.Hour
+	// UploadsKept is how long an upload that broke off can be continued.
+	UploadsKept = 7 * 24 * time.Hour
 	// page is how many outputs are looked at together, and keysAtOnce how many keys are forgotten: submissions wait a few hundredths of a
 	// second for it.
 	page       = 100
@@ -85,7 +85,7 @@ func (c *Cleaner) runOnce(ctx context.Context) error {
 	now := c.cfg.Now()
 	return errors.Join(
 		c.forgetKeys(ctx, now.Add(-keysKept)),
-		c.forgetUploads(ctx, now.Add(-uploadsKept)),
+		c.forgetUploads(ctx, now.Add(-UploadsKept)),
 		c.deleteOld(ctx, now),
 		c.compress(ctx, now),
 		c.deleteBeyond(ctx, now),

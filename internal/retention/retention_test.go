@@ -215,7 +215,7 @@ func TestKeysAndUploadsAreForgotten(t *testing.T) {
 			t.Errorf("key of the %s job: found %v, %v; want %v", name, found, err, want)
 		}
 	}
-	if !before.Equal(b.now.Add(-uploadsKept)) {
+	if !before.Equal(b.now.Add(-UploadsKept)) {
 		t.Errorf("uploads from before %v are forgotten", before)
 	}
 }

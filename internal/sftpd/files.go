@@ -72,16 +72,19 @@ func (l *login) openFile(path string, flag int) (*handle, error) {
 	if err != nil {
 		return nil, l.answer(err)
 	}
-	defer func() { _ = tree.Close() }()
 	if err := l.takeHandle(); err != nil {
+		_ = tree.Close()
 		return nil, l.answer(err)
 	}
 	file, err := tree.OpenFile(at.path, flag)
 	if err != nil {
 		l.handles.Add(-1)
+		_ = tree.Close()
 		return nil, l.answer(err)
 	}
-	return &handle{File: file, login: l}, nil
+	h := &handle{File: file, tree: tree, login: l}
+	context.AfterFunc(tree.Recalled(), func() { _ = h.Close() })
+	return h, nil
 }
 
 // takeHandle counts one more open file or listing. Each has a descriptor of the server.
@@ -93,34 +96,46 @@ func (l *login) takeHandle() error {
 	return nil
 }
 
-// handle is an open file whose errors do not name the directories of the server.
+// handle is an open file whose errors do not name the directories of the server. When its vault is wanted elsewhere, and the client does
+// nothing with it, it is closed.
 type handle struct {
 	*os.File
+	tree   *vault.Tree
 	login  *login
 	closed sync.Once
 }
 
-// Close closes the file.
-func (h *handle) Close() error {
-	h.closed.Do(func() { h.login.handles.Add(-1) })
-	return withoutPath(h.File.Close())
+// Close closes the file. It is safe to call twice, and while the file is used.
+func (h *handle) Close() (err error) {
+	h.closed.Do(func() {
+		h.login.handles.Add(-1)
+		err = errors.Join(h.File.Close(), h.tree.Close())
+	})
+	return withoutPath(err)
 }
 
 // WriteAt writes a part of the file.
 func (h *handle) WriteAt(p []byte, offset int64) (int, error) {
+	h.tree.Used()
 	n, err := h.File.WriteAt(p, offset)
 	return n, withoutPath(err)
 }
 
 // ReadAt reads a part of the file.
 func (h *handle) ReadAt(p []byte, offset int64) (int, error) {
+	h.tree.Used()
 	n, err := h.File.ReadAt(p, offset)
 	return n, withoutPath(err)
 }
 
+var errRecalled = errors.New("closed, for it was not used and others wait for the vault")
+
 func withoutPath(err error) error {
 	if code, ok := errors.AsType[syscall.Errno](err); ok {
 		return code
+	}
+	if errors.Is(err, os.ErrClosed) {
+		return errRecalled
 	}
 	return err
 }
@@ -242,29 +257,35 @@ func (l *login) list(at place) (sftp.ListerAt, error) {
 	if err != nil {
 		return nil, l.answer(err)
 	}
-	defer func() { _ = tree.Close() }()
 	if err := l.takeHandle(); err != nil {
+		_ = tree.Close()
 		return nil, l.answer(err)
 	}
 	dir, err := tree.OpenDir(at.path, true)
 	if err != nil {
 		l.handles.Add(-1)
+		_ = tree.Close()
 		return nil, l.answer(err)
 	}
-	return &listing{dir: dir, login: l}, nil
+	list := &listing{dir: dir, tree: tree, login: l}
+	context.AfterFunc(tree.Recalled(), func() { _ = list.Close() })
+	return list, nil
 }
 
 // listing is a directory that is read as the client asks for it, so that a large one needs no memory.
 type listing struct {
-	mu    sync.Mutex
-	dir   *vault.Dir
-	login *login
+	mu     sync.Mutex
+	dir    *vault.Dir
+	tree   *vault.Tree
+	login  *login
+	closed sync.Once
 }
 
 // ListAt fills infos with what comes next, whatever the offset: clients can only go on.
 func (l *listing) ListAt(infos []fs.FileInfo, _ int64) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.tree.Used()
 	for {
 		entries, err := l.dir.Next(len(infos))
 		for i, entry := range entries {
@@ -279,10 +300,13 @@ func (l *listing) ListAt(infos []fs.FileInfo, _ int64) (int, error) {
 	}
 }
 
-// Close closes the directory.
-func (l *listing) Close() error {
-	l.login.handles.Add(-1)
-	return l.dir.Close()
+// Close closes the directory. It is safe to call twice, and while the directory is listed.
+func (l *listing) Close() (err error) {
+	l.closed.Do(func() {
+		l.login.handles.Add(-1)
+		err = errors.Join(l.dir.Close(), l.tree.Close())
+	})
+	return err
 }
 
 func (l *login) vaults() ([]fs.FileInfo, error) {

@@ -47,7 +47,7 @@ func (l *login) open(at place, change bool) (*vault.Tree, error) {
 	if err != nil {
 		return nil, err
 	}
-	return l.server.cfg.Open(v)
+	return l.server.cfg.Open(l.ctx, v, change)
 }
 
 func (l *login) again() (berth.Caller, error) {

@@ -51,8 +51,8 @@ type Access interface {
 // Config is what a Server is made of. All is required, unless it says otherwise.
 type Config struct {
 	Access Access
-	// Open opens the files of a vault.
-	Open func(berth.Vault) (*vault.Tree, error)
+	// Open opens the files of a vault, to change them if it is told so.
+	Open func(ctx context.Context, v berth.Vault, change bool) (*vault.Tree, error)
 	// HostKey is what clients know the server by.
 	HostKey ssh.Signer
 	// MaxConnections and Idle are limits; 0 is the default.

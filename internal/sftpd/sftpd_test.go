@@ -102,6 +102,11 @@ type bench struct {
 	hostKey ssh.PublicKey
 }
 
+// open opens file vaults.
+func open(dirs vault.Directories) func(context.Context, berth.Vault, bool) (*vault.Tree, error) {
+	return func(_ context.Context, v berth.Vault, _ bool) (*vault.Tree, error) { return dirs.Open(v) }
+}
+
 func newBench(t *testing.T, change ...func(*Config)) *bench {
 	t.Helper()
 	_, private, err := ed25519.GenerateKey(rand.Reader)
@@ -113,7 +118,7 @@ func newBench(t *testing.T, change ...func(*Config)) *bench {
 		t.Fatal(err)
 	}
 	a := &access{keys: map[string]bool{"key": false, "read": true}, revoked: make(chan struct{}), dirs: vault.Directories{Files: t.TempDir()}}
-	cfg := Config{Access: a, Open: a.dirs.Open, HostKey: signer, Log: slog.New(slog.DiscardHandler)}
+	cfg := Config{Access: a, Open: open(a.dirs), HostKey: signer, Log: slog.New(slog.DiscardHandler)}
 	for _, c := range change {
 		c(&cfg)
 	}

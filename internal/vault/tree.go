@@ -29,6 +29,7 @@ const (
 // them. Safe for concurrent use.
 type Tree struct {
 	root *os.Root
+	hold Hold // nil for a directory that stays
 }
 
 // Entry is what a listing tells of a file or a directory. A link is listed as itself.
@@ -50,7 +51,7 @@ type File interface {
 }
 
 // Open opens the files of a vault, whose directory it makes when no job has needed it yet. The caller closes it. Unsupported for a
-// vault that has no directory of the server.
+// vault that has no directory of the server. Those of block vaults see package blockfiles.
 func (d Directories) Open(v berth.Vault) (*Tree, error) {
 	if v.Kind != berth.VaultFile {
 		return nil, berth.Errorf(berth.Unsupported, "The files of a vault of kind %s can be reached by jobs only", v.Kind)
@@ -75,9 +76,6 @@ func (d Directories) make(v berth.Vault) error {
 	}
 	return os.Chown(dir, berth.DefaultIdentity.UID, berth.DefaultIdentity.GID)
 }
-
-// Close closes it. Files that were opened stay open.
-func (t *Tree) Close() error { return t.root.Close() }
 
 // List lists a directory in no order, without the directories "." and "..". TooLarge for one with more than a million entries.
 func (t *Tree) List(dir string, details bool) ([]Entry, error) {

@@ -38,46 +38,62 @@ type Request struct {
 	Password string
 }
 
+// Server is the attempt by whose name the server has a volume itself.
+const Server = "server"
+
 // Attach mounts a volume for an attempt and returns the directory with its files, which is mounted until Detach. To repeat a request
 // returns the same directory, also when the server or the machine went down in the middle. *Busy while others have the volume in
 // a way that excludes this one; ErrUnclean, ErrPassword, ErrDamaged; *berth.Error of kind Unsupported for a program that is missing, and NotFound
 // for a volume that is not there, or not all of it. After an error nothing is left but, perhaps, the claim, for Detach.
 func (v *Volumes) Attach(ctx context.Context, r Request) (data string, err error) {
-	if !v.own(r.Path) {
-		return "", notThere(fmt.Errorf("attach volume: %q is none of %s", r.Path, v.Dir))
-	}
-	if r.Attempt == "" || r.Attempt != filepath.Base(r.Attempt) || !filepath.IsLocal(r.Attempt) {
-		return "", fmt.Errorf("attach volume: %q is no name of an attempt", r.Attempt)
-	}
-	vol, err := lock(ctx, r.Path)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return "", err
-	}
+	vol, c, err := v.enter(ctx, r)
 	if err != nil {
-		return "", notThere(err)
+		return "", err
 	}
 	defer func() { err = errors.Join(err, vol.unlock()) }()
-	switch {
-	case !vol.layout.Complete:
-		return "", &berth.Error{Kind: berth.NotFound, Msg: "The vault is being removed", Err: fmt.Errorf("%s is not complete", r.Path)}
-	case vol.layout.Encrypted && r.Password == "":
-		return "", fmt.Errorf("%w: it needs one", ErrPassword)
-	case !vol.layout.Encrypted && r.Password != "":
-		return "", fmt.Errorf("%w: it has none", ErrPassword)
-	}
-	if err := vol.present(); err != nil {
-		return "", err
-	}
-	c, err := vol.claim(ctx, r.Attempt, r.ReadOnly)
-	if err != nil {
-		return "", err
-	}
 	crashpoint.Here("volume.claimed")
 	data, err = v.open(ctx, vol, c, r)
 	if err != nil {
 		return "", errors.Join(err, vol.release(context.WithoutCancel(ctx), c))
 	}
 	return data, nil
+}
+
+// enter locks a volume and makes the claim of an attempt. Without an error the caller unlocks it.
+func (v *Volumes) enter(ctx context.Context, r Request) (vol *volume, c claim, err error) {
+	if !v.own(r.Path) {
+		return nil, claim{}, notThere(fmt.Errorf("attach volume: %q is none of %s", r.Path, v.Dir))
+	}
+	if r.Attempt == "" || r.Attempt != filepath.Base(r.Attempt) || !filepath.IsLocal(r.Attempt) {
+		return nil, claim{}, fmt.Errorf("attach volume: %q is no name of an attempt", r.Attempt)
+	}
+	vol, err = lock(ctx, r.Path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, claim{}, notThere(err)
+	}
+	if err != nil {
+		return nil, claim{}, err
+	}
+	if err = vol.admits(r); err == nil {
+		c, err = vol.claim(ctx, r.Attempt, r.ReadOnly)
+	}
+	if err != nil {
+		return nil, claim{}, errors.Join(err, vol.unlock())
+	}
+	return vol, c, nil
+}
+
+// admits refuses what nobody can have of the volume.
+func (vol *volume) admits(r Request) error {
+	switch {
+	case !vol.layout.Complete:
+		return &berth.Error{Kind: berth.NotFound, Msg: "The vault is being removed", Err: fmt.Errorf("%s is not complete", r.Path)}
+	case vol.layout.Encrypted && r.Password == "":
+		return fmt.Errorf("%w: it needs one", ErrPassword)
+	case !vol.layout.Encrypted && r.Password != "":
+		return fmt.Errorf("%w: it has none", ErrPassword)
+	}
+	return vol.present()
 }
 
 func notThere(err error) error {
@@ -156,16 +172,30 @@ func (v *Volumes) prepare(ctx context.Context, vol *volume, r Request) error {
 // Detach unmounts what an attempt has attached and gives up its claims. An attempt that has none is fine. unix.EBUSY, or *Busy, when
 // a process still uses the files: nothing is lost then, and Detach is to be called again.
 func (v *Volumes) Detach(ctx context.Context, attempt string) error {
-	dirs, err := v.directories()
-	if err != nil {
-		return err
-	}
-	for _, dir := range dirs {
-		if exists(filepath.Join(dir, attached, attempt)) {
-			err = errors.Join(err, detach(ctx, dir, attempt))
-		}
+	paths, err := v.AttachedTo(attempt)
+	for _, path := range paths {
+		err = errors.Join(err, detach(ctx, path, attempt))
 	}
 	return err
+}
+
+// DetachFrom is Detach for one volume.
+func (v *Volumes) DetachFrom(ctx context.Context, path, attempt string) error {
+	if !v.own(path) || !exists(filepath.Join(path, attached, attempt)) {
+		return nil
+	}
+	return detach(ctx, path, attempt)
+}
+
+// AttachedTo returns the paths of the volumes to which an attempt has a claim.
+func (v *Volumes) AttachedTo(attempt string) (paths []string, err error) {
+	dirs, err := v.directories()
+	for _, dir := range dirs {
+		if exists(filepath.Join(dir, attached, attempt)) {
+			paths = append(paths, dir)
+		}
+	}
+	return paths, err
 }
 
 func detach(ctx context.Context, dir, attempt string) (err error) {

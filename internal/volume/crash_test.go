@@ -3,6 +3,7 @@ package volume
 import (
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
 )
@@ -35,6 +36,46 @@ func TestKilledWhileAttaching(t *testing.T) {
 				v.mustDetach(t, "3")
 			}
 		})
+	}
+}
+
+// TestMountThatTheKernelBreaksOff: a server that is killed while it mounts has the kernel leave the file system as if it had been used. It was
+// not, and nobody has to say that it shall be repaired; once it was used, somebody has to.
+func TestMountThatTheKernelBreaksOff(t *testing.T) {
+	for name, readOnly := range map[string]bool{"writer": false, "reader": true} {
+		t.Run(name, func(t *testing.T) {
+			v := newVolumes(t)
+			path := v.mustCreate(t, kinds["block"])
+			image := images(t, path)[0]
+			write(t, filepath.Join(v.mustAttach(t, Request{Path: path, Attempt: "1"}), "file"), []byte("text"))
+			v.mustDetach(t, "1")
+			child{Dir: v.Dir, Do: "attach", Request: Request{Path: path, Attempt: "2"}}.killed(t, "volume.looped")
+			v.mustDetach(t, "2")
+			unclean := func() {
+				t.Helper()
+				if out, err := exec.CommandContext(t.Context(), "/usr/sbin/debugfs", "-w", "-R", "feature needs_recovery", image).CombinedOutput(); err != nil {
+					t.Fatalf("%v: %s", err, out)
+				}
+			}
+			unclean()
+			wantFile(t, filepath.Join(v.mustAttach(t, Request{Path: path, Attempt: "3", ReadOnly: readOnly}), "file"), []byte("text"))
+			v.mustDetach(t, "3")
+			v.mustAttach(t, Request{Path: path, Attempt: "4"})
+			v.mustDetach(t, "4")
+			wantNoClaim(t, v)
+			unclean()
+			if _, err := v.Attach(t.Context(), Request{Path: path, Attempt: "5"}); !errors.Is(err, ErrUnclean) {
+				t.Errorf("attached what was used and not closed: %v", err)
+			}
+		})
+	}
+	v := newVolumes(t)
+	path := v.mustCreate(t, kinds["block"])
+	request := Request{Path: path, Attempt: "1"}
+	child{Dir: v.Dir, Do: "attach", Request: request}.killed(t, "volume.mounted")
+	v.mustAttach(t, request) // the mount of before
+	if vol := (&volume{dir: path}); vol.load() != nil || vol.layout.Mounting {
+		t.Error("what is used counts as if it was not")
 	}
 }
 

@@ -38,6 +38,9 @@ type layout struct {
 	Complete bool
 	// Repairing is true while the file system is being repaired. One that was half repaired may look as if it was clean.
 	Repairing bool `json:",omitempty"`
+	// Mounting is true from before a clean ext4 is mounted to be written until nobody can have written to it yet. The kernel breaks a mount off
+	// when the server is killed, and what it leaves then looks as if it was unclean.
+	Mounting bool `json:",omitempty"`
 }
 
 // volume is one that is locked: nobody else makes, attaches, detaches or removes it at the same time.

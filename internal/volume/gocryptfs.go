@@ -23,6 +23,9 @@ const (
 	wrongPassword = 12
 )
 
+// keysFile holds the keys of an encrypted volume, encrypted with its password.
+const keysFile = "gocryptfs.conf"
+
 // initialize makes the encrypted directory of a volume that is mounted.
 func (vol *volume) initialize(ctx context.Context, c claim, password string) error {
 	dir := filepath.Join(c.mount(), cipherDir)
@@ -90,20 +93,58 @@ func (c claim) serve(ctx context.Context, daemon *os.File, password string) (err
 	if err == nil {
 		return nil
 	}
-	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
-		switch exit.ExitCode() {
-		case wrongPassword:
-			return ErrPassword
-		case noDirectory, noKeys:
-			err = errors.Join(ErrDamaged, err)
-		}
-	}
 	text := make([]byte, boundedSize)
 	n, errRead := said.ReadAt(text, 0)
 	if errors.Is(errRead, io.EOF) {
 		errRead = nil
 	}
-	return errors.Join(fmt.Errorf("gocryptfs: %w: %s", err, strings.Trim(string(text[:n]), "\x00\n")), errRead)
+	return errors.Join(fmt.Errorf("gocryptfs: %w: %s", meaning(err), strings.Trim(string(text[:n]), "\x00\n")), errRead)
+}
+
+// meaning adds what the exit status of gocryptfs says.
+func meaning(err error) error {
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		switch exit.ExitCode() {
+		case wrongPassword:
+			return errors.Join(ErrPassword, err)
+		case noDirectory, noKeys:
+			return errors.Join(ErrDamaged, err)
+		}
+	}
+	return err
+}
+
+// ChangePassword gives an encrypted volume another password, for an attempt that has the volume alone meanwhile. Who is killed in the middle
+// leaves the old password or the new one, and a claim for DetachFrom. Errors are those of Attach: ErrPassword for an old one that is wrong.
+func (v *Volumes) ChangePassword(ctx context.Context, r Request, password string) error {
+	if password == "" {
+		return fmt.Errorf("%w: there is no new one", ErrPassword)
+	}
+	r.ReadOnly = false
+	vol, c, err := v.enter(ctx, r)
+	if err != nil {
+		return err
+	}
+	err = v.changePassword(ctx, vol, c, r, password)
+	return errors.Join(err, vol.release(context.WithoutCancel(ctx), c), vol.unlock())
+}
+
+func (v *Volumes) changePassword(ctx context.Context, vol *volume, c claim, r Request, password string) error {
+	if err := v.prepare(ctx, vol, r); err != nil {
+		return err
+	}
+	if err := vol.mount(ctx, c); err != nil {
+		return err
+	}
+	dir := filepath.Join(c.mount(), cipherDir)
+	// gocryptfs writes the new keys there and then renames the file. It does not go on with what one that was killed has left.
+	if err := absent(os.Remove(filepath.Join(dir, keysFile+".tmp"))); err != nil {
+		return err
+	}
+	crashpoint.Here("volume.password.before")
+	err := meaning(vol.run(ctx, r.Password+"\n"+password+"\n", "gocryptfs", "-passwd", "-q", "--", dir))
+	crashpoint.Here("volume.password.after")
+	return err
 }
 
 const boundedSize = 4096

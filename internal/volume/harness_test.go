@@ -52,6 +52,8 @@ type child struct {
 	Dir, Do string
 	Spec    Spec
 	Request Request
+	// Password is the new one.
+	Password string
 }
 
 func TestMain(m *testing.M) {
@@ -77,6 +79,8 @@ func (c child) run() (err error) {
 		_, err = v.Attach(ctx, c.Request)
 	case "detach":
 		err = v.Detach(ctx, c.Request.Attempt)
+	case "password":
+		err = v.ChangePassword(ctx, c.Request, c.Password)
 	case "remove":
 		err = v.Remove(ctx, c.Request.Path)
 	}

@@ -73,6 +73,25 @@ func isMount(path string) bool {
 
 // mount mounts the file system for a claim, if it is not mounted yet. Jobs get neither programs that run as their owner nor devices by it.
 func (vol *volume) mount(ctx context.Context, c claim) error {
+	if c.readOnly || vol.array() {
+		return vol.mountAs(ctx, c)
+	}
+	if !vol.layout.Mounting && !isMount(c.mount()) {
+		vol.layout.Mounting = true
+		if err := vol.save(); err != nil {
+			return err
+		}
+	}
+	err := vol.mountAs(ctx, c)
+	if !vol.layout.Mounting {
+		return err
+	}
+	vol.layout.Mounting = false
+	return errors.Join(err, vol.save())
+}
+
+// mountAs is mount without a word about what is left when it is broken off.
+func (vol *volume) mountAs(ctx context.Context, c claim) error {
 	if isMount(c.mount()) {
 		return nil
 	}
@@ -198,5 +217,8 @@ func (vol *volume) clean() (bool, error) {
 	}
 	state := binary.LittleEndian.Uint16(super[stateAt:])
 	features := binary.LittleEndian.Uint32(super[featuresAt:])
-	return state&stateClean != 0 && state&stateErrors == 0 && features&needsRecovery == 0, nil
+	if state&stateErrors != 0 {
+		return false, nil
+	}
+	return vol.layout.Mounting || state&stateClean != 0 && features&needsRecovery == 0, nil
 }

@@ -1,5 +1,5 @@
 // Package volume provides block volumes: file systems of a fixed size in files of the server, whose space is theirs from the start. One
-// job at a time writes to a volume, or several read it. A volume may be encrypted with a password that the server does not keep.
+// job at a time, or the server itself, writes to a volume, or several read it. A volume may be encrypted with a password that the server does not keep.
 //
 // A volume is a directory with these files:
 //

@@ -1,0 +1,102 @@
+package sftpd
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/berth-hpc/berth"
+	"github.com/berth-hpc/berth/internal/vault"
+)
+
+// holds are those of a vault that somebody else may want.
+type holds struct {
+	mu       sync.Mutex
+	uses     int
+	held     []*held
+	released chan struct{}
+}
+
+type held struct {
+	all    *holds
+	ctx    context.Context
+	recall context.CancelFunc
+	once   sync.Once
+}
+
+func (h *held) Used() {
+	h.all.mu.Lock()
+	defer h.all.mu.Unlock()
+	h.all.uses++
+}
+
+func (h *held) Recalled() context.Context { return h.ctx }
+
+func (h *held) Release() {
+	h.once.Do(func() {
+		h.recall()
+		h.all.released <- struct{}{}
+	})
+}
+
+// open opens file vaults as if others could want them.
+func (h *holds) open(dirs vault.Directories) func(context.Context, berth.Vault, bool) (*vault.Tree, error) {
+	return func(ctx context.Context, v berth.Vault, _ bool) (*vault.Tree, error) {
+		tree, err := dirs.Open(v) // makes it
+		if err := errors.Join(err, tree.Close()); err != nil {
+			return nil, err
+		}
+		one := &held{all: h}
+		one.ctx, one.recall = context.WithCancel(context.WithoutCancel(ctx))
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.held = append(h.held, one)
+		return vault.OpenHeld(v.Path, one)
+	}
+}
+
+// TestWhatIsRecalledIsClosed, and says so to who comes back to it. What is open holds its vault until then.
+func TestWhatIsRecalledIsClosed(t *testing.T) {
+	all := &holds{released: make(chan struct{}, 100)}
+	b := newBench(t, func(cfg *Config) {
+		dirs := vault.Directories{Files: t.TempDir()}
+		opens := all.open(dirs)
+		cfg.Open = func(ctx context.Context, v berth.Vault, change bool) (*vault.Tree, error) {
+			v.Path = dirs.FilePath(v.Owner, v.Name)
+			return opens(ctx, v, change)
+		}
+	})
+	c := b.client(t, "key")
+	file, err := c.Create("/data/file")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := file.Write([]byte("text")); err != nil {
+		t.Fatal(err)
+	}
+	all.mu.Lock()
+	last := all.held[len(all.held)-1]
+	uses := all.uses
+	all.mu.Unlock()
+	if uses == 0 {
+		t.Error("writing is no use")
+	}
+	for len(all.released) > 0 {
+		<-all.released
+	}
+	if last.ctx.Err() != nil {
+		t.Error("released while the file is open")
+	}
+	last.recall()
+	<-all.released
+	if _, err := file.Write([]byte("more")); err == nil || !strings.Contains(err.Error(), errRecalled.Error()) {
+		t.Errorf("written after it was recalled: %v", err)
+	}
+	_ = file.Close() // of a file that is closed
+	if names := list(t, c, "/data"); len(names) != 1 {
+		t.Errorf("files: %v", names)
+	}
+	<-all.released // the listing gives the vault up by itself
+}
