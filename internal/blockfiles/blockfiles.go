@@ -162,9 +162,7 @@ func (f *Files) attach(ctx context.Context, a *attachment, change bool) error {
 	if err := f.detach(ctx, a); err != nil {
 		return err
 	}
-	f.mu.Lock()
-	a.claimed = true
-	f.mu.Unlock()
+	f.claims(a)
 	data, err := f.patiently(ctx, volume.Request{Path: a.path, Attempt: volume.Server, ReadOnly: !change})
 	if err != nil {
 		return err

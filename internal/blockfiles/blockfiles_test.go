@@ -310,6 +310,29 @@ func TestAlone(t *testing.T) {
 	}
 }
 
+// TestAPasswordLeavesAClaim when the volume is not let go at once: it goes for a job, or by itself.
+func TestAPasswordLeavesAClaim(t *testing.T) {
+	for name, come := range map[string]func(*testing.T, *bench){
+		"nobody": func(*testing.T, *bench) { time.Sleep(2 * look) },
+		"job":    func(t *testing.T, b *bench) { b.mustAttach(t, job(12, false)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBench(t)
+				if name == "nobody" {
+					defer b.run(t)()
+				}
+				b.volumes.holds = true
+				if err := b.ChangePassword(t.Context(), path, "old", "new"); err != nil {
+					t.Fatal(err)
+				}
+				come(t, b)
+				wantServer(t, b, "")
+			})
+		})
+	}
+}
+
 // TestUploadsAndOwners: a vault that no job has had belongs to the user of jobs, and old uploads go.
 func TestUploadsAndOwners(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

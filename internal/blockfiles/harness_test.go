@@ -38,7 +38,9 @@ type fakeVolumes struct {
 	// fails is what Attach returns, busy what DetachFrom does.
 	fails, busy error
 	changed     string
-	removed     bool
+	// holds says that changing the password leaves a claim.
+	holds   bool
+	removed bool
 }
 
 func (v *fakeVolumes) Attach(_ context.Context, req volume.Request) (string, error) {
@@ -111,6 +113,9 @@ func (v *fakeVolumes) ChangePassword(_ context.Context, req volume.Request, pass
 	defer v.mu.Unlock()
 	if len(v.claims) > 0 {
 		return &volume.Busy{Attempts: slices.Collect(maps.Keys(v.claims))}
+	}
+	if v.holds {
+		v.claims[req.Attempt] = req
 	}
 	v.changed = req.Attempt + ": " + req.Password + " -> " + password
 	return nil

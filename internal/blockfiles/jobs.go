@@ -78,9 +78,7 @@ func (f *Files) Remove(ctx context.Context, path string) error {
 func (f *Files) Repair(ctx context.Context, path string) error {
 	a := f.of(path)
 	return f.alone(ctx, path, func() error {
-		f.mu.Lock()
-		a.claimed = true
-		f.mu.Unlock()
+		f.claims(a)
 		_, err := f.cfg.Volumes.Attach(ctx, volume.Request{Path: path, Attempt: volume.Server, Force: true})
 		return errors.Join(err, f.detach(context.WithoutCancel(ctx), a))
 	})
@@ -88,9 +86,18 @@ func (f *Files) Repair(ctx context.Context, path string) error {
 
 // ChangePassword gives an encrypted volume another password. Errors are those of volume.Volumes.Attach.
 func (f *Files) ChangePassword(ctx context.Context, path, password, changed string) error {
+	a := f.of(path)
 	return f.alone(ctx, path, func() error {
+		f.claims(a) // which may stay when the volume is not let go at once
 		return f.cfg.Volumes.ChangePassword(ctx, volume.Request{Path: path, Attempt: volume.Server, Password: password}, changed)
 	})
+}
+
+// claims says that the server is about to make a claim: whatever becomes of it, it is looked for until it was detached. The caller has the turn.
+func (f *Files) claims(a *attachment) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	a.claimed = true
 }
 
 // alone does something with a volume that the server has not attached. *volume.Busy while its files are used.

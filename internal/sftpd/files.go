@@ -275,16 +275,19 @@ func (l *login) list(at place) (sftp.ListerAt, error) {
 // listing is a directory that is read as the client asks for it, so that a large one needs no memory.
 type listing struct {
 	mu     sync.Mutex
+	closed bool
 	dir    *vault.Dir
 	tree   *vault.Tree
 	login  *login
-	closed sync.Once
 }
 
 // ListAt fills infos with what comes next, whatever the offset: clients can only go on.
 func (l *listing) ListAt(infos []fs.FileInfo, _ int64) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.closed {
+		return 0, errRecalled
+	}
 	l.tree.Used()
 	for {
 		entries, err := l.dir.Next(len(infos))
@@ -300,13 +303,17 @@ func (l *listing) ListAt(infos []fs.FileInfo, _ int64) (int, error) {
 	}
 }
 
-// Close closes the directory. It is safe to call twice, and while the directory is listed.
-func (l *listing) Close() (err error) {
-	l.closed.Do(func() {
-		l.login.handles.Add(-1)
-		err = errors.Join(l.dir.Close(), l.tree.Close())
-	})
-	return err
+// Close closes the directory. It is safe to call twice, and while the directory is listed: it waits for that, because package os gives the
+// memory of an open directory to the next one that is listed.
+func (l *listing) Close() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return nil
+	}
+	l.closed = true
+	l.login.handles.Add(-1)
+	return errors.Join(l.dir.Close(), l.tree.Close())
 }
 
 func (l *login) vaults() ([]fs.FileInfo, error) {

@@ -3,6 +3,12 @@ package sftpd
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -54,6 +60,41 @@ func (h *holds) open(dirs vault.Directories) func(context.Context, berth.Vault, 
 		defer h.mu.Unlock()
 		h.held = append(h.held, one)
 		return vault.OpenHeld(v.Path, one)
+	}
+}
+
+// TestAListingIsClosedWhileItIsRead: who reads it gets what is in it or that it was closed, and nothing of another directory.
+func TestAListingIsClosedWhileItIsRead(t *testing.T) {
+	dir := t.TempDir()
+	for i := range 100 {
+		if err := os.WriteFile(filepath.Join(dir, fmt.Sprint("file", i)), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 100 {
+		one := &held{all: &holds{released: make(chan struct{}, 1)}}
+		one.ctx, one.recall = context.WithCancel(t.Context())
+		tree, err := vault.OpenHeld(dir, one)
+		if err != nil {
+			t.Fatal(err)
+		}
+		open, err := tree.OpenDir("/", true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		l := &listing{dir: open, tree: tree, login: &login{server: New(Config{Log: slog.New(slog.DiscardHandler)}), ctx: t.Context()}}
+		var closing sync.WaitGroup
+		closing.Go(func() { _ = l.Close() })
+		for err = nil; err == nil; {
+			_, err = l.ListAt(make([]fs.FileInfo, 1), 0)
+		}
+		if !errors.Is(err, io.EOF) && !errors.Is(err, errRecalled) {
+			t.Errorf("listed while it was closed: %v", err)
+		}
+		closing.Wait()
+		if _, err := l.ListAt(make([]fs.FileInfo, 1), 0); !errors.Is(err, errRecalled) {
+			t.Errorf("listed after it was closed: %v", err)
+		}
 	}
 }
 

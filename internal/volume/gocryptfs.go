@@ -115,7 +115,8 @@ func meaning(err error) error {
 }
 
 // ChangePassword gives an encrypted volume another password, for an attempt that has the volume alone meanwhile. Who is killed in the middle
-// leaves the old password or the new one, and a claim for DetachFrom. Errors are those of Attach: ErrPassword for an old one that is wrong.
+// leaves the old password or the new one, and a claim for DetachFrom; so does a volume with the new one that cannot be let go at once.
+// Errors are those of Attach: ErrPassword for an old one that is wrong.
 func (v *Volumes) ChangePassword(ctx context.Context, r Request, password string) error {
 	if password == "" {
 		return fmt.Errorf("%w: there is no new one", ErrPassword)
@@ -126,7 +127,12 @@ func (v *Volumes) ChangePassword(ctx context.Context, r Request, password string
 		return err
 	}
 	err = v.changePassword(ctx, vol, c, r, password)
-	return errors.Join(err, vol.release(context.WithoutCancel(ctx), c), vol.unlock())
+	errRelease := vol.release(context.WithoutCancel(ctx), c)
+	if err == nil && errRelease != nil { // the new one is that of the volume all the same
+		v.Log.WarnContext(ctx, "a volume whose password was changed is still attached", "volume", vol.dir, "err", errRelease)
+		errRelease = nil
+	}
+	return errors.Join(err, errRelease, vol.unlock())
 }
 
 func (v *Volumes) changePassword(ctx context.Context, vol *volume, c claim, r Request, password string) error {

@@ -121,6 +121,23 @@ func TestGocryptfsIsKilled(t *testing.T) {
 	wantPassword(t, v, path, next, now)
 }
 
+// TestPasswordIsChangedButTheVolumeNotLetGo: who changed it is not told that it was not changed.
+func TestPasswordIsChangedButTheVolumeNotLetGo(t *testing.T) {
+	v, path := newSecret(t, kinds["encrypted block"])
+	inTheWay := filepath.Join(path, attached, Server, "file")
+	if err := os.MkdirAll(inTheWay, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := v.ChangePassword(t.Context(), changing(path, password), newPassword); err != nil {
+		t.Errorf("changed, and yet: %v", err)
+	}
+	wantBusy(t, v, Request{Path: path, Attempt: "job", Password: newPassword}, true, Server)
+	if err := errors.Join(os.Remove(inTheWay), v.DetachFrom(t.Context(), path, Server)); err != nil {
+		t.Fatal(err)
+	}
+	wantPassword(t, v, path, newPassword, password)
+}
+
 // mustHold mounts an encrypted volume for the server without decrypting it.
 func (v *Volumes) mustHold(t *testing.T, path string) (mount string) {
 	t.Helper()
