@@ -52,6 +52,8 @@ type Config struct {
 // concurrent use.
 type Files struct {
 	cfg Config
+	// working holds a value while somebody works on a whole volume, which takes memory and time of the machine.
+	working chan struct{}
 
 	mu     sync.Mutex
 	vaults map[string]*attachment // by the paths of their volumes
@@ -88,7 +90,7 @@ type wish struct {
 
 // New returns Files. It starts nothing.
 func New(cfg Config) *Files {
-	return &Files{cfg: cfg, vaults: make(map[string]*attachment)}
+	return &Files{cfg: cfg, working: make(chan struct{}, 1), vaults: make(map[string]*attachment)}
 }
 
 // Open opens the files of a vault, to change them if change says so. The caller closes the tree, after all that was opened in it.

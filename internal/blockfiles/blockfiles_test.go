@@ -333,6 +333,32 @@ func TestAPasswordLeavesAClaim(t *testing.T) {
 	}
 }
 
+// TestOneVolumeAtATime is repaired or has its password changed, and others are used meanwhile.
+func TestOneVolumeAtATime(t *testing.T) {
+	for name, do := range map[string]func(context.Context, *bench) error{
+		"repair":   func(ctx context.Context, b *bench) error { return b.Repair(ctx, path) },
+		"password": func(ctx context.Context, b *bench) error { return b.ChangePassword(ctx, path, "old", "new") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBench(t)
+				err := b.oneAtATime(t.Context(), func() error {
+					gone, leave := context.WithTimeout(t.Context(), time.Hour)
+					defer leave()
+					if err := do(gone, b); !errors.Is(err, context.DeadlineExceeded) {
+						t.Errorf("both at a time: %v", err)
+					}
+					_ = b.use(t, false).Close()
+					return nil
+				})
+				if err := errors.Join(err, do(t.Context(), b)); err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
+}
+
 // TestUploadsAndOwners: a vault that no job has had belongs to the user of jobs, and old uploads go.
 func TestUploadsAndOwners(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

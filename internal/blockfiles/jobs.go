@@ -79,7 +79,10 @@ func (f *Files) Repair(ctx context.Context, path string) error {
 	a := f.of(path)
 	return f.alone(ctx, path, func() error {
 		f.claims(a)
-		_, err := f.cfg.Volumes.Attach(ctx, volume.Request{Path: path, Attempt: volume.Server, Force: true})
+		err := f.oneAtATime(ctx, func() error {
+			_, err := f.cfg.Volumes.Attach(ctx, volume.Request{Path: path, Attempt: volume.Server, Force: true})
+			return err
+		})
 		return errors.Join(err, f.detach(context.WithoutCancel(ctx), a))
 	})
 }
@@ -89,7 +92,9 @@ func (f *Files) ChangePassword(ctx context.Context, path, password, changed stri
 	a := f.of(path)
 	return f.alone(ctx, path, func() error {
 		f.claims(a) // which may stay when the volume is not let go at once
-		return f.cfg.Volumes.ChangePassword(ctx, volume.Request{Path: path, Attempt: volume.Server, Password: password}, changed)
+		return f.oneAtATime(ctx, func() error {
+			return f.cfg.Volumes.ChangePassword(ctx, volume.Request{Path: path, Attempt: volume.Server, Password: password}, changed)
+		})
 	})
 }
 
@@ -114,6 +119,17 @@ func (f *Files) alone(ctx context.Context, path string, do func() error) error {
 		return err
 	}
 	return do()
+}
+
+// oneAtATime does something when nobody else works on a whole volume. Who waits until nobody uses the files of one keeps no others waiting.
+func (f *Files) oneAtATime(ctx context.Context, do func() error) error {
+	select {
+	case f.working <- struct{}{}:
+		defer func() { <-f.working }()
+		return do()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // Run detaches what is not used any more until ctx ends; first what a server that was killed has left. Close does the rest.

@@ -87,7 +87,7 @@ func (s *Service) addBlockVault(ctx context.Context, caller berth.Caller, v bert
 	return berth.Vault{}, err
 }
 
-// volumeTurn waits until nobody else works on a volume, which takes memory and time of the machine, and has others wait until done is called.
+// volumeTurn waits until nobody else makes a volume, which takes memory and time of the machine, and has others wait until done is called.
 func (s *Service) volumeTurn(ctx context.Context) (done func(), err error) {
 	select {
 	case s.volumes <- struct{}{}:
@@ -150,11 +150,6 @@ func (s *Service) RepairVault(ctx context.Context, caller berth.Caller, called s
 	case v.Volume.Encrypted:
 		return berth.Errorf(berth.Unsupported, "An encrypted vault is repaired by a job with \"force\": true in its vault")
 	}
-	done, err := s.volumeTurn(ctx)
-	if err != nil {
-		return err
-	}
-	defer done()
 	// Who does not wait for the answer has it repaired all the same: it would be begun anew otherwise.
 	return blockfiles.Refusal(s.cfg.Volumes.Repair(context.WithoutCancel(ctx), v.Path))
 }
@@ -175,11 +170,6 @@ func (s *Service) ChangeVaultPassword(ctx context.Context, caller berth.Caller, 
 	if password == "" {
 		return errWrongPassword
 	}
-	done, err := s.volumeTurn(ctx)
-	if err != nil {
-		return err
-	}
-	defer done()
 	ctx = context.WithoutCancel(ctx) // what is begun comes to its end, and to the audit log
 	err = s.cfg.Volumes.ChangePassword(ctx, v.Path, password, changed)
 	switch {

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -25,8 +26,8 @@ type fakeVolumes struct {
 	repaired []string
 	changed  string
 	fails    error
-	// making is called before one is made, unless it is nil.
-	making func()
+	// making is called before one is made, repairing before one is repaired or its password is changed, unless they are nil.
+	making, repairing func()
 }
 
 func (f *fakeVolumes) Create(_ context.Context, spec volume.Spec) (string, error) {
@@ -51,6 +52,9 @@ func (f *fakeVolumes) Remove(_ context.Context, path string) error {
 }
 
 func (f *fakeVolumes) Repair(_ context.Context, path string) error {
+	if f.repairing != nil {
+		f.repairing()
+	}
 	if f.busy {
 		return fmt.Errorf("repair: %w", &volume.Busy{Attempts: []string{"berth-1-a"}, Writer: true})
 	}
@@ -59,6 +63,9 @@ func (f *fakeVolumes) Repair(_ context.Context, path string) error {
 }
 
 func (f *fakeVolumes) ChangePassword(_ context.Context, path, old, changed string) error {
+	if f.repairing != nil {
+		f.repairing()
+	}
 	if f.busy {
 		return fmt.Errorf("password: %w", &volume.Busy{Attempts: []string{"berth-1-a"}})
 	}
@@ -353,4 +360,24 @@ func TestVaultIsRepaired(t *testing.T) {
 	wantError(t, b.RepairVault(t.Context(), b.bob, "v@ada"), berth.NotFound, "Vault not found")
 	volumes.busy = true
 	wantError(t, b.RepairVault(t.Context(), b.ada, "v"), berth.Conflict, "The vault is in use: job 1 has it")
+}
+
+// TestVaultsAreMadeMeanwhile: a vault that is repaired may be waited for as long as its files are used, which is nobody else's matter.
+func TestVaultsAreMadeMeanwhile(t *testing.T) {
+	b, volumes := newBlockBench(t)
+	b.addVault(t, b.ada, blockOf("v"))
+	b.addVault(t, b.ada, blockOf("secret", encrypted))
+	made := 0
+	volumes.repairing = func() {
+		made++
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		defer cancel()
+		if _, err := b.AddVault(ctx, b.bob, blockOf(fmt.Sprint("v", made))); err != nil {
+			t.Error(err)
+		}
+	}
+	err := errors.Join(b.RepairVault(t.Context(), b.ada, "v"), b.ChangeVaultPassword(t.Context(), b.ada, "secret", password, "battery staple"))
+	if err != nil || made != 2 {
+		t.Errorf("%d vaults made, %v", made, err)
+	}
 }
