@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -72,29 +73,34 @@ func TestAListingIsClosedWhileItIsRead(t *testing.T) {
 		}
 	}
 	for range 100 {
-		one := &held{all: &holds{released: make(chan struct{}, 1)}}
-		one.ctx, one.recall = context.WithCancel(t.Context())
-		tree, err := vault.OpenHeld(dir, one)
-		if err != nil {
-			t.Fatal(err)
-		}
-		open, err := tree.OpenDir("/", true)
-		if err != nil {
-			t.Fatal(err)
-		}
-		l := &listing{dir: open, tree: tree, login: &login{server: New(Config{Log: slog.New(slog.DiscardHandler)}), ctx: t.Context()}}
-		var closing sync.WaitGroup
-		closing.Go(func() { _ = l.Close() })
-		for err = nil; err == nil; {
-			_, err = l.ListAt(make([]fs.FileInfo, 1), 0)
-		}
-		if !errors.Is(err, io.EOF) && !errors.Is(err, errRecalled) {
-			t.Errorf("listed while it was closed: %v", err)
-		}
-		closing.Wait()
-		if _, err := l.ListAt(make([]fs.FileInfo, 1), 0); !errors.Is(err, errRecalled) {
-			t.Errorf("listed after it was closed: %v", err)
-		}
+		closeWhileRead(t, dir)
+	}
+}
+
+func closeWhileRead(t *testing.T, dir string) {
+	one := &held{all: &holds{released: make(chan struct{}, 1)}}
+	one.ctx, one.recall = context.WithCancel(t.Context())
+	tree, err := vault.OpenHeld(dir, one)
+	if err != nil {
+		t.Fatal(err)
+	}
+	open, err := tree.OpenDir("/", true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := &listing{dir: open, tree: tree, login: &login{server: New(Config{Log: slog.New(slog.DiscardHandler)}), ctx: t.Context()}}
+	var closing sync.WaitGroup
+	closing.Go(func() { _ = l.Close() })
+	infos := slices.Grow([]fs.FileInfo{}, 1)[:1]
+	for err == nil {
+		_, err = l.ListAt(infos, 0)
+	}
+	if !errors.Is(err, io.EOF) && !errors.Is(err, errRecalled) {
+		t.Errorf("listed while it was closed: %v", err)
+	}
+	closing.Wait()
+	if _, err := l.ListAt(infos, 0); !errors.Is(err, errRecalled) {
+		t.Errorf("listed after it was closed: %v", err)
 	}
 }
 
