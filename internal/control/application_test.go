@@ -186,7 +186,7 @@ func TestSubmitApplicationRefuses(t *testing.T) {
 	b.ada.User.Billing = false
 	_, err = b.SubmitApplication(t.Context(), b.ada, appRequest("app"))
 	wantError(t, err, berth.Unauthenticated, "Account billing not active")
-	if jobs, err := b.Jobs(t.Context(), b.admin, JobsFilter{All: true, Team: true}); err != nil || len(jobs) != 0 {
+	if jobs, err := listed(b.Jobs(t.Context(), b.admin, JobsFilter{All: true, Team: true})); err != nil || len(jobs) != 0 {
 		t.Errorf("%d jobs are stored, %v", len(jobs), err)
 	}
 }

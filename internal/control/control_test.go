@@ -75,7 +75,7 @@ func TestBatchRefuses(t *testing.T) {
 			test.change(&req)
 			_, err := b.Batch(t.Context(), b.ada, req)
 			wantError(t, err, test.kind, test.text)
-			if jobs, err := b.Jobs(t.Context(), b.ada, JobsFilter{All: true}); err != nil || len(jobs) != 0 {
+			if jobs, err := listed(b.Jobs(t.Context(), b.ada, JobsFilter{All: true})); err != nil || len(jobs) != 0 {
 				t.Errorf("%d jobs are stored, %v", len(jobs), err)
 			}
 		})
@@ -111,7 +111,7 @@ func TestNoSubmitStoresNothing(t *testing.T) {
 	if err != nil || job.Number != 0 || job.Name == "" {
 		t.Errorf("job %+v, %v", job, err)
 	}
-	if jobs, err := b.Jobs(t.Context(), b.ada, JobsFilter{}); err != nil || len(jobs) != 0 {
+	if jobs, err := listed(b.Jobs(t.Context(), b.ada, JobsFilter{})); err != nil || len(jobs) != 0 {
 		t.Errorf("%d jobs are stored, %v", len(jobs), err)
 	}
 }

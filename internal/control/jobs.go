@@ -3,7 +3,7 @@ package control
 import (
 	"context"
 	"errors"
-	"slices"
+	"iter"
 
 	"github.com/berth-hpc/berth"
 	"github.com/berth-hpc/berth/internal/store"
@@ -18,8 +18,12 @@ const (
 	msgBadRequest = "Bad Request"
 )
 
-// endedPage bounds a listing of ended jobs for clients that ask for all of them: the history has no end.
-const endedPage = 1000
+const (
+	// maxEnded bounds a listing of ended jobs for clients that ask for all of them: the history has no end.
+	maxEnded = 1000
+	// jobsPage is how many jobs are read together.
+	jobsPage = 100
+)
 
 // Job returns a job, or NotFound "Not found", also for a job that the caller may not see.
 func (s *Service) Job(ctx context.Context, caller berth.Caller, ref JobRef) (berth.Job, error) {
@@ -63,9 +67,31 @@ func (s *Service) find(ctx context.Context, ref JobRef) (job berth.Job, err erro
 	return job, nil
 }
 
-// Jobs lists jobs of the caller, with filter.Team those of the whole team for who may see them, and every job for administrators.
-// Those that have not ended come first, in the order of their numbers, then the 1,000 newest of those that have, newest first.
-func (s *Service) Jobs(ctx context.Context, caller berth.Caller, filter JobsFilter) ([]berth.Job, error) {
+// Jobs lists jobs of the caller, with filter.Team those of the whole team for who may see them, and every job for administrators, in the
+// order of their numbers: those that have not ended, and of those that have, the 1,000 newest and what ends meanwhile. It ends after an
+// error. It reads some at a time, so that whoever reads slowly holds neither many nor a connection of the store.
+func (s *Service) Jobs(ctx context.Context, caller berth.Caller, filter JobsFilter) iter.Seq2[berth.Job, error] {
+	return func(yield func(berth.Job, error) bool) {
+		selection, err := s.firstJobs(ctx, caller, filter)
+		for more := true; more && err == nil; {
+			var jobs []berth.Job
+			jobs, err = s.cfg.Store.Jobs(ctx, selection)
+			for _, job := range jobs {
+				if !yield(job, nil) {
+					return
+				}
+				selection.After = job.Number
+			}
+			more = len(jobs) == selection.Limit
+		}
+		if err != nil {
+			yield(berth.Job{}, err)
+		}
+	}
+}
+
+// firstJobs selects the first jobs of a listing.
+func (s *Service) firstJobs(ctx context.Context, caller berth.Caller, filter JobsFilter) (store.Filter, error) {
 	selection := store.Filter{
 		Owner: caller.User.Name, Label: filter.Label, LabelExact: filter.LabelExact,
 	}
@@ -75,33 +101,21 @@ func (s *Service) Jobs(ctx context.Context, caller berth.Caller, filter JobsFilt
 	case filter.Team && leads(caller):
 		selection.Owner, selection.Team = "", caller.User.Team
 	}
-	var jobs []berth.Job
-	if !filter.Ended || filter.All {
-		selection.States = statesWhere(func(st berth.State) bool { return !st.Final() })
-		var err error
-		if jobs, err = s.cfg.Store.Jobs(ctx, selection); err != nil {
-			return nil, err
-		}
-	}
-	if filter.Ended || filter.All {
-		selection.States = statesWhere(berth.State.Final)
-		selection.Newest, selection.Limit = true, endedPage
-		ended, err := s.cfg.Store.Jobs(ctx, selection)
+	ended, active := filter.Ended || filter.All, filter.All || !filter.Ended
+	if ended {
+		oldest := selection
+		oldest.States, oldest.Newest, oldest.Skip, oldest.Limit = statesWhere(berth.State.Final), true, maxEnded-1, 1
+		found, err := s.cfg.Store.Jobs(ctx, oldest)
 		if err != nil {
-			return nil, err
+			return selection, err
 		}
-		jobs = append(withoutJobs(jobs, ended), ended...)
+		if len(found) > 0 {
+			selection.EndedFrom = found[0].Number
+		}
 	}
-	return jobs, nil
-}
-
-// withoutJobs returns the jobs that are not among others: those have ended since the first ones were read.
-func withoutJobs(jobs, others []berth.Job) []berth.Job {
-	among := make(map[int64]bool, len(others))
-	for _, job := range others {
-		among[job.Number] = true
-	}
-	return slices.DeleteFunc(jobs, func(job berth.Job) bool { return among[job.Number] })
+	selection.States = statesWhere(func(st berth.State) bool { return st.Final() && ended || !st.Final() && active })
+	selection.Limit = jobsPage
+	return selection, nil
 }
 
 func statesWhere(keep func(berth.State) bool) []berth.State {

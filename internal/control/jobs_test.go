@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"iter"
 	"os"
 	"path/filepath"
 	"testing"
@@ -36,10 +37,10 @@ func TestOthersJobsDoNotExist(t *testing.T) {
 	if _, err := b.Job(t.Context(), b.admin, ref); err != nil {
 		t.Errorf("an administrator: %v", err)
 	}
-	if jobs, err := b.Jobs(t.Context(), b.bob, JobsFilter{All: true, Team: true}); err != nil || len(jobs) != 0 {
+	if jobs, err := listed(b.Jobs(t.Context(), b.bob, JobsFilter{All: true, Team: true})); err != nil || len(jobs) != 0 {
 		t.Errorf("bob sees %d jobs, %v", len(jobs), err)
 	}
-	if jobs, err := b.Jobs(t.Context(), b.admin, JobsFilter{Team: true}); err != nil || len(jobs) != 1 {
+	if jobs, err := listed(b.Jobs(t.Context(), b.admin, JobsFilter{Team: true})); err != nil || len(jobs) != 1 {
 		t.Errorf("the administrator sees %d jobs, %v", len(jobs), err)
 	}
 }
@@ -177,49 +178,100 @@ func TestJobsByState(t *testing.T) {
 		want   []int64
 	}{
 		"by default what has not ended": {JobsFilter{}, []int64{queued.Number, running.Number}},
-		"ended, newest first":           {JobsFilter{Ended: true}, []int64{later.Number, done.Number}},
-		"all":                           {JobsFilter{All: true}, []int64{queued.Number, running.Number, later.Number, done.Number}},
+		"ended":                         {JobsFilter{Ended: true}, []int64{done.Number, later.Number}},
+		"all":                           {JobsFilter{All: true}, []int64{queued.Number, running.Number, done.Number, later.Number}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			jobs, err := b.Jobs(t.Context(), b.ada, test.filter)
+			jobs, err := listed(b.Jobs(t.Context(), b.ada, test.filter))
 			if err != nil {
 				t.Fatal(err)
 			}
-			var got []int64
-			for _, job := range jobs {
-				got = append(got, job.Number)
-			}
-			if diff := cmp.Diff(test.want, got); diff != "" {
+			if diff := cmp.Diff(test.want, numbers(jobs)); diff != "" {
 				t.Error(diff)
 			}
 		})
 	}
 }
 
-// ending is a store in which a job ends whenever jobs were listed.
+// listed is a whole listing.
+func listed(jobs iter.Seq2[berth.Job, error]) (all []berth.Job, err error) {
+	for job, err := range jobs {
+		if err != nil {
+			return all, err
+		}
+		all = append(all, job)
+	}
+	return all, nil
+}
+
+// ending is a store in which something happens whenever jobs were listed.
 type ending struct {
 	Store
-	end func()
+	end func(filter store.Filter)
 }
 
 func (e *ending) Jobs(ctx context.Context, filter store.Filter) ([]berth.Job, error) {
 	jobs, err := e.Store.Jobs(ctx, filter)
-	e.end()
+	e.end(filter)
 	return jobs, err
 }
 
-// TestAJobThatEndsWhileItIsListed is there once.
-func TestAJobThatEndsWhileItIsListed(t *testing.T) {
-	e := &ending{end: func() {}}
+// TestJobsThatEndWhileTheyAreListed are there once, and no more of them are read together than fit into memory many times.
+func TestJobsThatEndWhileTheyAreListed(t *testing.T) {
+	e := &ending{end: func(store.Filter) {}}
 	b := newBench(t, func(c *Config) { e.Store, c.Store = c.Store, e })
-	job := b.submit(t)
-	e.end = func() {
-		if err := b.Terminate(t.Context(), b.ada, JobRef{Number: job.Number}); err != nil && berth.KindOf(err) != berth.NotFound {
-			t.Error(err)
+	var want []int64
+	for range maxEnded + 2*jobsPage {
+		want = append(want, b.submit(t).Number)
+	}
+	reads := 0
+	e.end = func(filter store.Filter) {
+		if filter.Limit < 1 || filter.Limit > jobsPage {
+			t.Errorf("%d jobs are read together", filter.Limit)
+		}
+		for _, number := range []int64{filter.After, filter.After + 1, filter.After + jobsPage + 1} {
+			if err := b.Terminate(t.Context(), b.ada, JobRef{Number: number}); err != nil && berth.KindOf(err) == "" {
+				t.Error(err)
+			}
+		}
+		reads++
+	}
+	jobs, err := listed(b.Jobs(t.Context(), b.ada, JobsFilter{All: true}))
+	if diff := cmp.Diff(want, numbers(jobs)); err != nil || diff != "" {
+		t.Errorf("%v (-want +got):\n%s", err, diff)
+	}
+	if pages := len(want)/jobsPage + 2; reads > pages {
+		t.Errorf("%d reads, want at most %d", reads, pages)
+	}
+}
+
+// TestEndedJobsOfLongAgo are not listed.
+func TestEndedJobsOfLongAgo(t *testing.T) {
+	b := newBench(t)
+	waiting := b.submit(t)
+	var ended []int64
+	for range maxEnded + 1 {
+		job := b.submit(t)
+		b.apply(t, job.Number, berth.EventTerminateRequested)
+		ended = append(ended, job.Number)
+	}
+	for name, test := range map[string]struct {
+		filter JobsFilter
+		want   []int64
+	}{
+		"ended": {JobsFilter{Ended: true}, ended[1:]},
+		"all":   {JobsFilter{All: true}, append([]int64{waiting.Number}, ended[1:]...)},
+	} {
+		jobs, err := listed(b.Jobs(t.Context(), b.ada, test.filter))
+		if diff := cmp.Diff(test.want, numbers(jobs)); err != nil || diff != "" {
+			t.Errorf("%s: %v (-want +got):\n%s", name, err, diff)
 		}
 	}
-	jobs, err := b.Jobs(t.Context(), b.ada, JobsFilter{All: true})
-	if err != nil || len(jobs) != 1 || jobs[0].State != berth.StateCanceled {
-		t.Errorf("%d jobs, %v: %+v", len(jobs), err, jobs)
+}
+
+func numbers(jobs []berth.Job) (all []int64) {
+	for _, job := range jobs {
+		all = append(all, job.Number)
 	}
+	return all
 }

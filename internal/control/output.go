@@ -50,7 +50,8 @@ func (s *Service) whole(ctx context.Context, job berth.Job, file io.ReadCloser, 
 	return file, nil
 }
 
-// kept returns nil unless the output of an ended job was deleted, or is being deleted: its files go before that is stored.
+// kept returns nil unless the output of an ended job was deleted, or is being deleted: its files go before that is stored. Nor has a server
+// them that was restored from a backup without outputs.
 func (s *Service) kept(ctx context.Context, job berth.Job) error {
 	output, err := s.cfg.Store.Output(ctx, job.Number)
 	gone := &berth.Error{Kind: berth.NotFound, Msg: "The output of the job is not kept any longer"}
@@ -63,7 +64,7 @@ func (s *Service) kept(ctx context.Context, job berth.Job) error {
 		gone.Detail = "it was deleted at " + output.Changed.Format(time.RFC3339)
 		return gone
 	case !job.Started.IsZero() && job.End.Reason != berth.EndLost && !s.cfg.Outputs.Has(job.Number):
-		gone.Detail = "it is being deleted"
+		gone.Detail = "it is not on this server any more"
 		return gone
 	}
 	return nil

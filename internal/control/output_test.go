@@ -132,7 +132,7 @@ func TestADeletedOutputIsNotAnEmptyOne(t *testing.T) {
 	if err := b.files.Delete(job.Number); err != nil {
 		t.Fatal(err)
 	}
-	b.assertNoOutput(t, job, "it is being deleted")
+	b.assertNoOutput(t, job, "it is not on this server any more")
 	deleted := store.Output{Number: job.Number, Form: store.OutputDeleted, Changed: time.Unix(1, 0).UTC()}
 	if err := b.store.SetOutput(t.Context(), deleted); err != nil {
 		t.Fatal(err)

@@ -205,7 +205,7 @@ func TestJobsOfATeam(t *testing.T) {
 	}{
 		"payer": {b.paul, 2}, "team's administrator": {b.tess, 2}, "administrator": {b.admin, 3}, "member": {b.mia, 1}, "no team": {b.bob, 1},
 	} {
-		jobs, err := b.Jobs(t.Context(), test.caller, JobsFilter{Team: true})
+		jobs, err := listed(b.Jobs(t.Context(), test.caller, JobsFilter{Team: true}))
 		if err != nil || len(jobs) != test.want {
 			t.Errorf("%s: %d jobs, %v; want %d", name, len(jobs), err, test.want)
 		}

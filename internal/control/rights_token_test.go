@@ -45,7 +45,7 @@ var tokensMay = map[string]tokenUse{
 	"Info":   func(ctx context.Context, b *bench, c berth.Caller, r JobRef) error { return second(b.Info(ctx, c, r)) },
 	"Job":    func(ctx context.Context, b *bench, c berth.Caller, r JobRef) error { return second(b.Job(ctx, c, r)) },
 	"Jobs": func(ctx context.Context, b *bench, c berth.Caller, _ JobRef) error {
-		return second(b.Jobs(ctx, c, JobsFilter{}))
+		return second(listed(b.Jobs(ctx, c, JobsFilter{})))
 	},
 	"Machines": func(ctx context.Context, b *bench, c berth.Caller, _ JobRef) error {
 		return second(b.Machines(ctx, c, "", ""))

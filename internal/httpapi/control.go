@@ -3,6 +3,7 @@ package httpapi
 import (
 	"context"
 	"io"
+	"iter"
 
 	"github.com/berth-hpc/berth"
 	"github.com/berth-hpc/berth/internal/agentapi"
@@ -39,7 +40,7 @@ type Jobs interface {
 	Batch(ctx context.Context, caller berth.Caller, req control.BatchRequest) (berth.Job, error)
 	SubmitApplication(ctx context.Context, caller berth.Caller, req control.BatchRequest) (berth.Job, error)
 	Job(ctx context.Context, caller berth.Caller, ref control.JobRef) (berth.Job, error)
-	Jobs(ctx context.Context, caller berth.Caller, filter control.JobsFilter) ([]berth.Job, error)
+	Jobs(ctx context.Context, caller berth.Caller, filter control.JobsFilter) iter.Seq2[berth.Job, error]
 	Wait(ctx context.Context, caller berth.Caller, ref control.JobRef) (berth.Job, error)
 }
 

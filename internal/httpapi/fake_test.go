@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -141,17 +143,21 @@ func (s *scripted) Job(_ context.Context, caller berth.Caller, ref control.JobRe
 	return berth.Job{}, berth.Errorf(berth.NotFound, "Not found")
 }
 
-func (s *scripted) Jobs(_ context.Context, _ berth.Caller, filter control.JobsFilter) ([]berth.Job, error) {
+func (s *scripted) Jobs(_ context.Context, _ berth.Caller, filter control.JobsFilter) iter.Seq2[berth.Job, error] {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.filter = filter
-	var jobs []berth.Job
-	for _, job := range s.jobs {
-		if filter.All || filter.Ended == job.State.Final() {
-			jobs = append(jobs, job)
+	jobs, err := slices.Clone(s.jobs), s.fail["Jobs"]
+	return func(yield func(berth.Job, error) bool) {
+		for _, job := range jobs {
+			if (filter.All || filter.Ended == job.State.Final()) && !yield(job, nil) {
+				return
+			}
+		}
+		if err != nil {
+			yield(berth.Job{}, err)
 		}
 	}
-	return jobs, s.fail["Jobs"]
 }
 
 func (s *scripted) Wait(ctx context.Context, caller berth.Caller, ref control.JobRef) (berth.Job, error) {

@@ -2,9 +2,7 @@ package httpapi
 
 import (
 	"bufio"
-	"cmp"
 	"net/http"
-	"slices"
 	"strconv"
 
 	"github.com/berth-hpc/berth"
@@ -30,35 +28,29 @@ func (s *server) teamJobs(c *call, caller berth.Caller, p params) error {
 	return s.listJobs(c, caller, p, true)
 }
 
-// listJobs answers an object keyed by the jobs' numbers, in their order.
+// listJobs answers an object keyed by the jobs' numbers, in their order, and sends it job by job: encoding/json would order the keys as
+// texts, and hold all of them at once.
 func (s *server) listJobs(c *call, caller berth.Caller, p params, team bool) error {
-	jobs, err := s.control.Jobs(c.r.Context(), caller, control.JobsFilter{
-		Ended: p.flag("completed"), All: p.flag("all"), Label: p.text("label"), LabelExact: p.flag("exactmatch"),
-		Team: team,
-	})
-	if err != nil {
-		return err
-	}
-	slices.SortFunc(jobs, func(a, b berth.Job) int { return cmp.Compare(a.Number, b.Number) })
-	return s.writeJobs(c, jobs)
-}
-
-// writeJobs sends the listing job by job: encoding/json would order the keys as texts, and hold all of them at once.
-func (s *server) writeJobs(c *call, jobs []berth.Job) error {
 	c.w.Header().Set("Content-Type", contentJSON)
 	out := bufio.NewWriterSize(c.w, 32<<10)
-	separator, now := `{"`, s.cfg.Now()
-	for _, job := range jobs {
+	separator, now := `"`, s.cfg.Now()
+	_, _ = out.WriteString("{") // an error stays until Flush
+	for job, err := range s.control.Jobs(c.r.Context(), caller, control.JobsFilter{
+		Ended: p.flag("completed"), All: p.flag("all"), Label: p.text("label"), LabelExact: p.flag("exactmatch"),
+		Team: team,
+	}) {
+		if err != nil {
+			return err
+		}
 		entry, err := encodeJSON(newJobEntry(job, now))
 		if err != nil {
 			return err
 		}
-		_, _ = out.WriteString(separator + strconv.FormatInt(job.Number, 10) + `":`) // an error stays until Flush
-		_, _ = out.Write(entry)
+		_, _ = out.WriteString(separator + strconv.FormatInt(job.Number, 10) + `":`)
+		if _, err := out.Write(entry); err != nil {
+			return err
+		}
 		separator = `,"`
-	}
-	if len(jobs) == 0 {
-		_, _ = out.WriteString("{")
 	}
 	_, _ = out.WriteString("}")
 	return out.Flush()

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -150,10 +151,28 @@ func TestJobsFilter(t *testing.T) {
 // TestJobsOrder checks that the keys come in the order of the numbers and not of their texts.
 func TestJobsOrder(t *testing.T) {
 	a := newTestAPI(t)
-	a.jobs[0].Number, a.jobs[1].Number = 1000, 99
+	a.jobs[0].Number, a.jobs[1].Number = 99, 1000
 	body := a.get("/jarvice/jobs?username=ada&apikey=adaskey1").body
 	if i, j := strings.Index(body, `"99":`), strings.Index(body, `"1000":`); i != 1 || j < i {
 		t.Errorf("99 is at %d, 1000 at %d", i, j)
+	}
+}
+
+// TestAListingThatBreaksOff is refused when nothing of it is sent yet, and else no whole answer.
+func TestAListingThatBreaksOff(t *testing.T) {
+	a := newTestAPI(t)
+	a.fail["Jobs"] = errors.New("the disk is broken")
+	if got := a.get("/jarvice/jobs?username=ada&apikey=adaskey1"); got.status != http.StatusInternalServerError {
+		t.Errorf("status %d: %s", got.status, got.body)
+	}
+	a.jobs = slices.Repeat(a.jobs, 1000)
+	resp, err := http.DefaultClient.Do(a.request(http.MethodGet, "/jarvice/jobs?username=ada&apikey=adaskey1", nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if n, err := io.Copy(io.Discard, resp.Body); !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("%d bytes, %v", n, err)
 	}
 }
 

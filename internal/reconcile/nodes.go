@@ -15,6 +15,7 @@ import (
 	"github.com/berth-hpc/berth/internal/agentapi"
 	"github.com/berth-hpc/berth/internal/engine"
 	"github.com/berth-hpc/berth/internal/sshkey"
+	"github.com/berth-hpc/berth/internal/wholefile"
 )
 
 // nodeDir is the directory of a node of a job. The first node has the job's own, where its output is.
@@ -90,7 +91,9 @@ func (r *Reconciler) ssh(ctx context.Context, job berth.Job, address string, key
 
 // removeFiles removes what the nodes of a job were told and have told, and the directories of all but the first. Safe to repeat.
 func removeFiles(job berth.Job, dir string) error {
-	names := []string{agentapi.SpecFile, agentapi.SpecFile + unfinished, agentapi.PeersFile, agentapi.ReportFile}
+	names := []string{
+		agentapi.SpecFile, agentapi.SpecFile + unfinished, agentapi.PeersFile, agentapi.ReportFile, agentapi.ReportFile + wholefile.Unfinished,
+	}
 	for _, name := range names {
 		if err := os.Remove(filepath.Join(dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("remove what job %d was told: %w", job.Number, err)

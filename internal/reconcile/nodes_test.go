@@ -63,7 +63,7 @@ func TestSpecsOfNodes(t *testing.T) {
 }
 
 // TestFilesGoFirst: keys, passwords and what the nodes have told are gone before the engine forgets the attempt, after which nobody would
-// look for them.
+// look for them. The output stays, also the empty one of a job whose agent never wrote: it was not deleted.
 func TestFilesGoFirst(t *testing.T) {
 	b := newBench(t)
 	job := b.place(t, "exit 0", withNodes(3))
@@ -73,7 +73,7 @@ func TestFilesGoFirst(t *testing.T) {
 	}
 	half := filepath.Join(attempt.Workers[0].Dir, agentapi.SpecFile+".new") // what a server that was killed has written of it
 	for _, dir := range []string{attempt.Dir, attempt.Workers[1].Dir} {
-		for _, name := range []string{agentapi.ReportFile, agentapi.PeersFile, agentapi.OutputFile} {
+		for _, name := range []string{agentapi.ReportFile, agentapi.ReportFile + ".new", agentapi.PeersFile} {
 			if err := os.WriteFile(filepath.Join(dir, name), []byte("{}"), 0o600); err != nil {
 				t.Fatal(err)
 			}

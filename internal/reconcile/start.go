@@ -197,6 +197,9 @@ func (r *Reconciler) prepare(ctx context.Context, job berth.Job) (engine.Attempt
 	if err != nil {
 		return engine.Attempt{}, err
 	}
+	if err := makeOutput(dir); err != nil {
+		return engine.Attempt{}, err
+	}
 	return engine.Attempt{
 		ID: job.Attempt, Job: job.Number, Hostname: spec.Hostname, Image: job.Image,
 		Cores: job.Need.Cores, RAM: job.Need.RAM, GPUs: job.Need.GPUs, Scratch: scratch, Dir: dir, Workers: workers, Hosts: job.Hosts,
@@ -216,6 +219,15 @@ func (r *Reconciler) scratch(job berth.Job) (int64, error) {
 		return 0, image.RefuseBecause(err, "this server's disk cannot bound the scratch of the job")
 	}
 	return bound, nil
+}
+
+// makeOutput makes the empty output that an agent appends to. A job that was started and has none has one that was deleted.
+func makeOutput(dir string) error {
+	file, err := os.OpenFile(filepath.Join(dir, agentapi.OutputFile), os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		return fmt.Errorf("output of a job: %w", err)
+	}
+	return file.Close()
 }
 
 // unfinished is added to the name of a file that is being written.

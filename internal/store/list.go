@@ -23,10 +23,12 @@ type Filter struct {
 	LabelExact bool
 	// After continues a listing: only greater numbers, or with Newest smaller ones; 0 begins at the first.
 	After int64
+	// EndedFrom leaves out the jobs with smaller numbers that have ended.
+	EndedFrom int64
 	// Newest lists the greatest numbers first.
 	Newest bool
-	// Limit bounds the listing; 0 is no limit.
-	Limit int
+	// Limit bounds the listing; 0 is no limit. With a limit, Skip leaves out that many before.
+	Limit, Skip int
 }
 
 // Jobs lists jobs in the order of their numbers.
@@ -76,12 +78,18 @@ func (f Filter) sql() (text string, args []any) {
 			q.text.WriteString(" UNION ALL ")
 		}
 		q.text.WriteString("SELECT " + jobColumns + " FROM jobs WHERE state = " + q.arg(string(state)) + conditions)
+		if f.EndedFrom > 0 && state.Final() {
+			q.text.WriteString(" AND number >= " + q.arg(f.EndedFrom))
+		}
 	}
 	q.text.WriteString(" ORDER BY number")
 	if f.Newest {
 		q.text.WriteString(" DESC")
 	}
 	q.limit(f.Limit)
+	if f.Skip > 0 {
+		q.text.WriteString(" OFFSET " + q.arg(f.Skip))
+	}
 	return q.text.String(), q.args
 }
 

@@ -23,7 +23,8 @@ func selects(f store.Filter, jobs []berth.Job) []int64 {
 			label = job.Label() == f.Label
 		}
 		after := f.After == 0 || job.Number > f.After && !f.Newest || job.Number < f.After && f.Newest
-		if owner && state && label && after {
+		listed := !job.State.Final() || job.Number >= f.EndedFrom
+		if owner && state && label && after && listed {
 			numbers = append(numbers, job.Number)
 		}
 	}
@@ -31,6 +32,7 @@ func selects(f store.Filter, jobs []berth.Job) []int64 {
 	if f.Newest {
 		slices.Reverse(numbers)
 	}
+	numbers = numbers[min(f.Skip, len(numbers)):]
 	if f.Limit > 0 && len(numbers) > f.Limit {
 		numbers = numbers[:f.Limit]
 	}
@@ -97,6 +99,8 @@ func filters() map[string]store.Filter {
 		"active":              {States: active},
 		"active, limited":     {States: active, Limit: 2},
 		"ended, newest":       {States: ended, Newest: true, Limit: 4},
+		"ended, skipped":      {States: ended, Newest: true, Skip: 3, Limit: 1},
+		"ended, from":         {EndedFrom: 15},
 		"owner":               {Owner: "bob"},
 		"owner, active":       {Owner: "bob", States: active},
 		"owner, ended page":   {Owner: "bob", States: ended, Newest: true, After: 20, Limit: 2},

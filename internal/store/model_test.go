@@ -177,6 +177,10 @@ func (m *model) compare(t *testing.T, r *rapid.T, s *store.Store) {
 		LabelExact: rapid.Bool().Draw(r, "exact"), Newest: rapid.Bool().Draw(r, "newest"),
 		After: rapid.Int64Range(0, int64(len(m.jobs))).Draw(r, "after"), Limit: rapid.IntRange(0, 20).Draw(r, "limit"),
 	}
+	filter.EndedFrom = rapid.Int64Range(0, int64(len(m.jobs))).Draw(r, "ended from")
+	if filter.Limit > 0 {
+		filter.Skip = rapid.IntRange(0, 3).Draw(r, "skip")
+	}
 	jobs, err := s.Jobs(t.Context(), filter)
 	if err != nil {
 		r.Fatal(err)

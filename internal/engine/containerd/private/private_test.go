@@ -3,6 +3,7 @@ package private
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -129,19 +130,31 @@ func TestMain(m *testing.M) {
 	m.Run()
 }
 
-// TestStrangers: processes of other users and in containers that look like it are not taken for it, and above all not ended.
+// TestStrangers: processes of other users, in containers and of the daemon itself that look like it are not taken for it, and above all not
+// ended.
 func TestStrangers(t *testing.T) {
-	program := publicProgram(t)
-	for name, attr := range map[string]*syscall.SysProcAttr{
-		"another user": {Credential: &syscall.Credential{Uid: 65534, Gid: 65534}},
-		"a container":  {Cloneflags: syscall.CLONE_NEWPID},
+	program, rootsProgram := publicProgram(t), publicProgram(t)
+	if err := os.Chmod(rootsProgram, 0o755|fs.ModeSetuid); err != nil {
+		t.Fatal(err)
+	}
+	nobody := &syscall.Credential{Uid: 65534, Gid: 65534}
+	for name, stranger := range map[string]struct {
+		program string
+		attr    *syscall.SysProcAttr
+	}{
+		"another user":               {program, &syscall.SysProcAttr{Credential: nobody, Setsid: true}},
+		"another user who is let in": {rootsProgram, &syscall.SysProcAttr{Credential: nobody, Setsid: true}},
+		"a container":                {program, &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID, Setsid: true}},
+		"a child of its":             {program, &syscall.SysProcAttr{}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := newDaemon(t)
 			if err := os.MkdirAll(d.state, 0o700); err != nil {
 				t.Fatal(err)
 			}
-			stranger := &exec.Cmd{Path: program, Args: d.command(), Env: []string{strangerEnv + "=1"}, Dir: "/", SysProcAttr: attr}
+			stranger := &exec.Cmd{
+				Path: stranger.program, Args: d.command(), Env: []string{strangerEnv + "=1"}, Dir: "/", SysProcAttr: stranger.attr,
+			}
 			stdin, err := stranger.StdinPipe()
 			if err != nil {
 				t.Fatal(err)

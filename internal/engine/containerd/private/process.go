@@ -10,22 +10,28 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
 // pid returns the daemon's process id, and whether it runs. It is looked for among the processes: whoever started it may have been killed
-// before writing anything down.
+// before writing anything down. It leads its session, unlike a child of its that has not become another program yet.
 func (d *Daemon) pid() (pid int, running bool) {
 	for pid, args := range processes() {
-		if slices.Equal(args, d.command()) {
+		if !slices.Equal(args, d.command()) {
+			continue
+		}
+		if session, err := unix.Getsid(pid); err == nil && session == pid {
 			return pid, true
 		}
 	}
 	return 0, false
 }
+
+// rootsOwn is in the status of a process that root has started. Those of others can become root by a program that lets them, whatever its
+// arguments say.
+const rootsOwn = "\nUid:\t0\t0\t"
 
 // processes returns root's processes of this machine with their arguments; none of a container, where somebody else's may look alike.
 func processes() iter.Seq2[int, []string] {
@@ -36,12 +42,9 @@ func processes() iter.Seq2[int, []string] {
 		}
 		dirs, _ := filepath.Glob("/proc/[0-9]*") // the pattern is right
 		for _, dir := range dirs {
-			info, err := os.Stat(dir)
-			if err != nil {
-				continue // it has ended
-			}
-			if stat, ok := info.Sys().(*syscall.Stat_t); !ok || stat.Uid != 0 {
-				continue
+			status, err := os.ReadFile(filepath.Join(dir, "status"))
+			if err != nil || !strings.Contains(string(status), rootsOwn) {
+				continue // it is another user's, or has ended
 			}
 			pid, err := strconv.Atoi(filepath.Base(dir))
 			line, failed := os.ReadFile(filepath.Join(dir, "cmdline"))
