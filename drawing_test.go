@@ -43,6 +43,7 @@ Drawn from the table in [state.go](../state.go) by a test; ` + "`make fmt`" + ` 
   state and the loops act on it. A wish never goes back to a weaker one.
 - **ended** leads to the state that the wish and the exit say together: completed, failed, terminated, or canceled when
   the command never ran. An exit code that cannot be learned is never taken for success: failed, with the reason *lost*.
+  Its time is that of the command's end, also when no server was there to see it.
 - **staging** comes in the place of ended when new data of the job's object vault is to be copied back. How the command ended is
   stored then; **staged** leads to the state that it means, to failed when something could not be copied, or to terminated.
 - **refused** means that the job can never be started, for example because the registry says that there is no such image.

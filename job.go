@@ -61,7 +61,8 @@ type Job struct {
 	Placed time.Time
 	// Started is when the command was started.
 	Started time.Time
-	// Ended is when the job reached its final state.
+	// Ended is when the job reached its final state: when its command had ended and its output was written, also while no server ran,
+	// or when the last of its data was copied back.
 	Ended time.Time
 	// End says how the job ended; zero until then, or until its data is copied back.
 	End End

@@ -55,12 +55,12 @@ func newBench(t *testing.T) *bench {
 		vaults:  vault.Directories{Files: t.TempDir(), Scratch: filepath.Join(t.TempDir(), "scratch")},
 		volumes: &fakeVolumes{dir: t.TempDir(), attached: make(map[string]volume.Request)},
 		changes: make(chan berth.Job, 1000),
-		engine: fake.New(fake.Config{
-			Host: "host", Capacity: berth.Capacity{Cores: 4, RAM: 4 << 30, Slots: 4},
-			Images: []string{localImage}, Registry: []string{remoteImage},
-		}),
-		tick: time.Hour,
+		tick:    time.Hour,
 	}
+	b.engine = fake.New(fake.Config{
+		Host: "host", Capacity: berth.Capacity{Cores: 4, RAM: 4 << 30, Slots: 4},
+		Images: []string{localImage}, Registry: []string{remoteImage}, Now: b.now,
+	})
 	t.Cleanup(b.engine.Close)
 	st, err := store.Open(t.Context(), store.Config{
 		DSN: "sqlite:" + filepath.Join(t.TempDir(), "berth.db"), Log: log,

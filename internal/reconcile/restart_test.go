@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
@@ -34,6 +35,33 @@ func TestARestartIsInvisible(t *testing.T) {
 	stop()
 	if job.End.ExitCode != 6 {
 		t.Errorf("end %+v, want exit code 6", job.End)
+	}
+}
+
+// TestAJobEndsWhileTheServerIsDown: it has not run on until the next server saw its end.
+func TestAJobEndsWhileTheServerIsDown(t *testing.T) {
+	b := newBench(t)
+	job := b.place(t, "trap 'exit 6' TERM\nsleep 1000 & wait")
+	stop := b.run(t)
+	job = b.until(t, job.Number, in(berth.StateRunning))
+	stop()
+	if err := b.engine.Stop(t.Context(), job.Attempt, time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) { // nobody is there to be told
+		status, err := b.engine.Status(t.Context(), job.Attempt)
+		if err != nil || time.Now().After(deadline) {
+			t.Fatalf("%+v, %v", status, err)
+		}
+		if status.Phase == engine.PhaseExited {
+			break
+		}
+	}
+	b.ahead.Store(int64(time.Hour))
+	b.renew()
+	defer b.run(t)()
+	if job = b.until(t, job.Number, ended); job.End.ExitCode != 6 || job.Walltime() > 30*time.Minute {
+		t.Errorf("%+v after %s", job.End, job.Walltime())
 	}
 }
 

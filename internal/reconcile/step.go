@@ -71,11 +71,11 @@ func (r *Reconciler) watch(ctx context.Context, job berth.Job) (more bool, err e
 	case err != nil:
 		return false, err
 	case status.Phase == engine.PhaseExited:
-		return true, r.end(ctx, job, status.Exit)
+		return true, r.end(ctx, job, status.Exit, status.Ended)
 	case status.Failed != "":
 		return false, r.failNode(ctx, job, status)
 	case status.Phase == engine.PhaseCreated:
-		return true, r.end(ctx, job, berth.Exit{}) // it was started once, and must not be started twice
+		return true, r.end(ctx, job, berth.Exit{}, time.Time{}) // it was started once, and must not be started twice
 	}
 	if r.limit(job) {
 		_, err := r.apply(ctx, job, berth.Event{Kind: berth.EventTerminateRequested, By: berth.WishByWalltime})
@@ -143,7 +143,7 @@ func (r *Reconciler) forgotten(ctx context.Context, job berth.Job) (more bool, e
 	if err == nil && !report.Ended.IsZero() {
 		exit = engine.ExitOf(report)
 	}
-	return true, r.end(ctx, job, exit)
+	return true, r.end(ctx, job, exit, report.Ended)
 }
 
 // started records the start of an attempt that the engine runs or has run.
@@ -158,9 +158,10 @@ func (r *Reconciler) started(ctx context.Context, job berth.Job, status engine.S
 	return job, err
 }
 
-// end records the end of a job. All of its output is on disk by then: the agent ends after it has written it. What the attempt
-// left behind is removed in the next step, so that a crash in between leaves something to remove and nothing to guess.
-func (r *Reconciler) end(ctx context.Context, job berth.Job, exit berth.Exit) error {
+// end records the end of a job; at is when that was, zero when nobody knows. All of its output is on disk by then: the agent ends
+// after it has written it. What the attempt left behind is removed in the next step, so that a crash in between leaves something to
+// remove and nothing to guess.
+func (r *Reconciler) end(ctx context.Context, job berth.Job, exit berth.Exit, at time.Time) error {
 	kind := berth.EventEnded
 	back, err := r.goesBack(ctx, job, exit)
 	if err != nil {
@@ -169,13 +170,17 @@ func (r *Reconciler) end(ctx context.Context, job berth.Job, exit berth.Exit) er
 	if back {
 		kind = berth.EventStaging
 	}
-	return r.conclude(ctx, job, berth.Event{Kind: kind, Exit: exit})
+	return r.conclude(ctx, job, berth.Event{Kind: kind, Exit: exit, At: at})
 }
 
-// conclude stores the event that ends a job's attempt.
+// conclude stores the event that ends a job's attempt. Its time is now, unless it has one that can be true: a job that ended while
+// the server was down has not run on since, and is not to be paid for, and a clock may have been set.
 func (r *Reconciler) conclude(ctx context.Context, job berth.Job, ev berth.Event) error {
+	if now := r.cfg.Now(); ev.At.IsZero() || ev.At.Before(job.Started) || ev.At.After(now) {
+		ev.At = now
+	}
 	crashpoint.Here("reconcile.ended.before")
-	_, err := r.apply(ctx, job, ev)
+	_, err := r.applyAt(ctx, job, ev)
 	crashpoint.Here("reconcile.ended.after")
 	return err
 }

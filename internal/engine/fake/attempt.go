@@ -20,6 +20,8 @@ import (
 type attempt struct {
 	what    engine.Attempt
 	program program
+	// clock says when it starts and ends.
+	clock func() time.Time
 	// term and now are closed when it is asked to end with a grace, and at once.
 	term, now         chan struct{}
 	termOnce, nowOnce sync.Once
@@ -46,9 +48,9 @@ type attempt struct {
 	computing time.Time
 }
 
-func newAttempt(what engine.Attempt, p program) *attempt {
+func newAttempt(what engine.Attempt, p program, clock func() time.Time) *attempt {
 	a := &attempt{
-		what: what, program: p, at: engine.PhaseCreated,
+		what: what, program: p, clock: clock, at: engine.PhaseCreated,
 		term: make(chan struct{}), now: make(chan struct{}),
 		signals: make(chan unix.Signal), over: make(chan struct{}), done: make(chan struct{}),
 	}
@@ -57,7 +59,7 @@ func newAttempt(what engine.Attempt, p program) *attempt {
 
 // lost is an attempt that ran once, and nobody knows how it ended.
 func lost(what engine.Attempt) *attempt {
-	a := newAttempt(what, program{})
+	a := newAttempt(what, program{}, nil)
 	a.at = engine.PhaseExited
 	return a
 }
@@ -80,8 +82,8 @@ func (a *attempt) start(ended func()) error {
 		return err
 	}
 	a.mu.Lock()
-	a.at, a.started = engine.PhaseRunning, time.Now().UTC()
-	a.acting, a.computing = &sync.WaitGroup{}, a.started
+	a.at, a.started = engine.PhaseRunning, a.clock().UTC()
+	a.acting, a.computing = &sync.WaitGroup{}, time.Now()
 	report := agentapi.Report{Started: a.started}
 	a.mu.Unlock()
 	if err := a.report(report); err != nil {
@@ -98,7 +100,7 @@ func (a *attempt) start(ended func()) error {
 		if exit.Node = a.failed; exit.Node != "" {
 			exit.Detail = workerDetail
 		}
-		a.at, a.exit, a.ended = engine.PhaseExited, exit, time.Now().UTC()
+		a.at, a.exit, a.ended = engine.PhaseExited, exit, a.clock().UTC()
 		a.mu.Unlock()
 		ended()
 	}()
@@ -120,7 +122,7 @@ func (a *attempt) finish(exit berth.Exit) error {
 	if !exit.Known {
 		return nil
 	}
-	report := agentapi.Report{Started: a.started, Ended: time.Now().UTC(), ExitCode: exit.Code, Signal: exit.Signal}
+	report := agentapi.Report{Started: a.started, Ended: a.clock().UTC(), ExitCode: exit.Code, Signal: exit.Signal}
 	if exit.OutOfMemory {
 		report.OOMKills = 1
 	}

@@ -65,6 +65,8 @@ type Config struct {
 	Display func(io.ReadWriter)
 	// Actions are what every image offers.
 	Actions map[string]agentapi.Action
+	// Now is the clock by which attempts start and end; nil is the real one.
+	Now func() time.Time
 }
 
 // Engine implements engine.Engine, engine.Agents, engine.Meter and engine.Images. It keeps nothing outside of itself, so the same object is what a restarted
@@ -94,6 +96,9 @@ func New(cfg Config) *Engine {
 	}
 	if cfg.Capacity == (berth.Capacity{}) {
 		cfg.Capacity = berth.Capacity{Cores: 4, RAM: 8 << 30, Slots: 100}
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
 	}
 	return &Engine{
 		cfg: cfg, images: newImages(cfg.Images, cfg.Registry, cfg.Files),
@@ -209,7 +214,7 @@ func (e *Engine) launch(what engine.Attempt) error {
 	if err := startWorkers(what, p); err != nil {
 		return err
 	}
-	a := newAttempt(what, p)
+	a := newAttempt(what, p, e.cfg.Now)
 	e.attempts[what.ID] = a
 	if p.wants("start-error") {
 		return fmt.Errorf("start %s: %w", what.ID, ErrBroken)
