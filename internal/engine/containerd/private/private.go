@@ -154,11 +154,25 @@ func (d *Daemon) start(ctx context.Context) (pid int, err error) {
 	if err := cmd.Process.Release(); err != nil {
 		return 0, fmt.Errorf("start the private containerd: %w", err)
 	}
-	// The kernel shows its arguments a moment after it runs, and by them it is found.
-	for _, found := d.pid(); !found && !reap(pid); _, found = d.pid() {
-		time.Sleep(time.Millisecond)
+	return pid, d.shown(ctx, pid)
+}
+
+// shown waits until the daemon is found among the processes, for the kernel shows its arguments a moment after it runs, or has ended. One that
+// shows others, a script around containerd, would not be found by the next server, and is killed.
+func (d *Daemon) shown(ctx context.Context, pid int) error {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	for {
+		if _, found := d.pid(); found || reap(pid) {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			err := fmt.Errorf("the private containerd (process %d) does not run as %q: have the program itself first in the PATH", pid, d.command())
+			return errors.Join(err, unix.Kill(-pid, unix.SIGKILL), waitEnd(context.WithoutCancel(ctx), pid))
+		case <-time.After(time.Millisecond):
+		}
 	}
-	return pid, nil
 }
 
 // accepts waits until the daemon accepts connections, or has ended.

@@ -9,9 +9,11 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -95,6 +97,34 @@ func TestStartedIsFound(t *testing.T) {
 		if err := errors.Join(unix.Kill(pid, unix.SIGKILL), waitEnd(t.Context(), pid)); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// TestStartedByAScript: it could not be found again, so that is an error and none stays.
+func TestStartedByAScript(t *testing.T) {
+	d := newDaemon(t)
+	dir := t.TempDir()
+	mark := filepath.Join(dir, "pid")
+	script := "#!/bin/sh\necho $$ > " + mark + "\nsleep 1000\n"
+	if err := os.WriteFile(filepath.Join(dir, "containerd"), []byte(script), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	if err := d.Ensure(ctx); err == nil || !strings.Contains(err.Error(), "PATH") {
+		t.Errorf("Ensure = %v", err)
+	}
+	text, err := os.ReadFile(mark)
+	if err != nil {
+		t.Skip("the script had no time to begin")
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Kill(pid, 0); !errors.Is(err, unix.ESRCH) {
+		t.Errorf("process %d is still there: %v", pid, err)
 	}
 }
 
