@@ -42,7 +42,7 @@ func (r *Reconciler) step(ctx context.Context, number int64) (more bool, err err
 	return false, nil
 }
 
-// abandon ends a job by an event that was not seen running. One that the engine runs, or has run, goes on: its start was not stored, because
+// abandon ends a job that was not seen running, by ev. One that the engine runs, or has run, goes on: its start was not stored, because
 // the server was killed or the engine did not know.
 func (r *Reconciler) abandon(ctx context.Context, job berth.Job, ev berth.Event) (more bool, err error) {
 	status, err := r.cfg.Engine.Status(ctx, job.Attempt)

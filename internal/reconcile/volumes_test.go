@@ -203,41 +203,29 @@ func TestBlockVaultsThatCannotBeHad(t *testing.T) {
 	}
 }
 
-// TestAVaultThatIsStillInUse: a job waits until the one before it has been cleaned up, and says so.
-func TestAVaultThatIsStillInUse(t *testing.T) {
-	b := newVolumeBench(t)
-	const former = "berth-99-a"
-	if _, err := b.volumes.Attach(t.Context(), volume.Request{Attempt: former}); err != nil {
-		t.Fatal(err)
+// TestAVaultThatIsInUse: a job waits until the one before it has been cleaned up, or until files are transferred, and says for what.
+func TestAVaultThatIsInUse(t *testing.T) {
+	for attempt, want := range map[string]string{
+		"berth-99-a":  "the vault home is still in use after job 99",
+		volume.Server: "files of the vault home are being transferred",
+	} {
+		t.Run(attempt, func(t *testing.T) { testVaultInUse(t, attempt, want) })
 	}
-	defer b.run(t)()
-	job := b.place(t, "exit 0", inBlock("home"))
-	waiting := b.until(t, job.Number, func(job berth.Job) bool { return job.Wait == berth.WaitVault })
-	if want := "the vault home is still in use after job 99"; waiting.State != berth.StateStarting || waiting.WaitDetail != want {
-		t.Errorf("%s: %q, want %q", waiting.State, waiting.WaitDetail, want)
-	}
-	if err := b.volumes.Detach(t.Context(), former); err != nil {
-		t.Fatal(err)
-	}
-	if job = b.until(t, job.Number, ended); job.State != berth.StateCompleted {
-		t.Errorf("end %+v", job.End)
-	}
-	b.checkClean(t, job)
 }
 
-// TestFilesAreTransferred: a job waits for a transfer to or from its vault, and says so.
-func TestFilesAreTransferred(t *testing.T) {
+func testVaultInUse(t *testing.T, attempt, want string) {
+	t.Helper()
 	b := newVolumeBench(t)
-	if _, err := b.volumes.Attach(t.Context(), volume.Request{Attempt: volume.Server}); err != nil {
+	if _, err := b.volumes.Attach(t.Context(), volume.Request{Attempt: attempt}); err != nil {
 		t.Fatal(err)
 	}
 	defer b.run(t)()
 	job := b.place(t, "exit 0", inBlock("home"))
 	waiting := b.until(t, job.Number, func(job berth.Job) bool { return job.Wait == berth.WaitVault })
-	if want := "files of the vault home are being transferred"; waiting.State != berth.StateStarting || waiting.WaitDetail != want {
+	if waiting.State != berth.StateStarting || waiting.WaitDetail != want {
 		t.Errorf("%s: %q, want %q", waiting.State, waiting.WaitDetail, want)
 	}
-	if err := b.volumes.Detach(t.Context(), volume.Server); err != nil {
+	if err := b.volumes.Detach(t.Context(), attempt); err != nil {
 		t.Fatal(err)
 	}
 	if job = b.until(t, job.Number, ended); job.State != berth.StateCompleted {

@@ -161,7 +161,7 @@ func (v *Volumes) prepare(ctx context.Context, vol *volume, r Request) error {
 			return err
 		}
 		if err := reserve(image, info.Size()); errors.Is(err, unix.ENOSPC) {
-			v.Log.WarnContext(ctx, "no room for blocks that a volume gave back", "image", image, "err", err)
+			v.Log.WarnContext(ctx, "no room for blocks that a volume gave back", "image", image, "error", err)
 		} else if err != nil {
 			return err
 		}

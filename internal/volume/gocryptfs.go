@@ -129,7 +129,7 @@ func (v *Volumes) ChangePassword(ctx context.Context, r Request, password string
 	err = v.changePassword(ctx, vol, c, r, password)
 	errRelease := vol.release(context.WithoutCancel(ctx), c)
 	if err == nil && errRelease != nil { // the new one is that of the volume all the same
-		v.Log.WarnContext(ctx, "a volume whose password was changed is still attached", "volume", vol.dir, "err", errRelease)
+		v.Log.WarnContext(ctx, "a volume whose password was changed is still attached", "volume", vol.dir, "error", errRelease)
 		errRelease = nil
 	}
 	return errors.Join(err, errRelease, vol.unlock())
